@@ -1,0 +1,34 @@
+# Each target is one command; `make help` lists them. The scripts are in infra/dev/.
+#
+# demo, test, lint and bench share one build of the dependencies: one profile, one target folder, and always the whole
+# workspace, so that features unify alike (infra/dev/env says how).
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test lint bench model
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/amoskys
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what building, testing and training need (a second run needs no network)
+	@infra/dev/setup all
+
+build: ## build the binary, amoskys
+	@infra/dev/setup build && infra/dev/build
+
+demo: ## show the main job: a real event on this host becomes a scored alert (ARGS="--seconds 30")
+	@infra/dev/setup demo && infra/dev/build && infra/dev/run demo $(ARGS)
+
+test: ## run all tests, with a real Kafka (ARGS="--test config" for some)
+	@infra/dev/setup test && infra/dev/test $(ARGS)
+
+lint: ## rustfmt, clippy with -D warnings, the project's own lints
+	@infra/dev/setup build && infra/dev/lint
+
+bench: ## run the benchmarks of docs/benchmarks.md
+	@infra/dev/setup test && infra/dev/bench $(ARGS)
+
+model: ## record telemetry of this host, train, evaluate and export the model anew
+	@infra/dev/setup model && infra/dev/build && training/model $(ARGS)

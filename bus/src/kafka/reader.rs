@@ -1,0 +1,97 @@
+//! Reads named partitions, outside any group.
+
+use super::{
+    context::lock,
+    errors::During,
+    fetch::Fetcher,
+};
+use crate::{BusError, Change, Fault, Reader, Record, TopicPartition};
+use rdkafka::{Offset, TopicPartitionList, consumer::Consumer, error::KafkaError, types::RDKafkaErrorCode as Code};
+use std::time::{Duration, Instant};
+
+/// How long a question to the broker may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How long to wait for the broker's objections to a partition.
+const OBJECT_WITHIN: Duration = Duration::from_secs(1);
+const BOUNDS: &str = "asking for the bounds of a partition";
+
+pub(super) struct KafkaReader {
+    fetcher: Fetcher,
+    address: String,
+}
+
+impl KafkaReader {
+    pub(super) fn new(fetcher: Fetcher, address: String) -> Self {
+        Self { fetcher, address }
+    }
+
+    fn failed(&self, action: &'static str, topic: &str, error: &KafkaError) -> BusError {
+        let during = During { action, address: &self.address, topic };
+        match self.fetcher.events().last_error.take() {
+            Some((code, reason)) => during.code(code, &reason),
+            None => during.error(error),
+        }
+    }
+
+    /// What the broker has against the topic: that it is not there, or not for us.
+    fn objection(&self, topic: &str, action: &'static str, timeout: Duration) -> Option<BusError> {
+        let metadata = self.fetcher.consumer().fetch_metadata(Some(topic), timeout).ok()?;
+        let code = metadata.topics().first()?.error().map(Code::from)?;
+        let during = During { action, address: &self.address, topic };
+        // Without a leader for the moment, say: no reason to refuse.
+        Some(during.code(code, &format!("topic `{topic}`: {code}"))).filter(|error| error.fault() == Fault::User)
+    }
+}
+
+/// Starts reading at `offset`, or goes on there when the partition is being read already.
+pub(super) fn read_from(fetcher: &Fetcher, partition: &TopicPartition, offset: i64) -> Result<(), KafkaError> {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset))?;
+    let started = &fetcher.events().started;
+    if lock(started).contains(partition) {
+        // Not by unassigning and assigning again: stopping takes a while and would undo the forwarding.
+        let sought = fetcher.consumer().seek_partitions(list, ANSWER_WITHIN)?;
+        return sought.elements().iter().try_for_each(|element| element.error());
+    }
+    fetcher.forward(partition);
+    fetcher.consumer().incremental_assign(&list)?;
+    lock(started).insert(partition.clone());
+    Ok(())
+}
+
+impl Reader for KafkaReader {
+    fn assign(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), BusError> {
+        // Asked now, because librdkafka is silent about a partition that it may not read. No answer is no objection:
+        // the broker may be away.
+        if let Some(error) = self.objection(&partition.topic, "assigning", OBJECT_WITHIN) {
+            return Err(error);
+        }
+        read_from(&self.fetcher, partition, offset).map_err(|error| self.failed("assigning", &partition.topic, &error))
+    }
+
+    fn bounds(&mut self, partition: &TopicPartition) -> Result<(i64, i64), BusError> {
+        let asked = self.fetcher.consumer().fetch_watermarks(&partition.topic, partition.partition, ANSWER_WITHIN);
+        asked.map_err(|error| {
+            // What went wrong for the whole client comes through its queue.
+            let _ = self.fetcher.consumer().poll(Duration::ZERO);
+            let objection = self.objection(&partition.topic, BOUNDS, ANSWER_WITHIN);
+            objection.unwrap_or_else(|| self.failed(BOUNDS, &partition.topic, &error))
+        })
+    }
+
+    fn poll(
+        &mut self,
+        timeout: Duration,
+        records_max: usize,
+        on_record: &mut dyn FnMut(&Record<'_>),
+    ) -> Result<Vec<Change>, BusError> {
+        let deadline = Instant::now() + timeout;
+        let mut changes = Vec::new();
+        loop {
+            let some = self.fetcher.poll(deadline, records_max, "", on_record, &mut changes)?;
+            if some || Instant::now() >= deadline {
+                return Ok(changes);
+            }
+        }
+    }
+}

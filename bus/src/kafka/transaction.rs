@@ -1,0 +1,238 @@
+//! The producer behind a member: outputs and positions in one transaction, or outputs acknowledged one by one.
+//!
+//! librdkafka retries by itself what can be retried; what is left is to abort, to go on with a commit whose outcome
+//! is not known yet, or to stop because somebody else took the transactional id.
+
+use super::{
+    context::{ProducerEvents, lock},
+    errors::{During, is_fenced},
+    limits::TopicLimits,
+    producer::enqueue,
+};
+use crate::{BusError, Outgoing};
+use rdkafka::{
+    ClientConfig, TopicPartitionList,
+    consumer::ConsumerGroupMetadata,
+    error::{KafkaError, RDKafkaError},
+    producer::{BaseProducer, Producer as _},
+};
+use std::time::{Duration, Instant};
+
+/// rdkafka's flush and poll wait in long slices; ours are short because a commit waits for every one of them.
+const SLICE: Duration = Duration::from_millis(1);
+const ABORT_WITHIN: Duration = Duration::from_secs(5);
+
+/// Positions as librdkafka wants them, and the group's generation that vouches for them.
+pub(super) struct Offsets<'a> {
+    pub list: &'a TopicPartitionList,
+    pub group: &'a ConsumerGroupMetadata,
+}
+
+pub(super) struct Writer {
+    config: ClientConfig,
+    limits: TopicLimits,
+    address: String,
+    record_bytes_max: usize,
+    timeout: Duration,
+    producer: Option<BaseProducer<ProducerEvents>>,
+    state: State,
+}
+
+/// Where the transactional producer stands.
+enum State {
+    /// `init_transactions` is still to be done.
+    New,
+    Ready,
+    /// The broker was asked to commit and has not answered: the same commit must be asked for again.
+    Committing,
+    /// Somebody else has the transactional id.
+    Fenced(String),
+}
+
+impl Writer {
+    pub(super) fn new(
+        config: ClientConfig,
+        limits: TopicLimits,
+        address: String,
+        record_bytes_max: usize,
+        timeout: Duration,
+    ) -> Self {
+        Self { config, limits, address, record_bytes_max, timeout, producer: None, state: State::New }
+    }
+
+    /// Takes the transactional id: what an earlier holder left open is finished or aborted, and it is fenced.
+    /// Waits at most `timeout`; a failure that can be retried goes on where it was.
+    pub(super) fn init(&mut self, timeout: Duration) -> Result<(), BusError> {
+        match &self.state {
+            State::New => {}
+            State::Fenced(detail) => return Err(BusError::Fenced { detail: detail.clone() }),
+            State::Ready | State::Committing => return Ok(()),
+        }
+        let done = self.producer()?.init_transactions(timeout);
+        match done {
+            Ok(()) => {
+                self.state = State::Ready;
+                Ok(())
+            }
+            Err(error) => Err(self.sort_out("starting transactions", &error)),
+        }
+    }
+
+    /// A commit was begun whose outcome is not known.
+    pub(super) fn is_committing(&self) -> bool {
+        matches!(self.state, State::Committing)
+    }
+
+    /// Writes outputs and positions so that both or neither can be read.
+    pub(super) fn transact(&mut self, outputs: &[Outgoing], offsets: Option<Offsets<'_>>) -> Result<(), BusError> {
+        self.init(self.timeout)?;
+        if !self.is_committing() {
+            self.begin()?;
+            if let Err(error) = self.fill(outputs, offsets) {
+                self.abort();
+                return Err(error);
+            }
+        }
+        self.finish()
+    }
+
+    /// Writes outputs and waits for the acknowledgement of every one.
+    pub(super) fn write(&mut self, outputs: &[Outgoing]) -> Result<(), BusError> {
+        self.producer()?;
+        self.enqueue_all(outputs)?;
+        self.wait_for_reports()
+    }
+
+    fn producer(&mut self) -> Result<&BaseProducer<ProducerEvents>, BusError> {
+        if self.producer.is_none() {
+            let created = self.config.create_with_context(ProducerEvents::new(self.address.clone()));
+            self.producer = Some(created.map_err(|error| self.during("creating a producer").error(&error))?);
+        }
+        self.producer.as_ref().ok_or_else(|| self.gone())
+    }
+
+    fn existing(&self) -> Result<&BaseProducer<ProducerEvents>, BusError> {
+        self.producer.as_ref().ok_or_else(|| self.gone())
+    }
+
+    fn gone(&self) -> BusError {
+        BusError::Failed { action: "writing to Kafka", detail: "there is no producer".to_owned(), retryable: true }
+    }
+
+    fn during(&self, action: &'static str) -> During<'_> {
+        During { action, address: &self.address, topic: "" }
+    }
+
+    fn begin(&mut self) -> Result<(), BusError> {
+        let begun = self.existing()?.begin_transaction();
+        begun.map_err(|error| self.sort_out("beginning a transaction", &error))
+    }
+
+    /// Outputs travel while the offsets are being sent.
+    fn fill(&mut self, outputs: &[Outgoing], offsets: Option<Offsets<'_>>) -> Result<(), BusError> {
+        self.enqueue_all(outputs)?;
+        self.existing()?.poll(Duration::ZERO);
+        if let Some(offsets) = offsets {
+            let sent = self.existing()?.send_offsets_to_transaction(offsets.list, offsets.group, self.timeout);
+            sent.map_err(|error| self.sort_out("adding positions to a transaction", &error))?;
+        }
+        self.wait_for_reports()
+    }
+
+    fn enqueue_all(&self, outputs: &[Outgoing]) -> Result<(), BusError> {
+        let producer = self.existing()?;
+        for (token, record) in outputs.iter().enumerate() {
+            while !enqueue(producer, record, token, self.record_bytes_max)? {
+                producer.poll(SLICE);
+            }
+        }
+        Ok(())
+    }
+
+    /// Until everything sent is acknowledged or given up; the first failure is returned.
+    fn wait_for_reports(&mut self) -> Result<(), BusError> {
+        let producer = self.existing()?;
+        while producer.in_flight_count() > 0 {
+            producer.poll(SLICE);
+        }
+        let reports = std::mem::take(&mut *lock(&producer.context().reports));
+        for report in reports {
+            let mut result = report.result;
+            self.limits.complete(&mut result);
+            result?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), BusError> {
+        let deadline = Instant::now() + self.timeout;
+        self.state = State::Committing;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(100));
+            let error = match self.existing()?.commit_transaction(left) {
+                Ok(()) => {
+                    self.state = State::Ready;
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            let retry = matches!(&error, KafkaError::Transaction(error) if may_go_on(error));
+            if retry && Instant::now() < deadline {
+                continue;
+            }
+            if retry {
+                let detail = format!("{error}; the outcome of the transaction is not known yet");
+                return Err(BusError::Unreachable { address: self.address.clone(), detail });
+            }
+            self.state = State::Ready;
+            let told = self.sort_out("committing a transaction", &error);
+            self.abort();
+            return Err(told);
+        }
+    }
+
+    /// Whatever is left of the transaction is undone; a producer that cannot even do that is replaced.
+    fn abort(&mut self) {
+        let Some(producer) = &self.producer else { return };
+        let aborted = producer.abort_transaction(ABORT_WITHIN);
+        producer.poll(Duration::ZERO);
+        lock(&producer.context().reports).clear();
+        if let Err(error) = aborted {
+            tracing::debug!(target: "amoskys_bus::kafka", %error, "a transaction could not be aborted");
+            self.replace();
+        }
+    }
+
+    /// The next one takes the transactional id anew, which aborts what this one left open.
+    fn replace(&mut self) {
+        self.producer = None;
+        if !matches!(self.state, State::Fenced(_)) {
+            self.state = State::New;
+        }
+    }
+
+    /// What the failure means, and what of this writer survives it.
+    fn sort_out(&mut self, action: &'static str, error: &KafkaError) -> BusError {
+        let told = self.during(action).error(error);
+        let KafkaError::Transaction(native) = error else { return told };
+        if native.is_fatal() {
+            if is_fenced(native.code()) {
+                self.state = State::Fenced(format!("{error}; somebody else writes under this member's name"));
+            }
+            self.replace();
+        }
+        match told {
+            // After the abort the same can be tried again.
+            BusError::Failed { action, detail, retryable: false }
+                if native.txn_requires_abort() || native.is_retriable() =>
+            {
+                BusError::Failed { action, detail, retryable: true }
+            }
+            told => told,
+        }
+    }
+}
+
+fn may_go_on(error: &RDKafkaError) -> bool {
+    error.is_retriable() && !error.txn_requires_abort() && !error.is_fatal()
+}

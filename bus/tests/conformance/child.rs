@@ -1,0 +1,102 @@
+//! kill -9 in the middle of commits: a child process copies one topic to another, a record a commit, and is killed
+//! again and again. Whatever the moment, every input has exactly one output that can be read.
+
+use crate::{
+    fixture::{Fixture, assigned, commit, connect, member_options, outgoing, poll, unique, until},
+    groups::at,
+};
+use amoskys_bus::{Address, Change, MemberOptions};
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+const ADDRESS: &str = "AMOSKYS_TEST_CHILD_ADDRESS";
+const TOPICS: &str = "AMOSKYS_TEST_CHILD_TOPICS";
+const RECORDS: i64 = 120;
+/// Commits before each kill. Each is followed by a few milliseconds more, so that the kill comes anywhere in one.
+const KILLS: [i64; 6] = [1, 7, 3, 11, 5, 20];
+
+pub fn kill_minus_nine_loses_and_doubles_nothing(log: &mut Fixture) {
+    let (input, output, group) = (log.topic(1), log.topic(1), unique("group"));
+    log.produce((0..RECORDS).map(|n| outgoing(&input, "k", n.to_string())).collect());
+    let topics = format!("{input},{output},{group}");
+    for (round, commits) in KILLS.into_iter().enumerate() {
+        log.close();
+        run_and_kill(&log.address, &topics, commits, Duration::from_millis(round as u64 * 2));
+        log.reopen();
+        let (done, position) = (log.read(&output, 1).len() as i64, committed(log, &group, &input));
+        assert_eq!(done, position, "outputs and position agree after kill {round}");
+    }
+    log.close();
+    run(&log.address, &topics);
+    log.reopen();
+    let texts: Vec<String> = log.read(&output, 1).iter().map(|record| record.text()).collect();
+    assert_eq!(texts, (0..RECORDS).map(|n| n.to_string()).collect::<Vec<_>>(), "each once, in order");
+}
+
+/// What the group committed, read as its member would, under the child's name so that it comes at once.
+fn committed(log: &Fixture, group: &str, topic: &str) -> i64 {
+    let mut member = log.member_with(&child_options(group, topic));
+    let given = assigned(&mut *member, 1);
+    given[0].committed.as_ref().map_or(0, |position| position.offset)
+}
+
+fn child_options(group: &str, topic: &str) -> MemberOptions {
+    MemberOptions { instance: Some("child".to_owned()), ..member_options(group, topic) }
+}
+
+fn command(address: &Address, topics: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this test's program"));
+    command.args(["child::copy_in_a_child_process", "--exact", "--nocapture"]);
+    command.env(ADDRESS, address.to_string()).env(TOPICS, topics);
+    command
+}
+
+fn run_and_kill(address: &Address, topics: &str, commits: i64, then: Duration) {
+    let mut child = command(address, topics).stdout(Stdio::piped()).spawn().expect("a child");
+    let output = child.stdout.take().expect("its output");
+    // Kept until the child is dead, or its next word would end it.
+    let mut lines = BufReader::new(output).lines().map_while(Result::ok);
+    let seen = lines.by_ref().filter(|line| line.contains("committed")).take(commits as usize).count();
+    assert_eq!(seen as i64, commits, "the child commits");
+    std::thread::sleep(then);
+    // By its handle: SIGKILL to this child only.
+    child.kill().expect("killed");
+    child.wait().expect("reaped");
+}
+
+fn run(address: &Address, topics: &str) {
+    let status = command(address, topics).stdout(Stdio::null()).status().expect("a child");
+    assert!(status.success(), "the child ends well");
+}
+
+/// Does nothing unless it was started by [`command`].
+#[test]
+fn copy_in_a_child_process() {
+    let Ok(address) = std::env::var(ADDRESS) else { return };
+    let topics = std::env::var(TOPICS).expect("topics");
+    let [input, output, group] = topics.split(',').collect::<Vec<_>>()[..] else { panic!("{topics}") };
+    let bus = connect(&address.parse().expect("an address"));
+    let mut member = bus.member(&child_options(group, input)).expect("a member");
+    let given = assigned(&mut *member, 1);
+    let here = given[0].partition.clone();
+    member.start(&here, given[0].begin).expect("started");
+    let mut next = given[0].begin;
+    while next < RECORDS {
+        let mut records = Vec::new();
+        let changes = member.poll(Duration::from_millis(50), 1, &mut |r| records.push((r.offset, r.payload.to_vec())));
+        assert!(changes.iter().flatten().all(|c| matches!(c, Change::End { .. })), "{changes:?}");
+        for (offset, payload) in records {
+            assert_eq!(offset, next);
+            next += 1;
+            let copy = outgoing(output, "k", payload);
+            commit(&mut *member, &[copy], &[(here.clone(), at(next, "copied"))]).expect("committed");
+            let mut out = std::io::stdout();
+            writeln!(out, "committed {next}").and_then(|()| out.flush()).expect("told");
+        }
+    }
+    // Not by leaving: the next one of this name must come in at once even so.
+    until("nothing", || Some(poll(&mut *member)));
+}

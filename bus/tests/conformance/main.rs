@@ -1,0 +1,39 @@
+//! One suite for every log: the same checks on real Apache Kafka and on the embedded log, then what only one of them
+//! has. `checks` are functions of a [`fixture::Fixture`]; a new log needs a fixture and a line in `conformance!`.
+
+mod checks;
+mod child;
+mod fixture;
+mod groups;
+mod kafka_only;
+mod local_only;
+
+macro_rules! conformance {
+    ($($check:path as $name:ident),+ $(,)?) => {
+        mod local {
+            $(#[test] fn $name() { $check(&mut crate::fixture::local()) })+
+        }
+        mod kafka {
+            $(#[test] fn $name() { $check(&mut crate::fixture::kafka()) })+
+        }
+    };
+}
+
+conformance! {
+    crate::checks::order_within_a_partition as order_within_a_partition,
+    crate::checks::keys_go_where_the_java_client_puts_them as keys_go_where_the_java_client_puts_them,
+    crate::checks::reading_from_a_position as reading_from_a_position,
+    crate::checks::a_record_comes_back_whole as a_record_comes_back_whole,
+    crate::checks::topics_are_created_once as topics_are_created_once,
+    crate::checks::record_too_large as record_too_large,
+    crate::checks::unknown_topic as unknown_topic,
+    crate::checks::a_full_queue_hands_the_record_back as a_full_queue_hands_the_record_back,
+    crate::groups::positions_and_metadata_come_back as positions_and_metadata_come_back,
+    crate::groups::latest_skips_what_was_there as latest_skips_what_was_there,
+    crate::groups::outputs_and_positions_together_or_not_at_all as outputs_and_positions_together_or_not_at_all,
+    crate::groups::at_least_once_writes_outputs_first as at_least_once_writes_outputs_first,
+    crate::groups::a_second_member_takes_over as a_second_member_takes_over,
+    crate::groups::who_leaves_frees_its_partitions_at_once as who_leaves_frees_its_partitions_at_once,
+    crate::groups::a_fenced_old_member_cannot_write as a_fenced_old_member_cannot_write,
+    crate::child::kill_minus_nine_loses_and_doubles_nothing as kill_minus_nine_loses_and_doubles_nothing,
+}

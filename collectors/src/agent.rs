@@ -1,0 +1,128 @@
+//! One agent: its threads, and the handle to look at it and to stop it.
+//!
+//! source → queue → pipeline → write-ahead log → publisher → bus. Deliberately not here: configuration files, HTTP,
+//! signals. Limits: those of [`AgentConfig`]; three threads, and those of the write-ahead log (2) and of the bus.
+
+use crate::{
+    clock::Moment,
+    config::AgentConfig,
+    envelope::Sealer,
+    metrics::{Numbers, SharedNumbers},
+    pipeline::Pipeline,
+    publisher::Publisher,
+    queue::{StopOrder, event_queue},
+    sources::process::{ConnectorError, ProcessSource},
+    status::{AgentReport, Health},
+    wal::{Wal, WalError},
+};
+use amoskys_bus::Bus;
+use amoskys_proto::{Signer, SignerError};
+use prometheus_client::registry::Registry;
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
+
+/// Why an agent does not start. Nothing runs then.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    #[error("the agent cannot sign: {0}")]
+    Key(#[from] SignerError),
+    #[error(transparent)]
+    Wal(#[from] WalError),
+    #[error(transparent)]
+    Processes(#[from] ConnectorError),
+    #[error("the kernel's boot id cannot be read from /proc/sys/kernel/random/boot_id: {0}")]
+    BootId(std::io::Error),
+    #[error("a thread cannot be started: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Starts agents.
+pub struct Agent;
+
+/// A running agent. Dropping it stops it at once; what is not acknowledged stays in the write-ahead log.
+pub struct AgentHandle {
+    agent_id: String,
+    started: Moment,
+    stop: StopOrder,
+    numbers: SharedNumbers,
+    health: Health,
+    threads: Vec<(&'static str, JoinHandle<()>)>,
+}
+
+impl Agent {
+    /// Starts an agent whose numbers appear in `registry`. The bus may be away; keys, write-ahead log and, if it is
+    /// demanded, the process connector must be there.
+    pub fn start(config: AgentConfig, bus: Arc<dyn Bus>, registry: &mut Registry) -> Result<AgentHandle, AgentError> {
+        let numbers = SharedNumbers::default();
+        let (stop, health, started) = (StopOrder::default(), Health::default(), Moment::now());
+        let signer = config.signing_key_path.as_deref().map(Signer::from_pem_file).transpose()?;
+        let boot_id = read_boot_id().map_err(AgentError::BootId)?;
+        let wal = Arc::new(Wal::open(&config.wal, &boot_id, started.boot_ns, numbers.clone())?);
+        let (queue, events) = event_queue(config.queue_events_max, stop.clone(), numbers.clone());
+        let source = ProcessSource::open(config.process.clone(), numbers.clone(), queue)?;
+        let sealer = Sealer::new(config.agent_id.clone(), config.host_id.clone(), boot_id, signer);
+        let pipeline =
+            Pipeline::new(&config, sealer, events, wal.clone(), numbers.clone(), health.clone(), stop.clone());
+        let publisher = Publisher::new(&config, bus, wal, numbers.clone(), health.clone(), stop.clone());
+        numbers.register(registry);
+
+        let agent_id = config.agent_id;
+        let mut handle = AgentHandle { agent_id, started, stop, numbers, health, threads: Vec::new() };
+        // A handle that is dropped on an error stops what was started before.
+        handle.spawn("publisher", move || publisher.run())?;
+        handle.spawn("pipeline", move || pipeline.run())?;
+        handle.spawn("processes", move || source.run())?;
+        Ok(handle)
+    }
+}
+
+impl AgentHandle {
+    fn spawn(&mut self, name: &'static str, body: impl FnOnce() + Send + 'static) -> Result<(), AgentError> {
+        let thread = std::thread::Builder::new().name(name.into()).spawn(body).map_err(AgentError::Thread)?;
+        self.threads.push((name, thread));
+        Ok(())
+    }
+
+    /// Orders the agent to stop: the source at once, the rest when everything is acknowledged, at the latest after
+    /// `drain_max`. Does not wait; see [`AgentHandle::join`].
+    pub fn stop(&self, drain_max: Duration) {
+        let drain_ns = u64::try_from(drain_max.as_nanos()).unwrap_or(u64::MAX);
+        self.stop.give(Moment::now().monotonic_ns.saturating_add(drain_ns));
+    }
+
+    /// Waits until the agent has ended and gives its last report.
+    pub fn join(mut self) -> AgentReport {
+        let mut failed = Vec::new();
+        for (name, thread) in self.threads.drain(..).rev() {
+            if thread.join().is_err() {
+                failed.push(format!("the {name} thread failed; this is a fault of the agent"));
+            }
+        }
+        self.health.report(&self.agent_id, self.started, &self.numbers.lock().clone(), failed)
+    }
+
+    /// How the agent is now.
+    pub fn status(&self) -> AgentReport {
+        let ended = self.threads.iter().filter(|(_, thread)| thread.is_finished());
+        let ended = ended.map(|(name, _)| format!("the {name} thread has ended")).collect();
+        self.health.report(&self.agent_id, self.started, &self.numbers.lock().clone(), ended)
+    }
+
+    /// All numbers at one moment.
+    pub fn numbers(&self) -> Numbers {
+        self.numbers.lock().clone()
+    }
+}
+
+impl Drop for AgentHandle {
+    fn drop(&mut self) {
+        self.stop.give(0);
+        for (_, thread) in self.threads.drain(..).rev() {
+            // A panic was printed where it happened, and there is nobody left to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn read_boot_id() -> std::io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}

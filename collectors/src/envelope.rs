@@ -1,0 +1,86 @@
+//! A batch → a signed envelope, as bytes.
+//!
+//! Deliberately not here: sequence numbers (the write-ahead log gives them), keys (see `amoskys_proto::Signer`).
+
+use crate::{batcher::Batch, sources::process::timestamp};
+use amoskys_proto::{
+    Signer,
+    v1::{Envelope, EnvelopeHeader},
+};
+use prost::Message;
+
+/// What every envelope of an agent has in common.
+pub struct Sealer {
+    agent_id: String,
+    host_id: String,
+    boot_id: String,
+    signer: Option<Signer>,
+}
+
+/// Most that a header's other fields, the signature and the framing take.
+const OVERHEAD_BYTES: usize = 320;
+
+impl Sealer {
+    /// Without a signer envelopes go unsigned.
+    pub fn new(agent_id: String, host_id: String, boot_id: String, signer: Option<Signer>) -> Self {
+        Self { agent_id, host_id, boot_id, signer }
+    }
+
+    /// Bytes that an envelope has at most beside its payload.
+    pub fn overhead_bytes_max(&self) -> usize {
+        OVERHEAD_BYTES + self.agent_id.len() + self.host_id.len() + self.boot_id.len()
+    }
+
+    /// The envelope's bytes. `schema` names the payload's message.
+    pub fn seal(&self, schema: &str, batch: Batch, sequence: u64) -> Vec<u8> {
+        let header = EnvelopeHeader {
+            agent_id: self.agent_id.clone(),
+            host_id: self.host_id.clone(),
+            boot_id: self.boot_id.clone(),
+            sequence,
+            schema: schema.to_owned(),
+            first_event_time: Some(timestamp(batch.first_event_time_us)),
+            last_event_time: Some(timestamp(batch.last_event_time_us)),
+            event_count: batch.events,
+            key_id: String::new(),
+        };
+        let payload = batch.payload.into();
+        let envelope = match &self.signer {
+            Some(signer) => signer.seal(header, payload),
+            None => Envelope { header: header.encode_to_vec().into(), payload, signature: Default::default() },
+        };
+        envelope.encode_to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use amoskys_proto::{EnvelopeView, KeyRing};
+
+    fn batch(payload_bytes: usize) -> Batch {
+        Batch { payload: vec![7; payload_bytes], events: 3, first_event_time_us: i64::MAX / 4, last_event_time_us: -1 }
+    }
+
+    #[test]
+    fn sealed_envelopes_verify_and_stay_within_the_stated_overhead() {
+        let signer = Signer::generate().expect("randomness");
+        let ring = KeyRing::of([signer.public()]);
+        let id = "x".repeat(300);
+        let sealer = Sealer::new(id.clone(), id.clone(), "5".repeat(36), Some(signer));
+        for payload_bytes in [0, 1, 127, 128, 70_000, 3 << 20] {
+            let bytes = sealer.seal("amoskys.v1.AgentStatusBatch", batch(payload_bytes), u64::MAX);
+            assert!(bytes.len() <= payload_bytes + sealer.overhead_bytes_max());
+            let view = EnvelopeView::parse(&bytes).expect("an envelope");
+            assert_eq!((view.header.sequence, view.header.event_count), (u64::MAX, 3));
+            ring.verify_one(&view).expect("signed by a known key");
+        }
+    }
+
+    #[test]
+    fn without_a_key_envelopes_are_unsigned() {
+        let sealer = Sealer::new("a".into(), "h".into(), "b".into(), None);
+        let bytes = sealer.seal("s", batch(1), 1);
+        assert!(EnvelopeView::parse(&bytes).expect("an envelope").signature.is_empty());
+    }
+}

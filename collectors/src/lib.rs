@@ -1,0 +1,34 @@
+//! The agent: what happens on a host → signed envelopes on the bus, at least once and accounted for.
+//!
+//! - [`Agent::start`] runs one; [`AgentHandle`] shows how it is and stops it.
+//! - [`sources`] see; `pipeline` batches, signs and writes to the write-ahead log; `publisher` sends from it.
+//! - Decisions are plain values with time as an argument: `batcher`, `rate`, `retry`, [`ledger`], the process tracker.
+//!
+//! Deliberately not here: configuration files, HTTP, signals (the binary's), topics (made by the operator), what events
+//! mean (the processors'). Nothing is process-wide: several agents in one process do not know of each other.
+//! Limits are fields of [`AgentConfig`], with their units; every one has a counter for what it costs.
+
+mod agent;
+mod batcher;
+mod clock;
+mod config;
+mod envelope;
+pub mod ledger;
+mod metrics;
+mod pipeline;
+mod publisher;
+mod queue;
+mod rate;
+mod retry;
+pub mod sources;
+mod status;
+mod wal;
+
+pub use agent::{Agent, AgentError, AgentHandle};
+pub use config::{
+    AgentConfig, BatchConfig, Fsync, NetlinkMode, ProcessConfig, PublishConfig, RateUnit, SendRate, WalConfig, WalFull,
+};
+pub use metrics::Numbers;
+pub use sources::process::ConnectorError;
+pub use status::{AgentReport, LastError};
+pub use wal::WalError;

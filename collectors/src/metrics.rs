@@ -1,0 +1,175 @@
+//! The agent's numbers and how they are shown to Prometheus.
+//!
+//! One [`Numbers`] per agent behind one lock, so that a scrape sees one moment and the ledger's identity holds in every
+//! scrape. Names start with `amoskys_agent_` and end in a unit (counters then in `_total`). Nothing is global: several
+//! agents in one process serve their own numbers from the registries they were given.
+
+use crate::ledger::{FILTERS, LOSSES, Ledger, ORIGINS};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    registry::{Registry, Unit},
+};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// Everything an agent counts.
+#[derive(Debug, Clone, Default)]
+pub struct Numbers {
+    pub ledger: Ledger,
+    /// Process connector messages that the kernel dropped before they could be read.
+    pub kernel_lost_messages: u64,
+    /// Whether the process connector is open.
+    pub connector_open: bool,
+    pub snapshots: u64,
+    pub last_snapshot_seconds: f64,
+    pub known_processes: u64,
+    /// Processes that were not remembered because `processes_max` was reached.
+    pub forgotten_processes: u64,
+    /// Files of `/proc` that were gone or refused.
+    pub unreadable_files: u64,
+    pub wal_records: u64,
+    pub wal_bytes: u64,
+    pub wal_bytes_max: u64,
+    /// Damaged write-ahead logs that were renamed and replaced by an empty one.
+    pub wal_set_aside_folders: u64,
+    pub in_flight_records: u64,
+    pub in_flight_bytes: u64,
+    pub published_records: u64,
+    pub published_bytes: u64,
+    pub failed_sends_records: u64,
+}
+
+/// The numbers of one agent, shared by its threads.
+#[derive(Debug, Clone, Default)]
+pub struct SharedNumbers(Arc<Mutex<Numbers>>);
+
+impl SharedNumbers {
+    /// Numbers stay usable after a thread panicked while it held them: every step leaves them consistent.
+    pub fn lock(&self) -> MutexGuard<'_, Numbers> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows these numbers in `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.sub_registry_with_prefix("amoskys_agent").register_collector(Box::new(self.clone()));
+    }
+}
+
+impl Collector for SharedNumbers {
+    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
+        let numbers = self.lock().clone();
+        let mut page = Page(encoder);
+        page.ledger(&numbers.ledger)?;
+        page.source(&numbers)?;
+        page.wal_and_publisher(&numbers)
+    }
+}
+
+struct Page<'a>(DescriptorEncoder<'a>);
+
+impl Page<'_> {
+    fn ledger(&mut self, ledger: &Ledger) -> fmt::Result {
+        let seen = ORIGINS.map(|(origin, name)| (name, ledger.seen_from(origin)));
+        self.counters("seen", "Events first seen, by origin", "origin", &seen)?;
+        let filtered = FILTERS.map(|(filter, name)| (name, ledger.filtered_as(filter)));
+        self.counters("filtered", "Events of no interest, by reason", "reason", &filtered)?;
+        let dropped = LOSSES.map(|(loss, name)| (name, ledger.dropped_as(loss)));
+        self.counters("dropped", "Events given up, by reason", "reason", &dropped)?;
+        self.counter("recovered", "Events found in the WAL at start", "events", ledger.recovered())?;
+        self.counter("acknowledged", "Events acknowledged by the bus", "events", ledger.acknowledged())?;
+        self.gauge("in_hand", "Events in the queue or the open batch", "events", ledger.in_hand())?;
+        self.gauge("wal", "Events in the WAL", "events", ledger.in_wal())?;
+        self.gauge("unaccounted", "Events that the ledger cannot place; not 0 is a fault", "events", ledger.gap())
+    }
+
+    fn source(&mut self, n: &Numbers) -> fmt::Result {
+        self.counter("kernel_lost", "Connector messages lost in the kernel", "messages", n.kernel_lost_messages)?;
+        let sockets = u64::from(n.connector_open);
+        self.gauge("connector_open", "1 when the process connector is used, 0 when snapshots are", "sockets", sockets)?;
+        self.counter("finished", "Passes over /proc", "snapshots", n.snapshots)?;
+        self.seconds("last_snapshot", "How long the last pass over /proc took", n.last_snapshot_seconds)?;
+        self.gauge("known", "Live processes remembered", "processes", n.known_processes)?;
+        self.counter("forgotten", "Processes not remembered for lack of room", "processes", n.forgotten_processes)?;
+        self.counter("unreadable", "Files of /proc that were gone or refused", "files", n.unreadable_files)
+    }
+
+    fn wal_and_publisher(&mut self, n: &Numbers) -> fmt::Result {
+        self.gauge("wal", "Envelopes in the WAL", "records", n.wal_records)?;
+        self.gauge("wal", "Envelope bytes in the WAL", "bytes", n.wal_bytes)?;
+        self.gauge("wal_limit", "Most envelope bytes that the WAL keeps", "bytes", n.wal_bytes_max)?;
+        self.counter("wal_set_aside", "Damaged WALs replaced at start", "folders", n.wal_set_aside_folders)?;
+        self.gauge("in_flight", "Envelopes sent and not acknowledged", "records", n.in_flight_records)?;
+        self.gauge("in_flight", "Bytes sent and not acknowledged", "bytes", n.in_flight_bytes)?;
+        self.counter("published", "Envelopes acknowledged", "records", n.published_records)?;
+        self.counter("published", "Envelope bytes acknowledged", "bytes", n.published_bytes)?;
+        self.counter("failed_sends", "Sends that the bus did not take", "records", n.failed_sends_records)
+    }
+
+    fn counters(&mut self, name: &str, help: &str, label: &str, values: &[(&str, u64)]) -> fmt::Result {
+        let unit = Unit::Other("events".into());
+        let mut family = self.0.encode_descriptor(name, help, Some(&unit), MetricType::Counter)?;
+        for (value_name, value) in values {
+            ConstCounter::new(*value).encode(family.encode_family(&[(label, *value_name)])?)?;
+        }
+        Ok(())
+    }
+
+    fn counter(&mut self, name: &str, help: &str, unit: &str, value: u64) -> fmt::Result {
+        let unit = Unit::Other(unit.into());
+        ConstCounter::new(value).encode(self.0.encode_descriptor(name, help, Some(&unit), MetricType::Counter)?)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, unit: &str, value: u64) -> fmt::Result {
+        let unit = Unit::Other(unit.into());
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        ConstGauge::new(value).encode(self.0.encode_descriptor(name, help, Some(&unit), MetricType::Gauge)?)
+    }
+
+    fn seconds(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+        ConstGauge::new(value).encode(self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{Loss, Origin};
+    use std::collections::HashSet;
+
+    fn scrape(registry: &Registry) -> String {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, registry).expect("text is always encodable");
+        text
+    }
+
+    #[test]
+    fn every_metric_has_a_unit_and_is_there_once() {
+        let mut registry = Registry::default();
+        SharedNumbers::default().register(&mut registry);
+        let text = scrape(&registry);
+        let named = |kind: &str| -> Vec<String> {
+            text.lines().filter_map(|l| l.strip_prefix(kind)?.split(' ').next().map(str::to_owned)).collect()
+        };
+        let (types, units) = (named("# TYPE "), named("# UNIT "));
+        assert_eq!(types, units, "a metric without unit");
+        assert_eq!(types.iter().collect::<HashSet<_>>().len(), types.len(), "a metric twice");
+        assert!(types.iter().all(|name| name.starts_with("amoskys_agent_")));
+    }
+
+    #[test]
+    fn two_agents_keep_their_own_numbers() {
+        let (mut one, mut two) = (Registry::default(), Registry::default());
+        let (numbers_one, numbers_two) = (SharedNumbers::default(), SharedNumbers::default());
+        numbers_one.register(&mut one);
+        numbers_two.register(&mut two);
+        numbers_one.lock().ledger.see(Origin::Connector, 7);
+        numbers_one.lock().ledger.drop_in_hand(Loss::Oversize, 2);
+        assert!(scrape(&one).contains("amoskys_agent_seen_events_total{origin=\"connector\"} 7"));
+        assert!(scrape(&one).contains("amoskys_agent_dropped_events_total{reason=\"oversize\"} 2"));
+        assert!(scrape(&two).contains("amoskys_agent_seen_events_total{origin=\"connector\"} 0"));
+    }
+}

@@ -1,0 +1,86 @@
+//! The bounded queue between a source and the pipeline, and the order to stop.
+//!
+//! Limits: `queue_events_max` events. When full, [`EventQueue::push`] waits: the queue never drops, except that an
+//! event which comes after the order to stop, while the queue is full, is counted as lost by `shutdown`.
+
+use crate::{ledger::Loss, metrics::SharedNumbers};
+use amoskys_proto::v1::ProcessEvent;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    time::Duration,
+};
+
+/// How often a full queue is tried again.
+const FULL_PAUSE: Duration = Duration::from_millis(5);
+
+/// An order that all threads of an agent look at: stop, and be done by a deadline.
+#[derive(Debug, Clone)]
+pub struct StopOrder(Arc<AtomicU64>);
+
+/// No order.
+const NEVER: u64 = u64::MAX;
+
+impl Default for StopOrder {
+    fn default() -> Self {
+        Self(Arc::new(AtomicU64::new(NEVER)))
+    }
+}
+
+impl StopOrder {
+    /// The deadline is on the monotonic clock; a later order may only make it earlier.
+    pub fn give(&self, deadline_ns: u64) {
+        self.0.fetch_min(deadline_ns.min(NEVER - 1), Ordering::AcqRel);
+    }
+
+    pub fn is_given(&self) -> bool {
+        self.0.load(Ordering::Acquire) != NEVER
+    }
+
+    /// Whether the deadline has passed.
+    pub fn is_overdue(&self, now_ns: u64) -> bool {
+        now_ns >= self.0.load(Ordering::Acquire)
+    }
+}
+
+/// The source's end.
+#[derive(Debug)]
+pub struct EventQueue {
+    sender: SyncSender<ProcessEvent>,
+    stop: StopOrder,
+    numbers: SharedNumbers,
+}
+
+/// A queue of at most `events_max`.
+pub fn event_queue(events_max: usize, stop: StopOrder, numbers: SharedNumbers) -> (EventQueue, Receiver<ProcessEvent>) {
+    let (sender, receiver) = sync_channel(events_max);
+    (EventQueue { sender, stop, numbers }, receiver)
+}
+
+impl EventQueue {
+    /// Whether the source should end.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.is_given()
+    }
+
+    /// Adds an event, waiting for room.
+    pub fn push(&self, event: ProcessEvent) {
+        let mut event = event;
+        loop {
+            match self.sender.try_send(event) {
+                Ok(()) => return,
+                Err(TrySendError::Full(back)) if !self.stop.is_given() => {
+                    event = back;
+                    std::thread::sleep(FULL_PAUSE);
+                }
+                // Ordered to stop, or the pipeline is gone.
+                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                    return self.numbers.lock().ledger.drop_in_hand(Loss::Shutdown, 1);
+                }
+            }
+        }
+    }
+}

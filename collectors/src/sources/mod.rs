@@ -1,0 +1,3 @@
+//! Where events come from. One folder per kind of source; each runs in a thread of its own.
+
+pub mod process;

@@ -1,0 +1,26 @@
+//! The process source: what a host's processes are and do.
+//!
+//! Starts, new programs and exits come from the kernel's process connector; a pass over `/proc` at a set interval shows
+//! what is there, and stands in for the connector where it cannot be opened. One thread does both: a pass goes in
+//! slices between messages, so that reading the short-lived does not wait for it.
+//!
+//! Deliberately not here: what becomes of an event (see `pipeline`), system calls, files, networks.
+//! Limits: without the connector, processes that start and end between two passes are not seen. A process may be gone
+//! before it is read: then its event lists what is missing; one that replaces its program again before it is read shows
+//! the later program twice. A first thread that ends before the others is reported as the process's exit. An exit that
+//! was found by comparing has no exit code. Memory: `processes_max` live processes, 4,096 second looks.
+
+mod connector;
+mod event;
+mod exe;
+mod message;
+mod parse;
+mod procfs;
+mod program;
+mod recheck;
+mod source;
+mod tracker;
+
+pub use connector::ConnectorError;
+pub use event::{micros, timestamp};
+pub use source::ProcessSource;

@@ -1,0 +1,222 @@
+//! Reads what `/proc` knows of one process, as far as it can be read in the short time that the process may live.
+//!
+//! The order matters: what is gone once a process ends (executable, command line, folder) is read first, what a zombie
+//! still shows (stat, status, cgroup) after. What could not be read is listed by file name, never guessed.
+//! Limits: `cmdline_bytes_max`, `descriptors_max`; other files are read up to 4 KiB.
+
+use super::{
+    exe::{Executable, FsTypes},
+    parse::{self, Ids, Stat},
+};
+use rustix::{
+    fd::{AsFd, OwnedFd},
+    fs::{AtFlags, Mode, OFlags, RawDir, openat, readlinkat_raw, statat},
+    io::{Errno, read},
+};
+use std::mem::MaybeUninit;
+
+/// Everything that could be read of a process at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reading {
+    pub stat: Option<Stat>,
+    pub ids: Option<Ids>,
+    pub executable: Option<Executable>,
+    pub cmdline: Option<String>,
+    pub cwd: Option<String>,
+    /// Path in the unified hierarchy, container id.
+    pub cgroup: Option<(String, String)>,
+    pub open_files: u32,
+    pub sockets: u32,
+    /// File names in `/proc/PID` that could not be read.
+    pub unreadable: Vec<&'static str>,
+}
+
+/// Bytes of the small files.
+const FILE_BYTES_MAX: usize = 4_096;
+/// Names of all files in [`Reading`], for a process that is gone altogether.
+const FILES: [&str; 7] = ["exe", "cmdline", "cwd", "fd", "stat", "status", "cgroup"];
+
+/// Access to `/proc`, with its buffers.
+#[derive(Debug)]
+pub struct Procfs {
+    root: OwnedFd,
+    buffer: Vec<u8>,
+    fs_types: FsTypes,
+    cmdline_bytes_max: usize,
+    descriptors_max: usize,
+}
+
+impl Procfs {
+    /// An error when there is no `/proc`.
+    pub fn open(cmdline_bytes_max: usize, descriptors_max: usize) -> std::io::Result<Self> {
+        let root = rustix::fs::open("/proc", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let buffer = vec![0; FILE_BYTES_MAX.max(cmdline_bytes_max + 1)];
+        Ok(Self { root, buffer, fs_types: FsTypes::default(), cmdline_bytes_max, descriptors_max })
+    }
+
+    /// Ids of all processes.
+    pub fn pids(&mut self) -> std::io::Result<Vec<u32>> {
+        self.fs_types.forget();
+        let mut pids = Vec::new();
+        for entry in std::fs::read_dir("/proc")? {
+            pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+        }
+        Ok(pids)
+    }
+
+    /// Everything about a process.
+    pub fn read(&mut self, pid: u32) -> Reading {
+        match self.process(pid) {
+            Ok(process) => self.read_open(&process),
+            Err(_) => Reading { unreadable: FILES.to_vec(), ..Reading::default() },
+        }
+    }
+
+    /// As [`Procfs::read`], but nothing beyond `stat` of a kernel thread.
+    pub fn read_unless_kernel_thread(&mut self, pid: u32) -> Reading {
+        let Ok(process) = self.process(pid) else {
+            return Reading { unreadable: FILES.to_vec(), ..Reading::default() };
+        };
+        match self.stat_of(&process) {
+            Some(stat) if stat.kernel_thread => Reading { stat: Some(stat), ..Reading::default() },
+            _ => self.read_open(&process),
+        }
+    }
+
+    /// Only `stat`: start time, CPU time.
+    pub fn stat(&mut self, pid: u32) -> Option<Stat> {
+        let mut path = itoa(pid);
+        path.push_str("/stat");
+        let file = openat(&self.root, path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let length = read(&file, &mut self.buffer[..FILE_BYTES_MAX]).ok()?;
+        parse::stat(&self.buffer[..length])
+    }
+
+    /// Only the executable.
+    pub fn executable(&mut self, pid: u32) -> Option<Executable> {
+        let process = self.process(pid).ok()?;
+        self.fs_types.executable(&process).ok()
+    }
+
+    fn process(&self, pid: u32) -> rustix::io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat(&self.root, itoa(pid).as_str(), flags, Mode::empty())
+    }
+
+    fn read_open(&mut self, process: &OwnedFd) -> Reading {
+        let mut reading = Reading::default();
+        reading.executable = note(self.fs_types.executable(process), "exe", &mut reading.unreadable);
+        let cmdline_bytes_max = self.cmdline_bytes_max;
+        let cmdline = self.file(process, "cmdline", self.cmdline_bytes_max + 1);
+        reading.cmdline = note(cmdline, "cmdline", &mut reading.unreadable)
+            .map(|length| parse::cmdline(&self.buffer[..length], cmdline_bytes_max));
+        reading.cwd = note(link(process, "cwd"), "cwd", &mut reading.unreadable);
+        let counts = note(self.descriptors(process), "fd", &mut reading.unreadable);
+        (reading.open_files, reading.sockets) = counts.unwrap_or_default();
+        reading.stat = self.stat_of(process);
+        if reading.stat.is_none() {
+            reading.unreadable.push("stat");
+        }
+        let status = self.file(process, "status", FILE_BYTES_MAX);
+        reading.ids = note(status, "status", &mut reading.unreadable).and_then(|n| parse::ids(&self.buffer[..n]));
+        let cgroup = self.file(process, "cgroup", FILE_BYTES_MAX);
+        reading.cgroup =
+            note(cgroup, "cgroup", &mut reading.unreadable).map(|length| parse::cgroup(&self.buffer[..length]));
+        if reading.stat.as_ref().is_some_and(|stat| stat.kernel_thread) {
+            // It has none.
+            reading.unreadable.retain(|name| *name != "exe");
+        }
+        reading
+    }
+
+    fn stat_of(&mut self, process: &OwnedFd) -> Option<Stat> {
+        let length = self.file(process, "stat", FILE_BYTES_MAX).ok()?;
+        parse::stat(&self.buffer[..length])
+    }
+
+    /// Reads at most `bytes_max` of a file into the buffer.
+    fn file(&mut self, process: &OwnedFd, name: &str, bytes_max: usize) -> rustix::io::Result<usize> {
+        let file = openat(process, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let mut length = 0;
+        while length < bytes_max {
+            let count = read(&file, &mut self.buffer[length..bytes_max])?;
+            length += count;
+            // The kernel hands over these files whole unless the buffer is full.
+            if count == 0 || length < bytes_max {
+                break;
+            }
+        }
+        Ok(length)
+    }
+
+    /// Open descriptors, and how many of the first `descriptors_max` are sockets.
+    fn descriptors(&self, process: &OwnedFd) -> rustix::io::Result<(u32, u32)> {
+        let folder = openat(process, "fd", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        // Since Linux 6.2 the folder's size is the number of descriptors; before, it is 0.
+        let counted = statat(&folder, "", AtFlags::EMPTY_PATH)?.st_size as u32;
+        let mut space = [MaybeUninit::<u8>::uninit(); 2_048];
+        let mut entries = RawDir::new(&folder, &mut space);
+        let (mut listed, mut sockets) = (0u32, 0u32);
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            if entry.file_name().to_bytes().first() == Some(&b'.') {
+                continue;
+            }
+            listed += 1;
+            if listed as usize > self.descriptors_max {
+                if counted > 0 {
+                    break;
+                }
+                continue;
+            }
+            let mut target = [MaybeUninit::<u8>::uninit(); 8];
+            if let Ok((start, _)) = readlinkat_raw(folder.as_fd(), entry.file_name(), &mut target) {
+                sockets += u32::from(start.starts_with(b"socket:"));
+            }
+        }
+        Ok((listed.max(counted), sockets))
+    }
+}
+
+fn link(process: &OwnedFd, name: &str) -> rustix::io::Result<String> {
+    Ok(rustix::fs::readlinkat(process, name, Vec::with_capacity(256))?.to_string_lossy().into_owned())
+}
+
+fn note<T>(result: Result<T, Errno>, name: &'static str, unreadable: &mut Vec<&'static str>) -> Option<T> {
+    if result.is_err() {
+        unreadable.push(name);
+    }
+    result.ok()
+}
+
+fn itoa(pid: u32) -> String {
+    pid.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_read_whole() {
+        let mut procfs = Procfs::open(4_096, 256).expect("there is a /proc");
+        let _socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let reading = procfs.read(std::process::id());
+        assert_eq!(reading.unreadable, Vec::<&str>::new());
+        let exe = reading.executable.expect("an executable");
+        assert_eq!(exe.path, std::env::current_exe().expect("a path").to_string_lossy());
+        assert!(!exe.deleted && !exe.fs_type.is_empty());
+        assert_eq!(reading.cwd, std::env::current_dir().ok().map(|path| path.to_string_lossy().into_owned()));
+        assert!(reading.sockets >= 1 && reading.open_files > reading.sockets);
+        assert_eq!(reading.ids.map(|ids| ids.euid), Some(rustix::process::geteuid().as_raw()));
+        assert_eq!(reading.stat.map(|stat| stat.parent), Some(std::os::unix::process::parent_id()));
+        assert!(procfs.pids().expect("a listing").contains(&std::process::id()));
+    }
+
+    #[test]
+    fn a_process_that_is_gone_is_unreadable_by_name() {
+        let mut procfs = Procfs::open(4_096, 256).expect("there is a /proc");
+        assert_eq!(procfs.read(u32::MAX).unreadable, FILES);
+        assert_eq!(procfs.stat(u32::MAX), None);
+    }
+}

@@ -1,0 +1,288 @@
+//! The process source's thread: reads the connector and `/proc`, asks the tracker, hands on events.
+//!
+//! Deliberately not here: decisions (see `tracker`). Limits: a full queue makes it wait; the kernel's buffer then takes
+//! `netlink_buffer_bytes`, and what it drops is counted as `kernel_lost`.
+
+use super::{
+    connector::{Connector, ConnectorError, Incoming},
+    message::{LossCounter, Message, Received},
+    procfs::{Procfs, Reading},
+    recheck::Rechecks,
+    tracker::{Lifecycle, Tracker, Units},
+};
+use crate::{
+    clock::Moment,
+    config::{NetlinkMode, ProcessConfig},
+    ledger::{Filter, Origin},
+    metrics::SharedNumbers,
+    queue::EventQueue,
+};
+use amoskys_proto::v1::ProcessEvent;
+use std::time::Duration;
+
+/// How long a read of the connector waits: an upper bound on how late a stop or a due pass is noticed.
+const WAIT: Duration = Duration::from_millis(50);
+/// Messages handled before the pass over `/proc` gets its turn.
+const MESSAGES_PER_TURN_MAX: usize = 64;
+/// After lost messages the next pass comes early, but not more often than this.
+const EARLY_PASS_AFTER_NS: u64 = 1_000_000_000;
+/// Processes read per turn of a pass, about a millisecond.
+const PROCESSES_PER_TURN_MAX: usize = 16;
+
+/// The source, ready to run in a thread of its own.
+pub struct ProcessSource {
+    config: ProcessConfig,
+    connector: Option<Connector>,
+    losses: LossCounter,
+    procfs: Procfs,
+    tracker: Tracker,
+    rechecks: Rechecks,
+    pass: Pass,
+    /// Messages of one turn; kept for its memory.
+    turn: Vec<Received>,
+    numbers: SharedNumbers,
+    queue: EventQueue,
+}
+
+/// A pass over `/proc`.
+#[derive(Debug, Default)]
+struct Pass {
+    next_due_ns: u64,
+    started_ns: u64,
+    /// Still to be read; last first.
+    left: Option<Vec<u32>>,
+}
+
+impl ProcessSource {
+    /// Opens the connector (before the first pass, so that nothing falls between) and `/proc`. An error when there is
+    /// no `/proc`, or when the connector is demanded and cannot be had.
+    pub fn open(config: ProcessConfig, numbers: SharedNumbers, queue: EventQueue) -> Result<Self, ConnectorError> {
+        let opened = match config.netlink {
+            NetlinkMode::Off => None,
+            NetlinkMode::On => Some(Connector::open(config.netlink_buffer_bytes, WAIT)?),
+            NetlinkMode::Auto => Connector::open(config.netlink_buffer_bytes, WAIT)
+                .inspect_err(
+                    |error| tracing::warn!(%error, "processes are seen by snapshots only: short-lived ones are missed"),
+                )
+                .ok(),
+        };
+        let procfs = Procfs::open(config.cmdline_bytes_max, config.descriptors_max)
+            .map_err(|source| ConnectorError::Refused { action: "open /proc", source })?;
+        let now = Moment::now();
+        let units = Units {
+            ticks_per_second: rustix::param::clock_ticks_per_second(),
+            page_bytes: rustix::param::page_size() as u64,
+            boot_wall_us: now.wall_us_at_boot(0),
+        };
+        let connector_open = opened.is_some();
+        numbers.lock().connector_open = connector_open;
+        Ok(Self {
+            tracker: Tracker::new(config.processes_max, units),
+            rechecks: Rechecks::new(config.exe_recheck_after.as_nanos() as u64),
+            connector: opened,
+            losses: LossCounter::default(),
+            procfs,
+            pass: Pass::default(),
+            turn: Vec::with_capacity(MESSAGES_PER_TURN_MAX),
+            config,
+            numbers,
+            queue,
+        })
+    }
+
+    /// Runs until the queue is closed or told to stop.
+    pub fn run(mut self) {
+        // On Linux this is the calling thread's. Without the right to it, more of the short-lived are gone when read.
+        if let Err(error) = rustix::process::setpriority_process(None, self.config.thread_nice) {
+            tracing::debug!(%error, nice = self.config.thread_nice, "the process thread keeps its priority");
+        }
+        while !self.queue.is_stopped() {
+            let busy = self.pass.left.is_some();
+            match self.connector.take() {
+                Some(mut connector) => {
+                    if self.drain(&mut connector, !busy) {
+                        self.connector = Some(connector);
+                    }
+                }
+                None if busy => {}
+                None => std::thread::sleep(WAIT),
+            }
+            self.pass_turn();
+            self.look_again();
+        }
+    }
+
+    fn lifecycle(&self) -> Lifecycle {
+        if self.connector.is_some() { Lifecycle::Reported } else { Lifecycle::Compared }
+    }
+
+    /// Handles what the connector has, waiting for the first message if `block`. False when the connector is broken.
+    /// New programs are read before anything else is done: they may be gone in a moment.
+    fn drain(&mut self, connector: &mut Connector, block: bool) -> bool {
+        let mut turn = std::mem::take(&mut self.turn);
+        let works = self.gather(connector, block, &mut turn);
+        let readings: Vec<Option<Reading>> = turn
+            .iter()
+            .map(|received| match received.message {
+                Message::Exec { pid } => Some(self.procfs.read(pid)),
+                _ => None,
+            })
+            .collect();
+        for (received, reading) in turn.drain(..).zip(readings) {
+            self.handle(received, reading);
+        }
+        self.turn = turn;
+        works
+    }
+
+    /// Takes messages without looking at them, so that the kernel's buffer empties.
+    fn gather(&mut self, connector: &mut Connector, block: bool, turn: &mut Vec<Received>) -> bool {
+        while turn.len() < MESSAGES_PER_TURN_MAX {
+            match connector.receive(block && turn.is_empty()) {
+                Ok(Incoming::Message(received)) => turn.push(received),
+                Ok(Incoming::Quiet) => break,
+                // How much was lost shows in the next message's number; an early pass finds what it was about.
+                Ok(Incoming::Overflow) => {
+                    let early_ns = self.pass.started_ns + EARLY_PASS_AFTER_NS;
+                    self.pass.next_due_ns = self.pass.next_due_ns.min(early_ns);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the process connector broke; going on with snapshots only");
+                    self.numbers.lock().connector_open = false;
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn handle(&mut self, received: Received, reading: Option<Reading>) {
+        let lost = self.losses.lost_before(received.cpu, received.sequence);
+        {
+            let mut numbers = self.numbers.lock();
+            numbers.kernel_lost_messages += lost;
+            // Another listener's subscription is answered to all, and numbered like an event.
+            if let Message::Ack { .. } = received.message {
+                return;
+            }
+            numbers.ledger.see(Origin::Connector, 1);
+        }
+        let at = Moment::now().at_monotonic(received.monotonic_ns);
+        match received.message {
+            Message::Fork { thread: true, .. } | Message::Exit { thread: true, .. } => self.filter(Filter::Thread),
+            Message::Fork { parent, child, .. } => {
+                self.know(parent);
+                let stat = self.procfs.stat(child);
+                let event = self.tracker.forked(at, parent, child, stat.as_ref());
+                self.emit(event);
+            }
+            Message::Exec { pid } => {
+                let event = self.tracker.executed(at, pid, &reading.unwrap_or_default());
+                if !event.exe.is_empty() && !event.exe_deleted {
+                    self.rechecks.plan(pid, event.process_key, at.boot_ns);
+                }
+                self.emit(event);
+            }
+            Message::Exit { pid, parent, code, .. } => {
+                let stat = self.procfs.stat(pid);
+                let event = self.tracker.exited(at, pid, parent, code, stat.as_ref());
+                self.emit(event);
+            }
+            Message::Ids { pid, group, real, effective } => {
+                self.tracker.ids_changed(pid, group, real, effective);
+                self.filter(Filter::OtherKind);
+            }
+            Message::Comm { pid, comm } => {
+                self.tracker.renamed(pid, &comm);
+                self.filter(Filter::OtherKind);
+            }
+            Message::Ack { .. } | Message::Other => self.filter(Filter::OtherKind),
+        }
+    }
+
+    /// Reads a parent that the first pass has not come to, or whose own start was lost.
+    fn know(&mut self, pid: u32) {
+        if !self.tracker.knows(pid) {
+            let reading = self.procfs.read(pid);
+            if reading.stat.is_some() {
+                self.tracker.learn(pid, &reading);
+            }
+        }
+    }
+
+    /// Begins a pass when it is due, and goes on with the one that is under way.
+    fn pass_turn(&mut self) {
+        let now = Moment::now();
+        if self.pass.left.is_none() && now.boot_ns >= self.pass.next_due_ns {
+            let pids = self.procfs.pids().inspect_err(|error| tracing::error!(%error, "/proc cannot be listed"));
+            let mut pids = pids.unwrap_or_default();
+            pids.sort_unstable_by(|a, b| b.cmp(a));
+            self.tracker.begin_pass();
+            let next_due_ns = now.boot_ns + self.config.snapshot_interval.as_nanos() as u64;
+            self.pass = Pass { next_due_ns, started_ns: now.boot_ns, left: Some(pids) };
+        }
+        let Some(mut left) = self.pass.left.take() else { return };
+        for _ in 0..PROCESSES_PER_TURN_MAX.min(left.len()) {
+            if let Some(pid) = left.pop() {
+                self.look(pid);
+            }
+        }
+        if left.is_empty() { self.end_pass() } else { self.pass.left = Some(left) }
+    }
+
+    fn look(&mut self, pid: u32) {
+        let reading =
+            if self.config.kernel_threads { self.procfs.read(pid) } else { self.procfs.read_unless_kernel_thread(pid) };
+        if !self.config.kernel_threads && reading.stat.as_ref().is_some_and(|stat| stat.kernel_thread) {
+            self.numbers.lock().ledger.see(Origin::Snapshot, 1);
+            return self.filter(Filter::KernelThread);
+        }
+        let lifecycle = self.lifecycle();
+        let events = self.tracker.found(Moment::now(), pid, &reading, lifecycle);
+        self.emit_found(events);
+    }
+
+    fn end_pass(&mut self) {
+        let now = Moment::now();
+        let lifecycle = self.lifecycle();
+        let events = self.tracker.end_pass(now, lifecycle);
+        self.emit_found(events);
+        let mut numbers = self.numbers.lock();
+        numbers.snapshots += 1;
+        numbers.last_snapshot_seconds = now.boot_ns.saturating_sub(self.pass.started_ns) as f64 / 1e9;
+        numbers.known_processes = self.tracker.known_processes() as u64;
+        numbers.forgotten_processes = self.tracker.forgotten();
+    }
+
+    /// Reports executables that were deleted since their start.
+    fn look_again(&mut self) {
+        let now = Moment::now();
+        while let Some(due) = self.rechecks.take_due(now.boot_ns) {
+            if self.tracker.key(due.pid) != Some(due.key) || self.queue.is_stopped() {
+                continue;
+            }
+            if self.procfs.executable(due.pid).is_some_and(|exe| exe.deleted) {
+                let reading: Reading = self.procfs.read(due.pid);
+                let events = self.tracker.found(now, due.pid, &reading, Lifecycle::Reported);
+                self.emit_found(events);
+            }
+        }
+    }
+
+    fn filter(&self, filter: Filter) {
+        self.numbers.lock().ledger.filter(filter, 1);
+    }
+
+    /// Hands on events that no kernel message announced.
+    fn emit_found(&mut self, events: Vec<ProcessEvent>) {
+        for event in events {
+            self.numbers.lock().ledger.see(Origin::Snapshot, 1);
+            self.emit(event);
+        }
+    }
+
+    fn emit(&self, event: ProcessEvent) {
+        self.numbers.lock().unreadable_files += event.unreadable.len() as u64;
+        self.queue.push(event);
+    }
+}

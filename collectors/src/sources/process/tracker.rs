@@ -1,0 +1,259 @@
+//! What is known of the live processes, and how a report of one becomes an event.
+//!
+//! Pure: what the kernel said and what `/proc` showed come as arguments, with their moment. A process inherits its
+//! parent's program at fork, so short-lived children are described although nothing could be read of them.
+//! Limits: `processes_max` are remembered; further ones are reported without parent, lifetime and last program.
+
+use super::{
+    event,
+    procfs::Reading,
+    program::{PID_BITS, Program, process_key},
+};
+use crate::{clock::Moment, sources::process::parse::Stat};
+use amoskys_proto::v1::{ProcessEvent, ProcessEventKind as Kind};
+use std::{collections::HashMap, sync::Arc};
+
+/// How clock ticks and pages of this host convert, and when it booted.
+#[derive(Debug, Clone, Copy)]
+pub struct Units {
+    pub ticks_per_second: u64,
+    pub page_bytes: u64,
+    /// Wall time of boot, microseconds since 1970, as the clock stood when the agent started: one constant, so that a
+    /// process has the same start time in all of its events.
+    pub boot_wall_us: i64,
+}
+
+/// A live process.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    pub key: u64,
+    /// Nanoseconds since boot.
+    pub started_boot_ns: Option<u64>,
+    pub parent_pid: u32,
+    pub program: Arc<Program>,
+    pub parent: Option<Arc<Program>>,
+    /// The last pass over `/proc` that it was there in.
+    pass: u64,
+}
+
+/// All live processes, by id.
+#[derive(Debug)]
+pub struct Tracker {
+    known: HashMap<u32, Known>,
+    processes_max: usize,
+    units: Units,
+    pass: u64,
+    forgotten: u64,
+}
+
+/// How starts and exits come to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// The kernel reports them; snapshots only fill in what it lost.
+    Reported,
+    /// By comparing snapshots.
+    Compared,
+}
+
+impl Tracker {
+    pub fn new(processes_max: usize, units: Units) -> Self {
+        Self { known: HashMap::new(), processes_max, units, pass: 0, forgotten: 0 }
+    }
+
+    /// Live processes remembered.
+    pub fn known_processes(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Processes not remembered because of `processes_max`, so far.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// Whether this process is remembered.
+    pub fn knows(&self, pid: u32) -> bool {
+        self.known.contains_key(&pid)
+    }
+
+    /// The unique key of a remembered process.
+    pub fn key(&self, pid: u32) -> Option<u64> {
+        self.known.get(&pid).map(|known| known.key)
+    }
+
+    /// A process that was there before anybody asked: remembered, not reported.
+    pub fn learn(&mut self, pid: u32, reading: &Reading) {
+        let known = self.known_from(pid, reading);
+        self.remember(pid, known);
+    }
+
+    /// The kernel reported a new process; `stat` is the child's, if it was still there.
+    pub fn forked(&mut self, at: Moment, parent: u32, child: u32, stat: Option<&Stat>) -> ProcessEvent {
+        let program = self.known.get(&parent).map(|known| known.program.clone());
+        // Without stat the report's own time stands in; it is the start time to within microseconds.
+        let start_ticks = stat
+            .map_or_else(|| at.boot_ns / (1_000_000_000 / self.units.ticks_per_second.max(1)), |stat| stat.start_ticks);
+        let known = Known {
+            key: process_key(start_ticks, child),
+            started_boot_ns: Some(at.boot_ns),
+            parent_pid: parent,
+            program: program.clone().unwrap_or_default(),
+            parent: program,
+            pass: self.pass,
+        };
+        let mut event = event::of(Kind::Fork, at, child, &known, &self.units);
+        event.threads = 1;
+        if stat.is_none() {
+            event.unreadable.push("stat".into());
+        }
+        // A snapshot may have been quicker than the report and then knows more.
+        if self.known.get(&child).is_none_or(|older| older.key != known.key) {
+            self.remember(child, known);
+        }
+        event
+    }
+
+    /// The kernel reported that a process replaced its program.
+    pub fn executed(&mut self, at: Moment, pid: u32, reading: &Reading) -> ProcessEvent {
+        let mut known = self.known_from(pid, reading);
+        if let Some(before) = self.known.get(&pid).filter(|before| may_be_same(before, &known, reading)) {
+            known.key = before.key;
+            known.started_boot_ns = before.started_boot_ns;
+            known.parent_pid = before.parent_pid;
+            known.parent = before.parent.clone();
+            known.program = Arc::new(Program::read(reading, Some(&before.program)));
+        }
+        let event = event::of_reading(Kind::Exec, at, pid, &known, reading, &self.units);
+        self.remember(pid, known);
+        event
+    }
+
+    /// The kernel reported an exit; `stat` is the zombie's, if it was still there.
+    pub fn exited(&mut self, at: Moment, pid: u32, parent: u32, code: i32, stat: Option<&Stat>) -> ProcessEvent {
+        let unknown = || Known {
+            key: 0,
+            started_boot_ns: None,
+            parent_pid: parent,
+            program: Arc::default(),
+            parent: None,
+            pass: 0,
+        };
+        let known = self.known.remove(&pid).unwrap_or_else(unknown);
+        let mut event = event::of(Kind::Exit, at, pid, &known, &self.units);
+        match stat {
+            Some(stat) => event::add_stat(&mut event, stat, &self.units),
+            None => event.unreadable.push("stat".into()),
+        }
+        event.exit_code = code;
+        event
+    }
+
+    /// A process's ids changed: its later children have the new ones.
+    pub fn ids_changed(&mut self, pid: u32, group: bool, real: u32, effective: u32) {
+        if let Some(known) = self.known.get_mut(&pid) {
+            let ids = &mut Arc::make_mut(&mut known.program).ids;
+            if group {
+                (ids.gid, ids.egid) = (real, effective);
+            } else {
+                (ids.uid, ids.euid) = (real, effective);
+            }
+        }
+    }
+
+    /// A process renamed itself.
+    pub fn renamed(&mut self, pid: u32, comm: &str) {
+        if let Some(known) = self.known.get_mut(&pid) {
+            Arc::make_mut(&mut known.program).comm = comm.to_owned();
+        }
+    }
+
+    /// A pass over `/proc` begins.
+    pub fn begin_pass(&mut self) {
+        self.pass += 1;
+    }
+
+    /// A pass over `/proc` showed this process. Where snapshots are compared, a process that the last one did not show
+    /// gives FORK, and EXEC if it does not run its parent's program; otherwise it is reported as SNAPSHOT.
+    pub fn found(&mut self, at: Moment, pid: u32, reading: &Reading, lifecycle: Lifecycle) -> Vec<ProcessEvent> {
+        // Gone between the listing and the reading: the exit is reported on its own.
+        if reading.stat.is_none() {
+            return Vec::new();
+        }
+        let mut known = self.known_from(pid, reading);
+        let mut events = Vec::new();
+        if lifecycle == Lifecycle::Compared && self.key(pid).is_some_and(|key| key != known.key) {
+            // Its id was given to another process between two passes.
+            events.push(self.exited(at, pid, 0, 0, None));
+        }
+        let before = self.known.get(&pid).filter(|before| may_be_same(before, &known, reading));
+        if let Some(before) = before {
+            known.key = before.key;
+            known.started_boot_ns = before.started_boot_ns;
+            known.parent = before.parent.clone();
+        }
+        let compared = lifecycle == Lifecycle::Compared && self.pass > 1;
+        let is_new = before.is_none();
+        let program_before = before.map(|before| &before.program).or(known.parent.as_ref());
+        let runs_other = program_before.is_none_or(|program| program.exe != known.program.exe);
+        let kinds: &[Kind] = match (compared, is_new, runs_other) {
+            (true, true, true) => &[Kind::Fork, Kind::Exec],
+            (true, true, false) => &[Kind::Fork],
+            (true, false, true) => &[Kind::Exec],
+            _ => &[Kind::Snapshot],
+        };
+        events.extend(kinds.iter().map(|kind| event::of_reading(*kind, at, pid, &known, reading, &self.units)));
+        self.remember(pid, known);
+        events
+    }
+
+    /// The pass is over. Processes that it did not show have ended: at once where snapshots are compared, after a
+    /// second absence where the kernel reports exits and its report may still be on the way.
+    pub fn end_pass(&mut self, at: Moment, lifecycle: Lifecycle) -> Vec<ProcessEvent> {
+        let absences = if lifecycle == Lifecycle::Compared { 1 } else { 2 };
+        let pass = self.pass;
+        let mut gone: Vec<u32> =
+            self.known.iter().filter(|(_, known)| known.pass + absences <= pass).map(|(pid, _)| *pid).collect();
+        gone.sort_unstable();
+        gone.into_iter().map(|pid| self.exited(at, pid, 0, 0, None)).collect()
+    }
+
+    fn known_from(&self, pid: u32, reading: &Reading) -> Known {
+        let stat = reading.stat.as_ref();
+        let parent_pid = stat.map_or(0, |stat| stat.parent);
+        Known {
+            key: stat.map_or(0, |stat| process_key(stat.start_ticks, pid)),
+            started_boot_ns: stat.map(|stat| self.units.ticks_to_ns(stat.start_ticks)),
+            parent_pid,
+            program: Arc::new(Program::read(reading, None)),
+            parent: self.known.get(&parent_pid).map(|parent| parent.program.clone()),
+            pass: self.pass,
+        }
+    }
+
+    fn remember(&mut self, pid: u32, known: Known) {
+        if self.known.len() < self.processes_max || self.known.contains_key(&pid) {
+            self.known.insert(pid, known);
+        } else {
+            self.forgotten += 1;
+        }
+    }
+}
+
+/// Whether what was read can be the remembered process: a start time that stood in for an unreadable one may be a
+/// clock tick late.
+fn may_be_same(before: &Known, now: &Known, reading: &Reading) -> bool {
+    reading.stat.is_none() || (before.key >> PID_BITS).abs_diff(now.key >> PID_BITS) <= 1
+}
+
+impl Units {
+    pub fn ticks_to_ns(&self, ticks: u64) -> u64 {
+        (u128::from(ticks) * 1_000_000_000 / u128::from(self.ticks_per_second.max(1))) as u64
+    }
+
+    pub fn ticks_to_us(&self, ticks: u64) -> u64 {
+        self.ticks_to_ns(ticks) / 1_000
+    }
+}
+
+#[cfg(test)]
+#[path = "tracker_tests.rs"]
+mod tests;

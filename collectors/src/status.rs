@@ -1,0 +1,128 @@
+//! How an agent is, for people and probes: plain values that serialize to JSON.
+
+use crate::{clock::Moment, metrics::Numbers};
+use serde::Serialize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// An agent at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AgentReport {
+    pub agent_id: String,
+    /// All threads run, the write-ahead log takes envelopes, and the bus took the last one.
+    pub healthy: bool,
+    /// What is wrong, in words; empty when healthy.
+    pub problems: Vec<String>,
+    /// "proc_connector" or "snapshots".
+    pub process_source: &'static str,
+    pub uptime_seconds: u64,
+    pub events_seen: u64,
+    pub events_recovered: u64,
+    pub events_filtered: u64,
+    pub events_dropped: u64,
+    /// In the queue or the open batch.
+    pub events_in_hand: u64,
+    pub events_in_wal: u64,
+    pub events_acknowledged: u64,
+    pub kernel_lost_messages: u64,
+    pub wal_records: u64,
+    pub wal_bytes: u64,
+    pub wal_bytes_max: u64,
+    pub in_flight_records: u64,
+    /// The last thing that went wrong, also when it has passed.
+    pub last_error: Option<LastError>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LastError {
+    pub text: String,
+    /// Microseconds since 1970.
+    pub time_us: i64,
+}
+
+/// What the threads say of themselves.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Health(Arc<Mutex<HealthState>>);
+
+#[derive(Debug, Clone, Default)]
+struct HealthState {
+    bus_problem: Option<String>,
+    wal_problem: Option<String>,
+    last_error: Option<LastError>,
+}
+
+impl Health {
+    pub fn bus_works(&self) {
+        self.lock().bus_problem = None;
+    }
+
+    pub fn bus_failed(&self, text: String) {
+        let mut state = self.lock();
+        // Said once per outage; the numbers tell how often it was tried.
+        if state.bus_problem.is_none() {
+            tracing::warn!(error = %text, "the bus does not take envelopes; they stay in the write-ahead log");
+        }
+        state.bus_problem = Some(text.clone());
+        state.note(text);
+    }
+
+    pub fn wal_works(&self) {
+        self.lock().wal_problem = None;
+    }
+
+    pub fn wal_failed(&self, text: String) {
+        let mut state = self.lock();
+        if state.wal_problem.is_none() {
+            tracing::error!(error = %text, "events are lost");
+        }
+        state.wal_problem = Some(text.clone());
+        state.note(text);
+    }
+
+    /// Notes an error that concerns single envelopes.
+    pub fn note(&self, text: String) {
+        self.lock().note(text);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HealthState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The report, with the problems of threads that ended added.
+    pub fn report(&self, agent_id: &str, started: Moment, numbers: &Numbers, ended: Vec<String>) -> AgentReport {
+        let state = self.lock().clone();
+        let mut problems = ended;
+        problems.extend(state.bus_problem.into_iter().chain(state.wal_problem));
+        let ledger = &numbers.ledger;
+        AgentReport {
+            agent_id: agent_id.to_owned(),
+            healthy: problems.is_empty(),
+            problems,
+            process_source: process_source(numbers),
+            uptime_seconds: Moment::now().boot_ns.saturating_sub(started.boot_ns) / 1_000_000_000,
+            events_seen: ledger.seen(),
+            events_recovered: ledger.recovered(),
+            events_filtered: ledger.filtered(),
+            events_dropped: ledger.dropped(),
+            events_in_hand: ledger.in_hand(),
+            events_in_wal: ledger.in_wal(),
+            events_acknowledged: ledger.acknowledged(),
+            kernel_lost_messages: numbers.kernel_lost_messages,
+            wal_records: numbers.wal_records,
+            wal_bytes: numbers.wal_bytes,
+            wal_bytes_max: numbers.wal_bytes_max,
+            in_flight_records: numbers.in_flight_records,
+            last_error: state.last_error,
+        }
+    }
+}
+
+impl HealthState {
+    fn note(&mut self, text: String) {
+        self.last_error = Some(LastError { text, time_us: Moment::now().wall_us });
+    }
+}
+
+/// The words of AgentStatus.process_source.
+pub(crate) fn process_source(numbers: &Numbers) -> &'static str {
+    if numbers.connector_open { "proc_connector" } else { "snapshots" }
+}

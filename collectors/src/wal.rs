@@ -1,0 +1,406 @@
+//! The write-ahead log: envelopes between the batcher and their acknowledgement, on disk.
+//!
+//! Two threads use it: the pipeline appends, the publisher reads in order and forgets what is acknowledged or given up.
+//! Every event that enters or leaves moves in the ledger in the same step. The next sequence number is written together
+//! with each envelope, so a restarted agent goes on where it was. A log that cannot be read back is renamed, reported
+//! and replaced by an empty one: an agent that does not start is blind.
+//!
+//! Deliberately not here: what an envelope holds, when to send. Limits: `bytes_max` bytes of envelopes (on disk up to
+//! twice that and 64 MiB of journal), one process at a time, about 10 MiB of memory.
+
+use crate::{
+    config::{Fsync, WalConfig, WalFull},
+    ledger::Loss,
+    metrics::SharedNumbers,
+};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// Which topic an envelope is for. Names are looked up when it is sent, so a renamed topic gets what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Telemetry,
+    Status,
+}
+
+/// An envelope in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Position in this log, ascending.
+    pub index: u64,
+    pub kind: Kind,
+    pub events: u32,
+    pub envelope: Vec<u8>,
+}
+
+/// Why an envelope leaves the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Acknowledged,
+    Lost(Loss),
+}
+
+/// An envelope that leaves the log, and what it counted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leaving {
+    pub index: u64,
+    pub events: u32,
+    pub envelope_bytes: usize,
+    pub outcome: Outcome,
+}
+
+/// The log cannot be used: the operator's or the disk's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum WalError {
+    #[error("the write-ahead log at {path} is in use by another agent; give each its own wal path")]
+    InUse { path: PathBuf },
+    #[error("the write-ahead log at {path} failed: {action}: {detail}")]
+    Failed { path: PathBuf, action: &'static str, detail: String },
+}
+
+/// An open log.
+pub struct Wal {
+    database: Database,
+    records: Keyspace,
+    meta: Keyspace,
+    config: WalConfig,
+    numbers: SharedNumbers,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    boot_id: String,
+    next_index: u64,
+    next_sequence: u64,
+    /// Envelopes below are being sent.
+    send_from: u64,
+    records: u64,
+    bytes: u64,
+    /// Appended and not synced since, monotonic nanoseconds.
+    unsynced_since_ns: Option<u64>,
+    closed: bool,
+}
+
+const META_KEY: &[u8] = b"position";
+/// Memory for envelopes that are not in a table yet.
+const MEMTABLE_BYTES: u64 = 4 << 20;
+const CACHE_BYTES: u64 = 1 << 20;
+const OPEN_FILES_MAX: usize = 16;
+/// Kind and number of events before each envelope.
+const PREFIX_BYTES: usize = 5;
+
+impl Wal {
+    /// Opens or creates the log. `boot_id` tells whether sequence numbers go on; `boot_ns` is the time since boot, from
+    /// which they start when nothing is known, so that a number is never used for two envelopes of one boot.
+    pub fn open(config: &WalConfig, boot_id: &str, boot_ns: u64, numbers: SharedNumbers) -> Result<Self, WalError> {
+        let (database, records, meta) = match open_database(&config.path) {
+            Err(error) if is_damage(&error) => {
+                let aside = set_aside(&config.path)?;
+                tracing::error!(%error, aside = %aside.display(), "the write-ahead log is damaged; starting an empty one");
+                numbers.lock().wal_set_aside_folders += 1;
+                open_database(&config.path).map_err(|error| open_error(&config.path, error))?
+            }
+            opened => opened.map_err(|error| open_error(&config.path, error))?,
+        };
+        let wal = Self {
+            database,
+            records,
+            meta,
+            config: config.clone(),
+            numbers,
+            state: Mutex::new(State {
+                boot_id: boot_id.to_owned(),
+                next_index: 0,
+                next_sequence: (boot_ns / 1_000).max(1),
+                send_from: 0,
+                records: 0,
+                bytes: 0,
+                unsynced_since_ns: None,
+                closed: false,
+            }),
+            changed: Condvar::new(),
+        };
+        wal.recover().map_err(|error| wal.failed("read back", &error))?;
+        Ok(wal)
+    }
+
+    fn recover(&self) -> fjall::Result<()> {
+        let mut state = self.lock();
+        if let Some(position) = self.meta.get(META_KEY)?.and_then(|bytes| decode_position(&bytes)) {
+            state.next_index = position.next_index;
+            state.next_sequence = if position.boot_id == state.boot_id { position.next_sequence } else { 1 };
+        }
+        let (mut events, mut first) = (0, None);
+        for guard in self.records.iter() {
+            let (key, value) = guard.into_inner()?;
+            let Some(stored) = decode(&key, &value) else { continue };
+            first.get_or_insert(stored.index);
+            state.next_index = state.next_index.max(stored.index + 1);
+            state.records += 1;
+            state.bytes += stored.envelope.len() as u64;
+            events += u64::from(stored.events);
+        }
+        state.send_from = first.unwrap_or(state.next_index);
+        self.numbers.lock().ledger.recover(events);
+        self.show(&state);
+        Ok(())
+    }
+
+    /// Appends the envelope that `seal` makes of its sequence number. Where it does not fit, the configured policy
+    /// decides; with [`WalFull::Block`] this waits until there is room or `give_up` says otherwise. What is lost is
+    /// counted here.
+    pub fn append(
+        &self,
+        kind: Kind,
+        events: u32,
+        now_ns: u64,
+        give_up: impl Fn() -> bool,
+        seal: impl FnOnce(u64) -> Vec<u8>,
+    ) -> Result<(), WalError> {
+        let mut state = self.lock();
+        let sequence = state.next_sequence;
+        let envelope = seal(sequence);
+        // Used even when the envelope is lost: the gap tells readers.
+        state.next_sequence += 1;
+        while state.records > 0 && state.bytes + envelope.len() as u64 > self.config.bytes_max {
+            let lost_as = match self.config.when_full {
+                WalFull::DropOldest if self.drop_oldest(&mut state)? => continue,
+                WalFull::DropOldest => Loss::WalFull,
+                WalFull::Block if give_up() => Loss::Shutdown,
+                WalFull::Block => {
+                    state = self.wait_on(state, Duration::from_millis(50));
+                    continue;
+                }
+            };
+            self.numbers.lock().ledger.drop_in_hand(lost_as, u64::from(events));
+            return Ok(());
+        }
+        self.write(&mut state, kind, events, &envelope, now_ns)
+    }
+
+    fn write(&self, state: &mut State, kind: Kind, events: u32, envelope: &[u8], now_ns: u64) -> Result<(), WalError> {
+        let index = state.next_index;
+        let durability = (self.config.fsync == Fsync::Always).then_some(PersistMode::SyncData);
+        let mut batch = self.database.batch().durability(durability);
+        batch.insert(&self.records, index.to_be_bytes(), encode(kind, events, envelope));
+        let position =
+            Position { next_index: index + 1, next_sequence: state.next_sequence, boot_id: state.boot_id.clone() };
+        batch.insert(&self.meta, META_KEY, encode_position(&position));
+        if let Err(error) = batch.commit() {
+            self.numbers.lock().ledger.drop_in_hand(Loss::WalFailed, u64::from(events));
+            return Err(self.failed("append", &error));
+        }
+        state.next_index += 1;
+        state.records += 1;
+        state.bytes += envelope.len() as u64;
+        state.unsynced_since_ns.get_or_insert(now_ns);
+        self.numbers.lock().ledger.write(u64::from(events));
+        self.show(state);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Gives up the oldest envelope that is not being sent; false when all are.
+    fn drop_oldest(&self, state: &mut State) -> Result<bool, WalError> {
+        let Some(oldest) = self.first_from(state.send_from)? else { return Ok(false) };
+        state.send_from = oldest.index + 1;
+        let outcome = Outcome::Lost(Loss::WalFull);
+        self.remove(state, &[oldest.leaving(outcome)])?;
+        Ok(true)
+    }
+
+    /// The next envelope to be sent, in order; each is handed out once.
+    pub fn next(&self) -> Result<Option<Stored>, WalError> {
+        let mut state = self.lock();
+        if state.send_from == state.next_index {
+            return Ok(None);
+        }
+        let next = self.first_from(state.send_from)?;
+        state.send_from = next.as_ref().map_or(state.next_index, |stored| stored.index + 1);
+        Ok(next)
+    }
+
+    /// An envelope that [`Wal::next`] handed out and that is to be sent again.
+    pub fn read(&self, index: u64) -> Result<Option<Stored>, WalError> {
+        let key = index.to_be_bytes();
+        let value = self.records.get(key).map_err(|error| self.failed("read", &error))?;
+        Ok(value.and_then(|value| decode(&key, &value)))
+    }
+
+    /// Forgets envelopes that [`Wal::next`] handed out.
+    pub fn forget(&self, leaving: &[Leaving]) -> Result<(), WalError> {
+        self.remove(&mut self.lock(), leaving)
+    }
+
+    fn remove(&self, state: &mut State, leaving: &[Leaving]) -> Result<(), WalError> {
+        let mut batch = self.database.batch();
+        leaving.iter().for_each(|gone| batch.remove(&self.records, gone.index.to_be_bytes()));
+        batch.commit().map_err(|error| self.failed("forget", &error))?;
+        for gone in leaving {
+            state.records = state.records.saturating_sub(1);
+            state.bytes = state.bytes.saturating_sub(gone.envelope_bytes as u64);
+            let ledger = &mut self.numbers.lock().ledger;
+            match gone.outcome {
+                Outcome::Acknowledged => ledger.acknowledge(u64::from(gone.events)),
+                Outcome::Lost(loss) => ledger.drop_in_wal(loss, u64::from(gone.events)),
+            }
+        }
+        self.show(state);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Waits until there is something to send, the log is closed, or the time is over.
+    pub fn wait(&self, timeout: Duration) {
+        let state = self.lock();
+        if state.send_from == state.next_index && !state.closed {
+            drop(self.wait_on(state, timeout));
+        }
+    }
+
+    /// When [`Wal::sync`] has to be called, monotonic nanoseconds.
+    pub fn sync_due_ns(&self) -> Option<u64> {
+        let Fsync::Interval(interval) = self.config.fsync else { return None };
+        Some(self.lock().unsynced_since_ns? + interval.as_nanos() as u64)
+    }
+
+    /// Brings everything appended so far to the disk.
+    pub fn sync(&self) -> Result<(), WalError> {
+        self.lock().unsynced_since_ns = None;
+        self.database.persist(PersistMode::SyncData).map_err(|error| self.failed("sync", &error))
+    }
+
+    /// Nothing will be appended any more.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Whether it is closed and everything in it was acknowledged or given up.
+    pub fn is_done(&self) -> bool {
+        let state = self.lock();
+        state.closed && state.records == 0
+    }
+
+    fn first_from(&self, index: u64) -> Result<Option<Stored>, WalError> {
+        for guard in self.records.range(index.to_be_bytes()..) {
+            let (key, value) = guard.into_inner().map_err(|error| self.failed("read", &error))?;
+            if let Some(stored) = decode(&key, &value) {
+                return Ok(Some(stored));
+            }
+        }
+        Ok(None)
+    }
+
+    fn show(&self, state: &State) {
+        let mut numbers = self.numbers.lock();
+        numbers.wal_records = state.records;
+        numbers.wal_bytes = state.bytes;
+        numbers.wal_bytes_max = self.config.bytes_max;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_on<'a>(&self, state: MutexGuard<'a, State>, timeout: Duration) -> MutexGuard<'a, State> {
+        self.changed.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn failed(&self, action: &'static str, error: &fjall::Error) -> WalError {
+        WalError::Failed { path: self.config.path.clone(), action, detail: error.to_string() }
+    }
+}
+
+impl Stored {
+    pub fn leaving(&self, outcome: Outcome) -> Leaving {
+        Leaving { index: self.index, events: self.events, envelope_bytes: self.envelope.len(), outcome }
+    }
+}
+
+fn open_database(path: &Path) -> fjall::Result<(Database, Keyspace, Keyspace)> {
+    let database = Database::builder(path)
+        .cache_size(CACHE_BYTES)
+        .max_cached_files(Some(OPEN_FILES_MAX))
+        .worker_threads(1)
+        .open()?;
+    let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+    let records = database.keyspace("envelopes", options)?;
+    let meta = database.keyspace("meta", options)?;
+    Ok((database, records, meta))
+}
+
+/// Whether the files are there but their content is not what was written.
+fn is_damage(error: &fjall::Error) -> bool {
+    !matches!(error, fjall::Error::Locked | fjall::Error::Io(_) | fjall::Error::InvalidVersion(_))
+}
+
+fn set_aside(path: &Path) -> Result<PathBuf, WalError> {
+    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".damaged-{}", since_1970.as_millis()));
+    let aside = path.with_file_name(name);
+    match std::fs::rename(path, &aside) {
+        Ok(()) => Ok(aside),
+        Err(error) => {
+            let detail = format!("it is damaged and cannot be renamed to {}: {error}", aside.display());
+            Err(WalError::Failed { path: path.into(), action: "open", detail })
+        }
+    }
+}
+
+fn open_error(path: &Path, error: fjall::Error) -> WalError {
+    match error {
+        fjall::Error::Locked => WalError::InUse { path: path.into() },
+        error => WalError::Failed { path: path.into(), action: "open", detail: error.to_string() },
+    }
+}
+
+fn encode(kind: Kind, events: u32, envelope: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(PREFIX_BYTES + envelope.len());
+    value.push(kind as u8);
+    value.extend(events.to_le_bytes());
+    value.extend_from_slice(envelope);
+    value
+}
+
+fn decode(key: &[u8], value: &[u8]) -> Option<Stored> {
+    let (prefix, envelope) = value.split_at_checked(PREFIX_BYTES)?;
+    let (kind, events) = prefix.split_first()?;
+    Some(Stored {
+        index: u64::from_be_bytes(key.try_into().ok()?),
+        kind: if *kind == Kind::Status as u8 { Kind::Status } else { Kind::Telemetry },
+        events: u32::from_le_bytes(events.try_into().ok()?),
+        envelope: envelope.to_vec(),
+    })
+}
+
+struct Position {
+    next_index: u64,
+    next_sequence: u64,
+    boot_id: String,
+}
+
+fn encode_position(position: &Position) -> Vec<u8> {
+    let mut bytes = position.next_index.to_le_bytes().to_vec();
+    bytes.extend(position.next_sequence.to_le_bytes());
+    bytes.extend(position.boot_id.as_bytes());
+    bytes
+}
+
+fn decode_position(bytes: &[u8]) -> Option<Position> {
+    Some(Position {
+        next_index: u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?),
+        next_sequence: u64::from_le_bytes(bytes.get(8..16)?.try_into().ok()?),
+        boot_id: String::from_utf8(bytes.get(16..)?.to_vec()).ok()?,
+    })
+}
+
+#[cfg(test)]
+#[path = "wal_tests.rs"]
+mod tests;

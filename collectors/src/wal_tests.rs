@@ -1,0 +1,146 @@
+//! The write-ahead log on a real disk.
+
+use super::*;
+use tempfile::TempDir;
+
+const BOOT: &str = "boot-1";
+
+fn config(folder: &TempDir, bytes_max: u64, when_full: WalFull) -> WalConfig {
+    WalConfig { path: folder.path().join("wal"), bytes_max, when_full, fsync: Fsync::Never }
+}
+
+fn open(config: &WalConfig, boot: &str) -> (Wal, SharedNumbers) {
+    let numbers = SharedNumbers::default();
+    (Wal::open(config, boot, 5_000_000, numbers.clone()).expect("opens"), numbers)
+}
+
+/// Appends an envelope of two events that says its sequence number and is `bytes` long.
+fn append(wal: &Wal, numbers: &SharedNumbers, bytes: usize) {
+    numbers.lock().ledger.see(crate::ledger::Origin::Connector, 2);
+    let seal = |sequence: u64| {
+        let mut envelope = sequence.to_le_bytes().to_vec();
+        envelope.resize(bytes, 0);
+        envelope
+    };
+    wal.append(Kind::Telemetry, 2, 0, || true, seal).expect("appends");
+}
+
+fn sequences(wal: &Wal) -> Vec<u64> {
+    let all = std::iter::from_fn(|| wal.next().expect("reads"));
+    all.map(|stored| u64::from_le_bytes(stored.envelope[..8].try_into().expect("8 bytes"))).collect()
+}
+
+#[test]
+fn what_is_not_forgotten_is_there_after_a_restart_and_numbers_go_on() {
+    let folder = TempDir::new().expect("a folder");
+    let config = config(&folder, 1 << 20, WalFull::DropOldest);
+    let (wal, numbers) = open(&config, BOOT);
+    (0..3).for_each(|_| append(&wal, &numbers, 100));
+    let first = wal.next().expect("reads").expect("three were appended");
+    wal.forget(&[first.leaving(Outcome::Acknowledged)]).expect("forgets");
+    assert_eq!(numbers.lock().ledger.acknowledged(), 2);
+    let seen = numbers.lock().clone();
+    assert_eq!((seen.wal_records, seen.wal_bytes, seen.ledger.gap()), (2, 200, 0));
+    drop(wal);
+
+    let (wal, numbers) = open(&config, BOOT);
+    let seen = numbers.lock().clone();
+    assert_eq!((seen.ledger.recovered(), seen.wal_records), (4, 2));
+    append(&wal, &numbers, 100);
+    assert_eq!(sequences(&wal), [5_001, 5_002, 5_003], "an empty log starts at the microseconds since boot");
+    drop(wal);
+
+    let (wal, numbers) = open(&config, "boot-2");
+    append(&wal, &numbers, 100);
+    assert_eq!(sequences(&wal), [5_001, 5_002, 5_003, 1], "another boot starts anew");
+}
+
+#[test]
+fn a_full_log_drops_the_oldest_that_is_not_being_sent() {
+    let folder = TempDir::new().expect("a folder");
+    let (wal, numbers) = open(&config(&folder, 350, WalFull::DropOldest), BOOT);
+    (0..3).for_each(|_| append(&wal, &numbers, 100));
+    let sending = wal.next().expect("reads").expect("three were appended");
+    append(&wal, &numbers, 100);
+    assert_eq!(numbers.lock().ledger.dropped_as(Loss::WalFull), 2);
+    assert_eq!(sequences(&wal), [5_002, 5_003], "5001 went");
+    wal.forget(&[sending.leaving(Outcome::Acknowledged)]).expect("the one being sent is still there");
+    append(&wal, &numbers, 200);
+    assert_eq!(numbers.lock().ledger.dropped_as(Loss::WalFull), 4, "all are being sent: the new one goes");
+    assert_eq!(numbers.lock().ledger.gap(), 0);
+}
+
+#[test]
+fn a_full_log_that_may_not_drop_waits_for_room() {
+    let folder = TempDir::new().expect("a folder");
+    let (wal, numbers) = open(&config(&folder, 150, WalFull::Block), BOOT);
+    append(&wal, &numbers, 100);
+    std::thread::scope(|scope| {
+        numbers.lock().ledger.see(crate::ledger::Origin::Connector, 1);
+        let waiting = scope.spawn(|| wal.append(Kind::Status, 1, 0, || false, |_| vec![0; 100]));
+        let stored = wal.next().expect("reads").expect("one was appended");
+        wal.forget(&[stored.leaving(Outcome::Acknowledged)]).expect("forgets");
+        waiting.join().expect("no panic").expect("appends once there is room");
+    });
+    append(&wal, &numbers, 100);
+    assert_eq!(numbers.lock().ledger.dropped_as(Loss::Shutdown), 2, "told to give up");
+    let seen = numbers.lock().clone();
+    assert_eq!((seen.wal_records, seen.ledger.gap()), (1, 0));
+}
+
+#[test]
+fn a_log_has_one_owner() {
+    let folder = TempDir::new().expect("a folder");
+    let config = config(&folder, 1 << 20, WalFull::DropOldest);
+    let _owner = open(&config, BOOT);
+    let second = Wal::open(&config, BOOT, 0, SharedNumbers::default());
+    assert!(matches!(second, Err(WalError::InUse { .. })));
+}
+
+/// The active journal of the log.
+fn journal(config: &WalConfig) -> PathBuf {
+    let files = std::fs::read_dir(&config.path).expect("a folder").map(|entry| entry.expect("an entry").path());
+    files.filter(|path| path.extension().is_some_and(|e| e == "jnl")).max().expect("a journal")
+}
+
+/// Ends of the written part of a journal, which is preallocated with zeros.
+fn written_bytes(journal: &Path) -> usize {
+    let bytes = std::fs::read(journal).expect("reads");
+    bytes.iter().rposition(|byte| *byte != 0).expect("something was written") + 1
+}
+
+#[test]
+fn a_torn_tail_costs_the_torn_envelope_only() {
+    let folder = TempDir::new().expect("a folder");
+    let config = config(&folder, 1 << 20, WalFull::DropOldest);
+    let (wal, numbers) = open(&config, BOOT);
+    (0..3).for_each(|_| append(&wal, &numbers, 1_000));
+    drop(wal);
+    let journal = journal(&config);
+    let file = std::fs::OpenOptions::new().write(true).open(&journal).expect("opens");
+    file.set_len(written_bytes(&journal) as u64 - 10).expect("cuts");
+    let (wal, numbers) = open(&config, BOOT);
+    assert_eq!(numbers.lock().wal_set_aside_folders, 0);
+    assert_eq!(sequences(&wal), [5_000, 5_001]);
+}
+
+#[test]
+fn a_damaged_log_is_set_aside_and_the_agent_goes_on_with_new_numbers() {
+    let folder = TempDir::new().expect("a folder");
+    let config = config(&folder, 1 << 20, WalFull::DropOldest);
+    let (wal, numbers) = open(&config, BOOT);
+    (0..3).for_each(|_| append(&wal, &numbers, 1_000));
+    drop(wal);
+    let journal = journal(&config);
+    let mut bytes = std::fs::read(&journal).expect("reads");
+    let end = written_bytes(&journal);
+    bytes[end / 2..end / 2 + 8].fill(0x55);
+    std::fs::write(&journal, bytes).expect("writes");
+
+    let (wal, numbers) = open(&config, BOOT);
+    assert_eq!(numbers.lock().wal_set_aside_folders, 1);
+    append(&wal, &numbers, 100);
+    assert_eq!(sequences(&wal), [5_000]);
+    let names = std::fs::read_dir(folder.path()).expect("a folder").map(|e| e.expect("an entry").file_name());
+    assert_eq!(names.filter(|name| name.to_string_lossy().contains("damaged")).count(), 1);
+}

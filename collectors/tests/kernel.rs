@@ -1,0 +1,270 @@
+//! The process source against the real kernel: real children, the real process connector. Needs root on the host.
+
+mod support;
+
+use amoskys_collectors::{NetlinkMode, WalFull};
+use amoskys_proto::v1::{ProcessEvent, ProcessEventKind as Kind};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+use support::*;
+use tempfile::TempDir;
+
+/// A child that is ended with the test.
+struct Running(Child);
+
+impl Running {
+    fn start(program: impl AsRef<Path>, arguments: &[&str]) -> Self {
+        let child = Command::new(program.as_ref()).args(arguments).stdin(Stdio::null()).spawn();
+        Self(child.unwrap_or_else(|error| panic!("{} cannot be run: {error}", program.as_ref().display())))
+    }
+
+    fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    fn end(&mut self) {
+        let _ = self.0.kill();
+        self.0.wait().expect("waits for its own child");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn sleep_program() -> PathBuf {
+    fs::canonicalize("/bin/sleep").expect("there is a sleep")
+}
+
+/// A copy of a harmless program in memory-backed storage.
+fn copy_in_memory(folder: &TempDir, name: &str) -> PathBuf {
+    let copy = folder.path().join(name);
+    fs::copy(sleep_program(), &copy).expect("copies");
+    copy
+}
+
+fn memory_folder() -> TempDir {
+    tempfile::Builder::new().prefix("amoskys-test-").tempdir_in("/dev/shm").expect("a folder in /dev/shm")
+}
+
+fn me() -> String {
+    std::env::current_exe().expect("a path").to_string_lossy().into_owned()
+}
+
+#[test]
+fn a_child_is_seen_from_start_to_end() {
+    let folder = TempDir::new().expect("a folder");
+    let bus = FakeBus::new(Mode::Take);
+    let (agent, registry) = start_listening(connector_config(folder.path()), &bus);
+    assert_eq!(agent.status().process_source, "proc_connector");
+    let mut child = Running::start("/bin/sleep", &["1000", "2000"]);
+    let pid = child.pid();
+    let fork = bus.wait_for_kind(pid, Kind::Fork);
+    let exec = bus.wait_for_kind(pid, Kind::Exec);
+    child.end();
+    let exit = bus.wait_for_kind(pid, Kind::Exit);
+
+    assert_eq!((fork.parent_pid, fork.exe.as_str()), (std::process::id(), me().as_str()));
+    assert_eq!((exec.parent_pid, exec.parent_exe.as_str()), (std::process::id(), me().as_str()));
+    assert_eq!((exec.exe.as_str(), exec.comm.as_str()), (sleep_program().to_string_lossy().as_ref(), "sleep"));
+    assert_eq!(exec.cmdline, "/bin/sleep 1000 2000");
+    assert_eq!(exec.cwd, std::env::current_dir().expect("a folder").to_string_lossy());
+    assert_eq!((exec.uid, exec.euid), (0, 0), "these tests run as root");
+    assert!(!exec.exe_deleted && !exec.exe_fs_type.is_empty() && exec.open_files >= 3, "{exec:?}");
+    assert_eq!(exec.unreadable, Vec::<String>::new());
+    assert_eq!((exit.comm.as_str(), exit.exit_code), ("sleep", 9), "ended by SIGKILL");
+    assert!(exit.lifetime_us > 0);
+    assert!(fork.process_key != 0 && fork.process_key == exec.process_key && exec.process_key == exit.process_key);
+    assert_eq!(fork.process_key & 0x3f_ffff, u64::from(pid));
+    assert_eq!((&fork.started_at, &exec.started_at), (&exec.started_at, &exit.started_at));
+    agent.stop(Duration::from_secs(30));
+    agent.join();
+    assert_identity(&scrape(&registry));
+}
+
+#[test]
+fn exit_codes_are_wait_statuses_and_grandchildren_name_their_shell() {
+    let folder = TempDir::new().expect("a folder");
+    let bus = FakeBus::new(Mode::Take);
+    let (_agent, _) = start_listening(connector_config(folder.path()), &bus);
+    // It lives until its input is closed, so it is there when it is read.
+    let shell = Command::new("/bin/sh").args(["-c", "/bin/cat; exit 3"]).stdin(Stdio::piped()).spawn();
+    let mut shell = Running(shell.expect("there is a shell"));
+    let pid = shell.pid();
+    let grandchild = bus.wait_for("the grandchild", |event| event.kind() == Kind::Exec && event.parent_pid == pid);
+    assert_eq!((grandchild.cmdline.as_str(), grandchild.parent_comm.as_str()), ("/bin/cat", "sh"));
+    drop(shell.0.stdin.take());
+    shell.0.wait().expect("it ends by itself");
+    assert_eq!(bus.wait_for_kind(pid, Kind::Exit).exit_code, 3 << 8);
+}
+
+#[test]
+fn every_one_of_many_short_lives_is_told_whole() {
+    const CHILDREN: usize = 200;
+    let folder = TempDir::new().expect("a folder");
+    let bus = FakeBus::new(Mode::Take);
+    let (agent, _) = start_listening(connector_config(folder.path()), &bus);
+    let pids: Vec<u32> = (0..CHILDREN)
+        .map(|_| {
+            let mut child = Running::start("/bin/true", &[]);
+            child.0.wait().expect("it ends by itself");
+            child.pid()
+        })
+        .collect();
+    for pid in &pids {
+        bus.wait_for_kind(*pid, Kind::Exit);
+    }
+    let events = bus.events();
+    for pid in pids {
+        let life: Vec<&ProcessEvent> = events.iter().filter(|event| event.pid == pid).collect();
+        let kinds: Vec<Kind> = life.iter().map(|event| event.kind()).collect();
+        assert_eq!(kinds, [Kind::Fork, Kind::Exec, Kind::Exit], "process {pid}");
+        assert!(life.iter().all(|event| event.process_key == life[0].process_key && event.process_key != 0));
+        assert!(life.iter().all(|event| event.parent_pid == std::process::id()));
+        // What could not be read in time is said, not made up.
+        assert!(life[1].exe.ends_with("/true") || life[1].unreadable.contains(&"exe".to_owned()), "{:?}", life[1]);
+    }
+    assert_eq!(agent.numbers().kernel_lost_messages, 0);
+}
+
+#[test]
+fn a_binary_deleted_while_it_runs_is_seen_at_the_second_look() {
+    let (folder, memory) = (TempDir::new().expect("a folder"), memory_folder());
+    let bus = FakeBus::new(Mode::Take);
+    let mut config = connector_config(folder.path());
+    config.process.exe_recheck_after = Duration::from_millis(300);
+    let (_agent, _) = start_listening(config, &bus);
+    let program = copy_in_memory(&memory, "kworker");
+    let child = Running::start(&program, &["1000"]);
+    fs::remove_file(&program).expect("removes");
+    let found = bus.wait_for("the deletion", |event| event.pid == child.pid() && event.exe_deleted);
+    assert_eq!((found.exe.as_str(), found.exe_fs_type.as_str()), (program.to_string_lossy().as_ref(), "tmpfs"));
+}
+
+#[test]
+fn a_binary_deleted_while_it_runs_is_seen_by_a_snapshot() {
+    let (folder, memory) = (TempDir::new().expect("a folder"), memory_folder());
+    let bus = FakeBus::new(Mode::Take);
+    let mut config = connector_config(folder.path());
+    config.process.exe_recheck_after = Duration::ZERO;
+    config.process.snapshot_interval = Duration::from_millis(200);
+    let (_agent, _) = start_listening(config, &bus);
+    let program = copy_in_memory(&memory, "kworker");
+    let child = Running::start(&program, &["1000"]);
+    let exec = bus.wait_for_kind(child.pid(), Kind::Exec);
+    assert!(!exec.exe_deleted);
+    fs::remove_file(&program).expect("removes");
+    let found = bus.wait_for("the deletion", |event| event.pid == child.pid() && event.exe_deleted);
+    assert_eq!((found.kind(), found.process_key), (Kind::Snapshot, exec.process_key));
+}
+
+#[test]
+fn a_path_that_really_ends_so_is_not_taken_for_deleted() {
+    let (folder, memory) = (TempDir::new().expect("a folder"), memory_folder());
+    let bus = FakeBus::new(Mode::Take);
+    let (_agent, _) = start_listening(connector_config(folder.path()), &bus);
+    let program = copy_in_memory(&memory, "tool (deleted)");
+    let child = Running::start(&program, &["1000"]);
+    let exec = bus.wait_for_kind(child.pid(), Kind::Exec);
+    assert_eq!((exec.exe.as_str(), exec.exe_deleted), (program.to_string_lossy().as_ref(), false));
+}
+
+#[test]
+fn set_user_id_programs_and_programs_without_a_file_are_told() {
+    let (folder, memory) = (TempDir::new().expect("a folder"), memory_folder());
+    let bus = FakeBus::new(Mode::Take);
+    let (_agent, _) = start_listening(connector_config(folder.path()), &bus);
+    let program = copy_in_memory(&memory, "privileged");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).expect("sets the bit");
+    let child = Running::start(&program, &["1000"]);
+    assert!(bus.wait_for_kind(child.pid(), Kind::Exec).exe_setuid);
+
+    let file = rustix::fs::memfd_create("payload", rustix::fs::MemfdFlags::empty()).expect("a memfd");
+    rustix::io::write(&file, &[]).expect("writes nothing");
+    let path = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&file));
+    fs::write(&path, fs::read(sleep_program()).expect("reads")).expect("writes");
+    let child = Running::start(&path, &["1000"]);
+    let exec = bus.wait_for_kind(child.pid(), Kind::Exec);
+    assert_eq!((exec.exe.as_str(), exec.exe_fs_type.as_str(), exec.exe_deleted), ("/memfd:payload", "memfd", true));
+}
+
+#[test]
+fn without_the_connector_comparing_snapshots_gives_starts_and_exits() {
+    let folder = TempDir::new().expect("a folder");
+    let bus = FakeBus::new(Mode::Take);
+    let mut config = connector_config(folder.path());
+    config.process.netlink = NetlinkMode::Off;
+    config.process.snapshot_interval = Duration::from_millis(100);
+    let (agent, _) = start(config, &bus);
+    assert_eq!(agent.status().process_source, "snapshots");
+    bus.wait_for_kind(std::process::id(), Kind::Snapshot);
+    let mut child = Running::start("/bin/sleep", &["1000"]);
+    let pid = child.pid();
+    let fork = bus.wait_for_kind(pid, Kind::Fork);
+    let exec = bus.wait_for_kind(pid, Kind::Exec);
+    assert_eq!((fork.parent_pid, exec.cmdline.as_str()), (std::process::id(), "/bin/sleep 1000"));
+    assert_eq!(exec.parent_exe, me());
+    child.end();
+    let exit = bus.wait_for_kind(pid, Kind::Exit);
+    assert_eq!((exit.comm.as_str(), exit.process_key), ("sleep", exec.process_key));
+    assert!(exit.unreadable.contains(&"stat".to_owned()), "the exit code is not known");
+}
+
+/// In a network namespace of its own a process has no connector. This test runs itself again in one.
+#[test]
+fn where_the_connector_cannot_be_opened_the_agent_says_so_and_falls_back() {
+    const INSIDE: &str = "AMOSKYS_TEST_INSIDE";
+    const NAME: &str = "where_the_connector_cannot_be_opened_the_agent_says_so_and_falls_back";
+    if std::env::var_os(INSIDE).is_none() {
+        let again = Command::new("unshare").arg("--net").arg(me()).args(["--exact", NAME]).env(INSIDE, "1").status();
+        return assert!(again.expect("unshare (util-linux) runs").success(), "see above");
+    }
+    let folder = TempDir::new().expect("a folder");
+    let bus = FakeBus::new(Mode::Take);
+    let mut config = connector_config(folder.path());
+    let demanded = amoskys_collectors::Agent::start(
+        config.clone(),
+        std::sync::Arc::new(bus.clone()),
+        &mut prometheus_client::registry::Registry::default(),
+    );
+    let error = demanded.err().expect("it cannot be opened here").to_string();
+    assert!(error.contains("process connector"), "{error}");
+    config.process.netlink = NetlinkMode::Auto;
+    let (agent, registry) = start(config, &bus);
+    assert_eq!(agent.status().process_source, "snapshots");
+    assert_eq!(sample(&scrape(&registry), "amoskys_agent_connector_open_sockets"), 0.0);
+    bus.wait_for_kind(std::process::id(), Kind::Snapshot);
+}
+
+#[test]
+fn an_agent_that_may_not_drop_lets_the_kernel_drop_and_counts_it() {
+    let folder = TempDir::new().expect("a folder");
+    let bus = FakeBus::new(Mode::Away);
+    let mut config = connector_config(folder.path());
+    config.queue_events_max = 1;
+    config.batch.events_max = 1;
+    config.wal.bytes_max = 1;
+    config.wal.when_full = WalFull::Block;
+    config.process.netlink_buffer_bytes = 4_096;
+    let (agent, registry) = start(config, &bus);
+    wait_until("the WAL to be full", || agent.numbers().wal_records == 1);
+    for _ in 0..100 {
+        Running::start("/bin/true", &[]).0.wait().expect("it ends by itself");
+    }
+    assert_eq!(agent.status().events_dropped, 0, "nothing is dropped by the agent");
+    bus.set(Mode::Take);
+    wait_until("the loss to be noticed", || {
+        Running::start("/bin/true", &[]).0.wait().expect("it ends by itself");
+        agent.numbers().kernel_lost_messages > 0
+    });
+    agent.stop(Duration::from_secs(30));
+    agent.join();
+    assert_identity(&scrape(&registry));
+}

@@ -1,0 +1,11 @@
+//! Rows into records.
+
+mod accept;
+mod error;
+mod json;
+mod protobuf;
+mod values;
+
+pub use error::{EncodeError, Mismatch, Mismatches};
+pub use json::JsonEncoder;
+pub use protobuf::ProtobufEncoder;

@@ -1,0 +1,142 @@
+//! JSON records, one object each, into rows: arrow-json's reader, made to say which record is at fault.
+//!
+//! Keys that no column has are ignored, missing ones are null. Times are RFC 3339 strings, or numbers counting the
+//! column's unit from the Unix epoch. Deliberately not here: guessing a schema, several objects in a record.
+//! Limits: [`Limits::record_bytes_max`]; a record's memory is a small multiple of its bytes.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use arrow::json::ReaderBuilder;
+use arrow::json::reader::Decoder;
+
+use crate::limits::Limits;
+
+/// Records that are decoded at once, as long as all are good.
+const GROUP_RECORDS_MAX: usize = 1024;
+
+/// A record is not a JSON object of the schema's types: the sender's fault, retrying does not help.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    #[error("a record of {bytes} bytes, more than {max}")]
+    TooLarge { bytes: usize, max: usize },
+    #[error("not a JSON object of the stream's columns: {0}")]
+    Malformed(String),
+    #[error("the record ends in the middle of a JSON value")]
+    Truncated,
+    #[error("the record is empty, a JSON object was expected")]
+    Empty,
+    #[error("there is more after the record's JSON object (one object per record)")]
+    Trailing,
+}
+
+impl JsonError {
+    /// Whether a stated bound was exceeded.
+    pub fn is_limit(&self) -> bool {
+        matches!(self, Self::TooLarge { .. })
+    }
+}
+
+/// Turns JSON records into rows; the shape of [`crate::Decoder`].
+#[derive(Debug)]
+pub struct JsonDecoder {
+    schema: SchemaRef,
+    limits: Limits,
+    decoder: Decoder,
+    done: Vec<RecordBatch>,
+    rows: usize,
+}
+
+impl JsonDecoder {
+    /// Reads the columns of `schema`. An error names a type that JSON cannot hold.
+    pub fn new(schema: SchemaRef, limits: Limits) -> Result<Self, ArrowError> {
+        let decoder = decoder(&schema)?;
+        Ok(Self { schema, limits, decoder, done: Vec::new(), rows: 0 })
+    }
+
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Rows since the last [`finish`](JsonDecoder::finish).
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Decodes one record into one row. Several at once cost much less: [`push_all`](JsonDecoder::push_all).
+    pub fn push(&mut self, record: &[u8]) -> Result<(), JsonError> {
+        self.group(&[record])
+    }
+
+    /// Decodes records, each into one row, and says of each whether it was good; bad ones add nothing.
+    pub fn push_all(&mut self, records: &[&[u8]]) -> Vec<Result<(), JsonError>> {
+        let mut results = Vec::with_capacity(records.len());
+        for group in records.chunks(GROUP_RECORDS_MAX) {
+            if self.group(group).is_ok() {
+                results.extend(group.iter().map(|_| Ok(())));
+            } else {
+                results.extend(group.iter().map(|record| self.group(&[record])));
+            }
+        }
+        results
+    }
+
+    /// The rows since the last call, in the order of their records. An error is a fault of this crate.
+    pub fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+        self.rows = 0;
+        let done = std::mem::take(&mut self.done);
+        match <[RecordBatch; 1]>::try_from(done) {
+            Ok([batch]) => Ok(batch),
+            Err(done) => concat_batches(&self.schema, &done),
+        }
+    }
+
+    /// All records or none.
+    fn group(&mut self, records: &[&[u8]]) -> Result<(), JsonError> {
+        let batch = self.read(records);
+        if batch.is_err() {
+            // The reader keeps what it had read before the fault.
+            self.decoder = decoder(&self.schema).map_err(|e| JsonError::Malformed(e.to_string()))?;
+        }
+        let batch = batch?;
+        self.rows += batch.num_rows();
+        self.done.push(batch);
+        Ok(())
+    }
+
+    fn read(&mut self, records: &[&[u8]]) -> Result<RecordBatch, JsonError> {
+        for (at, record) in records.iter().enumerate() {
+            let (bytes, max) = (record.len(), self.limits.record_bytes_max);
+            if bytes > max {
+                return Err(JsonError::TooLarge { bytes, max });
+            }
+            let read = self.decoder.decode(record).map_err(malformed)?;
+            if self.decoder.has_partial_record() {
+                return Err(JsonError::Truncated);
+            }
+            if self.decoder.len() > at + 1 || !record[read..].trim_ascii().is_empty() {
+                return Err(JsonError::Trailing);
+            }
+            if self.decoder.len() == at {
+                return Err(JsonError::Empty);
+            }
+        }
+        let batch = self.decoder.flush().map_err(malformed)?;
+        Ok(batch.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(&self.schema))))
+    }
+}
+
+fn decoder(schema: &SchemaRef) -> Result<Decoder, ArrowError> {
+    // One more, so that a second object in the last record is noticed.
+    ReaderBuilder::new(Arc::clone(schema)).with_batch_size(GROUP_RECORDS_MAX + 1).build_decoder()
+}
+
+fn malformed(error: ArrowError) -> JsonError {
+    JsonError::Malformed(match error {
+        ArrowError::JsonError(text) => text,
+        other => other.to_string(),
+    })
+}

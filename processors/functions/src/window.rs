@@ -1,0 +1,135 @@
+//! `hop(time, slide, size)` and `tumble(time, size)`: the window of a row, as a struct `{start, end}`.
+//!
+//! They are only names: a row is in many windows, so they cannot be evaluated row by row. They mean something in
+//! `GROUP BY`, where [`WindowCall::parse`] reads them.
+
+use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+use datafusion::{
+    common::{Result, ScalarValue, plan_err},
+    logical_expr::{ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility},
+};
+
+/// The type of a window: `start` and `end`, nanoseconds since 1970, UTC.
+pub fn window_type() -> DataType {
+    DataType::Struct(window_fields())
+}
+
+/// The fields of [`window_type`].
+pub fn window_fields() -> Fields {
+    let time = DataType::Timestamp(TimeUnit::Nanosecond, None);
+    Fields::from(vec![Field::new("start", time.clone(), false), Field::new("end", time, false)])
+}
+
+/// `hop(time TIMESTAMP, slide INTERVAL, size INTERVAL)`
+pub fn hop() -> ScalarUDF {
+    ScalarUDF::from(WindowFunction::new("hop", 3))
+}
+
+/// `tumble(time TIMESTAMP, size INTERVAL)`
+pub fn tumble() -> ScalarUDF {
+    ScalarUDF::from(WindowFunction::new("tumble", 2))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct WindowFunction {
+    name: &'static str,
+    arguments: usize,
+    signature: Signature,
+}
+
+impl WindowFunction {
+    fn new(name: &'static str, arguments: usize) -> Self {
+        Self { name, arguments, signature: Signature::any(arguments, Volatility::Immutable) }
+    }
+
+    fn usage(&self) -> &'static str {
+        match self.name {
+            "hop" => "hop(time, slide, size), e.g. hop(observed_at, INTERVAL '1 second', INTERVAL '5 seconds')",
+            _ => "tumble(time, size), e.g. tumble(observed_at, INTERVAL '5 seconds')",
+        }
+    }
+}
+
+impl ScalarUDFImpl for WindowFunction {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        if types.len() != self.arguments {
+            return plan_err!("{} takes {} arguments: {}", self.name, self.arguments, self.usage());
+        }
+        if !matches!(types[0], DataType::Timestamp(..)) {
+            return plan_err!("the time of {} must be a timestamp, not {}: {}", self.name, types[0], self.usage());
+        }
+        Ok(window_type())
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        plan_err!("{} belongs into GROUP BY: it puts a row into windows and has no value for a single row", self.name)
+    }
+}
+
+/// A window as written in `GROUP BY`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowCall {
+    pub time: Expr,
+    pub slide_ns: i64,
+    pub size_ns: i64,
+}
+
+impl WindowCall {
+    /// `None` when the expression is no window; an error when it is one that cannot be.
+    pub fn parse(expression: &Expr) -> Option<Result<WindowCall>> {
+        let Expr::ScalarFunction(call) = expression.clone().unalias() else { return None };
+        let function = (call.func.inner().as_ref() as &dyn std::any::Any).downcast_ref::<WindowFunction>()?;
+        Some(Self::from_arguments(function, &call.args))
+    }
+
+    fn from_arguments(function: &WindowFunction, arguments: &[Expr]) -> Result<WindowCall> {
+        let (time, slide, size) = match arguments {
+            [time, slide, size] => (time, interval_ns(slide, "slide", function)?, interval_ns(size, "size", function)?),
+            [time, size] => {
+                let size = interval_ns(size, "size", function)?;
+                (time, size, size)
+            }
+            _ => return plan_err!("{} takes {} arguments: {}", function.name, function.arguments, function.usage()),
+        };
+        Ok(WindowCall { time: time.clone(), slide_ns: slide, size_ns: size })
+    }
+}
+
+/// Nanoseconds of a literal interval of fixed length; a day is 24 hours.
+fn interval_ns(expression: &Expr, what: &str, function: &WindowFunction) -> Result<i64> {
+    const DAY_NS: i64 = 86_400_000_000_000;
+    const MILLISECOND_NS: i64 = 1_000_000;
+    let mut expression = expression;
+    while let Expr::Cast(cast) = expression {
+        expression = &cast.expr;
+    }
+    let Expr::Literal(value, _) = expression else {
+        return plan_err!("the {what} of {} must be a literal interval, not `{expression}`: {}", function.name, function.usage());
+    };
+    let parts = match value {
+        ScalarValue::IntervalMonthDayNano(Some(value)) => (value.months, i64::from(value.days), Some(value.nanoseconds)),
+        ScalarValue::IntervalDayTime(Some(value)) => (0, i64::from(value.days), Some(i64::from(value.milliseconds) * MILLISECOND_NS)),
+        ScalarValue::IntervalYearMonth(Some(months)) => (*months, 0, Some(0)),
+        ScalarValue::DurationNanosecond(Some(value)) => (0, 0, Some(*value)),
+        ScalarValue::DurationMicrosecond(Some(value)) => (0, 0, value.checked_mul(1_000)),
+        ScalarValue::DurationMillisecond(Some(value)) => (0, 0, value.checked_mul(MILLISECOND_NS)),
+        ScalarValue::DurationSecond(Some(value)) => (0, 0, value.checked_mul(1_000_000_000)),
+        _ => return plan_err!("the {what} of {} must be an interval, not `{value}`: {}", function.name, function.usage()),
+    };
+    let (months, days, nanoseconds) = parts;
+    if months != 0 {
+        return plan_err!("the {what} of {} is in months, which differ in length; write it in days or less", function.name);
+    }
+    match nanoseconds.and_then(|nanoseconds| days.checked_mul(DAY_NS)?.checked_add(nanoseconds)) {
+        Some(total) => Ok(total),
+        None => plan_err!("the {what} of {} is longer than 292 years", function.name),
+    }
+}

@@ -1,0 +1,15 @@
+//! SQL files → a dataflow, and the dataflow run on the partitions of a log.
+//!
+//! - [`sql`]: reads a folder of SQL files, plans all of it and cuts each query at its windowed aggregate.
+//! - [`run`]: one [`run::Task`] per partition turns records into rows, rows into windows, windows into records for
+//!   sinks; a [`run::Worker`] does this for the partitions a group member owns and commits outputs and positions
+//!   together; [`run::history`] does the same over files.
+//!
+//! Everything between poll and commit is a function of (state, records), so it is tested without a log.
+//! Deliberately not here: how a log works (`bus`), how bytes become columns (`columns`), what a window is (`windows`),
+//! how models run (`scoring`).
+//! Limits: one stream per INSERT; a windowed view groups by its stream's partition key; windows over windows and joins
+//! below a window are refused when the SQL is planned.
+
+pub mod run;
+pub mod sql;

@@ -1,0 +1,329 @@
+//! Records of one partition into columns: verified, decoded, and with what the log and the envelope say of them.
+//!
+//! Envelopes are copied and verified in groups, because verifying a group of signatures costs half; with verification
+//! off, and for other formats, records are decoded as they come, from the log's own buffer.
+//! Limits: [`amoskys_columns::Limits`] per record, `GROUP_RECORDS` records waiting for verification.
+
+use crate::sql::{Format, Stream};
+use amoskys_bus::Record;
+use amoskys_columns::{Constant, ConstantType, Constants, Decoder, JsonDecoder, Layout, LayoutError, Limits};
+use amoskys_proto::{EnvelopeView, KeyRing, v1::DeadLetterReason};
+use arrow::{
+    array::ArrayRef,
+    datatypes::{FieldRef, Schema, SchemaRef},
+    error::ArrowError,
+    record_batch::{RecordBatch, RecordBatchOptions},
+};
+use std::sync::Arc;
+
+/// Whether envelopes must be signed by a known key.
+#[derive(Debug, Clone)]
+pub enum Verify {
+    Required(Arc<KeyRing>),
+    Off,
+}
+
+/// The stream's columns cannot be decoded: a fault of the SQL or of the message type.
+#[derive(Debug, thiserror::Error)]
+pub enum DecoderError {
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    #[error(transparent)]
+    Json(#[from] ArrowError),
+}
+
+/// A record that could not be used, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeadRecord {
+    pub offset: i64,
+    pub log_time_ms: i64,
+    pub reason: DeadLetterReason,
+    pub detail: String,
+    pub key: Vec<u8>,
+    pub payload: Vec<u8>,
+}
+
+/// A record whose rows were added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    pub offset: i64,
+    /// Absent in history that was not read from a log.
+    pub log_time_ns: Option<i64>,
+    pub rows: u32,
+}
+
+const GROUP_RECORDS: usize = 16;
+
+pub struct RecordDecoder {
+    body: Body,
+    constants: Constants,
+    /// What each constant column is.
+    kinds: Vec<Extra>,
+    schema: SchemaRef,
+    /// For each column of `schema`: where it is among the body's columns and then the constants.
+    order: Vec<usize>,
+    partition: i32,
+    verify: Verify,
+    waiting: Vec<Waiting>,
+    taken: Vec<Taken>,
+    dead: Vec<DeadRecord>,
+}
+
+enum Body {
+    Envelope { decoder: Decoder, schema_name: String },
+    Protobuf(Decoder),
+    Json(Box<JsonDecoder>),
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Extra {
+    Agent,
+    Host,
+    Boot,
+    Sequence,
+    Partition,
+    Offset,
+    LogTime,
+}
+
+impl Extra {
+    fn of(name: &str) -> Option<(Self, ConstantType)> {
+        Some(match name {
+            "agent_id" => (Extra::Agent, ConstantType::Text),
+            "host_id" => (Extra::Host, ConstantType::Text),
+            "boot_id" => (Extra::Boot, ConstantType::Text),
+            "sequence" => (Extra::Sequence, ConstantType::UInt64),
+            "_partition" => (Extra::Partition, ConstantType::Int32),
+            "_offset" => (Extra::Offset, ConstantType::Int64),
+            "_log_time" => (Extra::LogTime, ConstantType::TimeNs),
+            _ => return None,
+        })
+    }
+}
+
+struct Waiting {
+    offset: i64,
+    log_time_ms: i64,
+    key: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+/// The parts of a record that a failure needs.
+struct Source<'a> {
+    offset: i64,
+    log_time_ms: i64,
+    key: &'a [u8],
+    payload: &'a [u8],
+}
+
+struct Failure {
+    reason: DeadLetterReason,
+    detail: String,
+}
+
+impl RecordDecoder {
+    /// Decodes `columns` (names of the stream's schema) of the records of one partition.
+    pub fn new(stream: &Stream, columns: &[String], partition: i32, verify: Verify) -> Result<Self, DecoderError> {
+        let is_own = |name: &String| stream.columns.column_with_name(name).is_some();
+        let own: Vec<&str> = columns.iter().filter(|name| is_own(name)).map(String::as_str).collect();
+        let extras: Vec<(&str, Extra, ConstantType)> = columns
+            .iter()
+            .filter(|name| !is_own(name))
+            .filter_map(|name| Extra::of(name).map(|(extra, kind)| (name.as_str(), extra, kind)))
+            .collect();
+        let body = match &stream.format {
+            Format::Envelope { batch } => Body::Envelope {
+                decoder: Decoder::new(Layout::batch(batch, &own)?, Limits::default()),
+                schema_name: batch.full_name().to_owned(),
+            },
+            Format::Protobuf { message } => Body::Protobuf(Decoder::new(Layout::new(message, &own)?, Limits::default())),
+            Format::Json => Body::Json(Box::new(json(stream, &own)?)),
+        };
+        let constants = Constants::new(extras.iter().map(|(name, _, kind)| (*name, *kind)));
+        let mut fields: Vec<FieldRef> = body.schema().fields().iter().cloned().collect();
+        fields.extend(constants.fields());
+        let place = |name: &String| fields.iter().position(|field| field.name() == name);
+        let order: Vec<usize> = columns.iter().filter_map(place).collect();
+        let schema = Arc::new(Schema::new(order.iter().map(|&index| fields[index].clone()).collect::<Vec<_>>()));
+        let kinds = extras.iter().map(|(_, extra, _)| *extra).collect();
+        let (waiting, taken, dead) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { body, constants, kinds, schema, order, partition, verify, waiting, taken, dead })
+    }
+
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Rows decoded since the last `finish`; records that wait for verification are not among them.
+    pub fn rows(&self) -> usize {
+        self.body.rows()
+    }
+
+    pub fn push(&mut self, record: &Record<'_>) {
+        if matches!((&self.body, &self.verify), (Body::Envelope { .. }, Verify::Required(_))) {
+            self.waiting.push(Waiting {
+                offset: record.offset,
+                log_time_ms: record.log_time_ms,
+                key: record.key.unwrap_or_default().to_vec(),
+                payload: record.payload.to_vec(),
+            });
+            if self.waiting.len() >= GROUP_RECORDS {
+                self.verify_waiting();
+            }
+            return;
+        }
+        let source = Source {
+            offset: record.offset,
+            log_time_ms: record.log_time_ms,
+            key: record.key.unwrap_or_default(),
+            payload: record.payload,
+        };
+        let result = match &self.body {
+            Body::Envelope { .. } => view(source.payload).and_then(|view| self.add_envelope(&view, &source)),
+            Body::Protobuf(_) | Body::Json(_) => self.add_plain(&source),
+        };
+        self.note(result, &source);
+    }
+
+    /// All rows since the last call, the records they came from, and the records that gave none.
+    pub fn finish(&mut self) -> Result<(RecordBatch, Vec<Taken>, Vec<DeadRecord>), ArrowError> {
+        self.verify_waiting();
+        let body = self.body.finish()?;
+        let rows = body.num_rows();
+        let mut arrays: Vec<ArrayRef> = body.columns().to_vec();
+        arrays.extend(self.constants.finish());
+        let arrays = self.order.iter().map(|&index| arrays[index].clone()).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch = RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)?;
+        Ok((batch, std::mem::take(&mut self.taken), std::mem::take(&mut self.dead)))
+    }
+
+    fn verify_waiting(&mut self) {
+        let Verify::Required(ring) = self.verify.clone() else { return };
+        let waiting = std::mem::take(&mut self.waiting);
+        let views: Vec<Result<EnvelopeView<'_>, Failure>> = waiting.iter().map(|record| view(&record.payload)).collect();
+        let whole: Vec<EnvelopeView<'_>> = views.iter().filter_map(|view| view.as_ref().ok().cloned()).collect();
+        let mut verdicts = ring.verify(&whole).into_iter();
+        for (record, view) in waiting.iter().zip(views) {
+            let source = Source { offset: record.offset, log_time_ms: record.log_time_ms, key: &record.key, payload: &record.payload };
+            let result = view.and_then(|view| match verdicts.next() {
+                Some(Err(error)) => Err(Failure { reason: error.reason(), detail: error.to_string() }),
+                _ => self.add_envelope(&view, &source),
+            });
+            self.note(result, &source);
+        }
+        self.waiting = waiting;
+        self.waiting.clear();
+    }
+
+    fn note(&mut self, result: Result<u32, Failure>, source: &Source<'_>) {
+        let rows = match result {
+            Ok(rows) => rows,
+            Err(failure) => {
+                self.dead.push(DeadRecord {
+                    offset: source.offset,
+                    log_time_ms: source.log_time_ms,
+                    reason: failure.reason,
+                    detail: failure.detail,
+                    key: source.key.to_vec(),
+                    payload: source.payload.to_vec(),
+                });
+                0
+            }
+        };
+        // A record without rows is still noted: its log time counts, and the position moves past it.
+        let log_time_ns = Some(source.log_time_ms.saturating_mul(1_000_000));
+        self.taken.push(Taken { offset: source.offset, log_time_ns, rows });
+    }
+
+    fn add_envelope(&mut self, envelope: &EnvelopeView<'_>, source: &Source<'_>) -> Result<u32, Failure> {
+        let Body::Envelope { decoder, schema_name } = &mut self.body else {
+            return Err(Failure { reason: DeadLetterReason::Malformed, detail: "not an envelope stream".into() });
+        };
+        let header = &envelope.header;
+        if header.schema != *schema_name {
+            let detail = format!("the envelope holds {}, the stream {schema_name}", header.schema);
+            return Err(Failure { reason: DeadLetterReason::SchemaMismatch, detail });
+        }
+        let rows = decoder.push(envelope.payload).map_err(|error| {
+            let reason = if error.is_limit() { DeadLetterReason::TooLarge } else { DeadLetterReason::Malformed };
+            Failure { reason, detail: format!("payload: {error}") }
+        })?;
+        let values: Vec<Constant<'_>> = self
+            .kinds
+            .iter()
+            .map(|kind| match kind {
+                Extra::Agent => Constant::Text(&header.agent_id),
+                Extra::Host => Constant::Text(&header.host_id),
+                Extra::Boot => Constant::Text(&header.boot_id),
+                Extra::Sequence => Constant::UInt64(header.sequence),
+                other => log_constant(*other, self.partition, source),
+            })
+            .collect();
+        self.constants.push(&values, rows).map_err(internal)?;
+        Ok(rows as u32)
+    }
+
+    fn add_plain(&mut self, source: &Source<'_>) -> Result<u32, Failure> {
+        let result = match &mut self.body {
+            Body::Json(decoder) => decoder.push(source.payload).map(|()| 1).map_err(|error| (error.is_limit(), error.to_string())),
+            Body::Protobuf(decoder) | Body::Envelope { decoder, .. } => {
+                decoder.push(source.payload).map_err(|error| (error.is_limit(), error.to_string()))
+            }
+        };
+        let rows = result.map_err(|(is_limit, detail)| {
+            let reason = if is_limit { DeadLetterReason::TooLarge } else { DeadLetterReason::Malformed };
+            Failure { reason, detail }
+        })?;
+        let values: Vec<Constant<'_>> = self.kinds.iter().map(|kind| log_constant(*kind, self.partition, source)).collect();
+        self.constants.push(&values, rows).map_err(internal)?;
+        Ok(rows as u32)
+    }
+}
+
+impl Body {
+    fn schema(&self) -> &SchemaRef {
+        match self {
+            Body::Envelope { decoder, .. } | Body::Protobuf(decoder) => decoder.schema(),
+            Body::Json(decoder) => decoder.schema(),
+        }
+    }
+
+    fn rows(&self) -> usize {
+        match self {
+            Body::Envelope { decoder, .. } | Body::Protobuf(decoder) => decoder.rows(),
+            Body::Json(decoder) => decoder.rows(),
+        }
+    }
+
+    fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+        match self {
+            Body::Envelope { decoder, .. } | Body::Protobuf(decoder) => decoder.finish(),
+            Body::Json(decoder) => decoder.finish(),
+        }
+    }
+}
+
+fn json(stream: &Stream, columns: &[&str]) -> Result<JsonDecoder, DecoderError> {
+    let fields: Vec<FieldRef> =
+        stream.columns.fields().iter().filter(|field| columns.contains(&field.name().as_str())).cloned().collect();
+    Ok(JsonDecoder::new(Arc::new(Schema::new(fields)), Limits::default())?)
+}
+
+fn view(payload: &[u8]) -> Result<EnvelopeView<'_>, Failure> {
+    EnvelopeView::parse(payload)
+        .map_err(|error| Failure { reason: DeadLetterReason::Malformed, detail: format!("envelope: {error}") })
+}
+
+fn internal(error: impl std::fmt::Display) -> Failure {
+    Failure { reason: DeadLetterReason::Malformed, detail: format!("a fault of the processor: {error}") }
+}
+
+fn log_constant<'a>(kind: Extra, partition: i32, source: &Source<'_>) -> Constant<'a> {
+    match kind {
+        Extra::Partition => Constant::Int32(partition),
+        Extra::Offset => Constant::Int64(source.offset),
+        Extra::LogTime => Constant::TimeNs(source.log_time_ms.saturating_mul(1_000_000)),
+        _ => Constant::Null,
+    }
+}

@@ -1,0 +1,237 @@
+//! Rows of an INSERT into records of its sink, each with a deterministic id and its provenance.
+//!
+//! The id is BLAKE3 over the INSERT's SQL, the window (or the record) and the row, so equal results have equal ids
+//! whoever computes them, and a sink that sees a row twice can tell.
+
+use crate::sql::{Annotations, Format, Insert, Sink};
+use amoskys_bus::Outgoing;
+use amoskys_columns::{JsonEncoder, ProtobufEncoder};
+use amoskys_proto::v1::{self, Alert, FeatureRow, ModelVersion, Provenance};
+use arrow::{
+    array::{Array, AsArray},
+    compute::cast,
+    datatypes::DataType,
+    record_batch::RecordBatch,
+};
+use prost::Message;
+use prost_types::Timestamp;
+use std::collections::HashMap;
+
+/// Rows that an INSERT gave, with what they were computed from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Emission {
+    /// Index into [`crate::sql::StreamFlow::inserts`].
+    pub insert: usize,
+    pub batch: RecordBatch,
+    /// `[start, end)`; `None` for rows that no window gave.
+    pub window_ns: Option<(i64, i64)>,
+    /// One for each row, or one for all of them.
+    pub evidence: Vec<Evidence>,
+}
+
+/// A span of a partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    pub topic: String,
+    pub partition: i32,
+    pub first_offset: i64,
+    pub last_offset: i64,
+}
+
+/// Rows could not be written as the sink wants them.
+#[derive(Debug, thiserror::Error)]
+#[error("rows of `{insert}` cannot be written to `{topic}`: {detail}")]
+pub struct EmitError {
+    pub insert: String,
+    pub topic: String,
+    pub detail: String,
+}
+
+/// Encodes one INSERT's rows.
+pub struct Emitter {
+    name: String,
+    sink: Sink,
+    sql_hash: String,
+    annotations: Annotations,
+    models: Vec<ModelVersion>,
+    encoder: Encoder,
+    kind: Kind,
+    key: Option<usize>,
+}
+
+enum Encoder {
+    Protobuf(ProtobufEncoder),
+    Json(JsonEncoder),
+}
+
+/// Messages whose empty fields are filled in.
+enum Kind {
+    Alert,
+    FeatureRow,
+    Other,
+}
+
+impl Emitter {
+    /// `None` for an INSERT without a sink.
+    pub fn new(insert: &Insert) -> Result<Option<Self>, EmitError> {
+        let Some(sink) = insert.sink.clone() else { return Ok(None) };
+        let refuse = |detail: String| EmitError { insert: insert.name.clone(), topic: sink.topic.clone(), detail };
+        let encoder = match &sink.format {
+            Format::Protobuf { message } => {
+                ProtobufEncoder::new(insert.output.clone(), message).map(Encoder::Protobuf).map_err(|error| refuse(error.to_string()))?
+            }
+            Format::Json | Format::Envelope { .. } => {
+                JsonEncoder::new(insert.output.clone()).map(Encoder::Json).map_err(|error| refuse(error.to_string()))?
+            }
+        };
+        let kind = match &sink.format {
+            Format::Protobuf { message } if message.full_name() == "amoskys.v1.Alert" => Kind::Alert,
+            Format::Protobuf { message } if message.full_name() == "amoskys.v1.FeatureRow" => Kind::FeatureRow,
+            _ => Kind::Other,
+        };
+        let key = sink.partition_key.as_deref().or(Some("host_id")).and_then(|name| insert.output.index_of(name).ok());
+        let models = insert.models.iter().map(|model| ModelVersion {
+            name: model.name.clone(),
+            version: model.version.clone(),
+            sha256: model.sha256.clone(),
+        });
+        Ok(Some(Self {
+            name: insert.name.clone(),
+            sql_hash: insert.sql_hash.clone(),
+            annotations: insert.annotations.clone(),
+            models: models.collect(),
+            encoder,
+            kind,
+            key,
+            sink,
+        }))
+    }
+
+    pub fn topic(&self) -> &str {
+        &self.sink.topic
+    }
+
+    /// One record per row, in their order.
+    pub fn encode(&self, emission: &Emission, records: &mut Vec<Outgoing>) -> Result<(), EmitError> {
+        let refuse = |detail: String| EmitError { insert: self.name.clone(), topic: self.sink.topic.clone(), detail };
+        let rows = match &self.encoder {
+            Encoder::Protobuf(encoder) => encoder.encode(&emission.batch).map_err(|error| refuse(error.to_string()))?,
+            Encoder::Json(encoder) => encoder.encode(&emission.batch).map_err(|error| refuse(error.to_string()))?,
+        };
+        let keys = match self.key.map(|index| cast(emission.batch.column(index), &DataType::Utf8)).transpose() {
+            Ok(keys) => keys,
+            Err(error) => return Err(refuse(error.to_string())),
+        };
+        let mut seen: HashMap<blake3::Hash, u64> = HashMap::new();
+        for (row, payload) in rows.into_iter().enumerate() {
+            let evidence = &emission.evidence[if emission.evidence.len() == 1 { 0 } else { row }];
+            let id = self.id(emission.window_ns, evidence, &payload, &mut seen);
+            let payload = self.fill(payload, self.provenance(&id, emission.window_ns, evidence)).map_err(|error| refuse(error.to_string()))?;
+            let key = keys.as_ref().map(|keys| keys.as_string::<i32>());
+            records.push(Outgoing {
+                topic: self.sink.topic.clone(),
+                partition: None,
+                key: key.filter(|keys| keys.is_valid(row)).map(|keys| keys.value(row).as_bytes().to_vec()),
+                payload,
+                headers: vec![("amoskys-id".into(), id.into_bytes())],
+            });
+        }
+        Ok(())
+    }
+
+    fn id(&self, window_ns: Option<(i64, i64)>, evidence: &Evidence, payload: &[u8], seen: &mut HashMap<blake3::Hash, u64>) -> String {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.sql_hash.as_bytes()).update(self.name.as_bytes()).update(&[0]);
+        hasher.update(evidence.topic.as_bytes()).update(&evidence.partition.to_le_bytes());
+        match window_ns {
+            Some((start, end)) => hasher.update(&start.to_le_bytes()).update(&end.to_le_bytes()),
+            None => hasher.update(&evidence.first_offset.to_le_bytes()),
+        };
+        hasher.update(payload);
+        let alike = seen.entry(hasher.finalize()).or_default();
+        *alike += 1;
+        hasher.update(&alike.to_le_bytes());
+        hasher.finalize().to_hex()[..32].to_owned()
+    }
+
+    fn provenance(&self, id: &str, window_ns: Option<(i64, i64)>, evidence: &Evidence) -> Provenance {
+        Provenance {
+            id: id.to_owned(),
+            sql_hash: self.sql_hash.clone(),
+            window_start: window_ns.map(|(start, _)| timestamp(start)),
+            window_end: window_ns.map(|(_, end)| timestamp(end)),
+            models: self.models.clone(),
+            evidence: vec![v1::Evidence {
+                topic: evidence.topic.clone(),
+                partition: evidence.partition,
+                first_offset: evidence.first_offset,
+                last_offset: evidence.last_offset,
+            }],
+        }
+    }
+
+    /// Fills in what the SELECT left out of an alert or a feature row.
+    fn fill(&self, payload: Vec<u8>, provenance: Provenance) -> Result<Vec<u8>, prost::DecodeError> {
+        match self.kind {
+            Kind::Other => Ok(payload),
+            Kind::FeatureRow => {
+                let mut row = FeatureRow::decode(payload.as_slice())?;
+                or(&mut row.view, Some(&self.name));
+                row.window_start = row.window_start.or(provenance.window_start);
+                row.window_end = row.window_end.or(provenance.window_end);
+                row.provenance = Some(provenance);
+                Ok(row.encode_to_vec())
+            }
+            Kind::Alert => {
+                let mut alert = Alert::decode(payload.as_slice())?;
+                or(&mut alert.detection, Some(&self.name));
+                or(&mut alert.technique, self.annotations.technique.as_ref());
+                or(&mut alert.title, self.annotations.title.as_ref());
+                or(&mut alert.false_positives, self.annotations.false_positives.as_ref());
+                or(&mut alert.next_steps, self.annotations.next_steps.as_ref());
+                or(&mut alert.severity, Some(&severity(alert.confidence).to_owned()));
+                alert.time = alert.time.or(provenance.window_end);
+                alert.provenance = Some(provenance);
+                Ok(alert.encode_to_vec())
+            }
+        }
+    }
+}
+
+fn or(field: &mut String, default: Option<&String>) {
+    if let (true, Some(default)) = (field.is_empty(), default) {
+        field.clone_from(default);
+    }
+}
+
+/// LOW < 0.3 ≤ MEDIUM < 0.6 ≤ HIGH < 0.85 ≤ CRITICAL.
+pub fn severity(confidence: f64) -> &'static str {
+    match confidence {
+        confidence if confidence >= 0.85 => "CRITICAL",
+        confidence if confidence >= 0.6 => "HIGH",
+        confidence if confidence >= 0.3 => "MEDIUM",
+        _ => "LOW",
+    }
+}
+
+/// Nanoseconds since 1970.
+pub fn timestamp(time_ns: i64) -> Timestamp {
+    const SECOND_NS: i64 = 1_000_000_000;
+    Timestamp { seconds: time_ns.div_euclid(SECOND_NS), nanos: time_ns.rem_euclid(SECOND_NS) as i32 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn severities_begin_at_their_bounds() {
+        let names = [0.0, 0.29, 0.3, 0.6, 0.85, 1.0].map(severity);
+        assert_eq!(names, ["LOW", "LOW", "MEDIUM", "HIGH", "CRITICAL", "CRITICAL"]);
+    }
+
+    #[test]
+    fn times_before_1970_have_positive_nanoseconds() {
+        assert_eq!(timestamp(-1), Timestamp { seconds: -1, nanos: 999_999_999 });
+    }
+}

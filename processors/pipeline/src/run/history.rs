@@ -1,0 +1,176 @@
+//! The same dataflow over files: bounded, every window closed at the end.
+//!
+//! Rows are taken in the order of `_partition` and `_offset` where the file has them (as exports of a topic do), else
+//! in the file's order as one partition. `_log_time` drives the idle and quarantine rules as it does live.
+//! Limits: a stream's rows are read into memory, partition by partition.
+
+use super::{
+    decode::Taken,
+    emit::Emission,
+    position::Checkpoint,
+    task::{Core, TaskError},
+};
+use crate::sql::{Dataflow, StreamFlow};
+use arrow::{
+    array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, UInt32Array, new_null_array},
+    compute::{SortColumn, cast, concat_batches, lexsort_to_indices, take_record_batch},
+    datatypes::{DataType, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit, TimestampNanosecondType},
+    error::ArrowError,
+    record_batch::RecordBatch,
+};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use std::{collections::BTreeMap, fs::File, path::PathBuf, sync::Arc};
+
+/// Files by the name of the stream they stand for.
+pub type History = BTreeMap<String, Vec<PathBuf>>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    #[error("`{name}` is read by no view that is asked for; streams are {known}")]
+    UnknownStream { name: String, known: String },
+    #[error("stream `{name}` has no file; add --from {name}=FILE.parquet")]
+    Missing { name: String },
+    #[error("{path}: {detail}")]
+    File { path: PathBuf, detail: String },
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    #[error("{0}")]
+    Arrow(#[from] ArrowError),
+}
+
+const BATCH_ROWS: usize = 8192;
+
+/// Runs the dataflow over the files; emissions are handed over, with their flow's index, as windows close.
+pub fn run_history(
+    dataflow: &Dataflow,
+    history: &History,
+    on_emission: &mut dyn FnMut(usize, Emission),
+) -> Result<(), HistoryError> {
+    let known: Vec<&str> = dataflow.streams.iter().map(|flow| flow.stream.name.as_str()).collect();
+    if let Some(name) = history.keys().find(|name| !known.contains(&name.as_str())) {
+        return Err(HistoryError::UnknownStream { name: name.clone(), known: known.join(", ") });
+    }
+    for (index, flow) in dataflow.streams.iter().enumerate() {
+        let name = &flow.stream.name;
+        let files = history.get(name).ok_or_else(|| HistoryError::Missing { name: name.clone() })?;
+        for (partition, rows) in partitions(flow, files)? {
+            run_partition(flow, partition, &rows, &mut |emission| on_emission(index, emission))?;
+        }
+    }
+    Ok(())
+}
+
+fn run_partition(flow: &StreamFlow, partition: i32, rows: &Rows, on_emission: &mut dyn FnMut(Emission)) -> Result<(), HistoryError> {
+    let mut core = Core::new(flow, &flow.stream.topic, partition, Checkpoint::start(0))?;
+    let mut emissions = Vec::new();
+    let mut from = 0;
+    while from < rows.batch.num_rows() {
+        let length = BATCH_ROWS.min(rows.batch.num_rows() - from);
+        let taken = rows.records(from, length);
+        core.process(flow, rows.batch.slice(from, length), &taken, &mut emissions)?;
+        emissions.drain(..).for_each(&mut *on_emission);
+        from += length;
+    }
+    core.close_all(flow, &mut emissions)?;
+    emissions.into_iter().for_each(on_emission);
+    Ok(())
+}
+
+/// A partition's rows in order, with what the log said of them.
+struct Rows {
+    batch: RecordBatch,
+    offsets: Option<Int64Array>,
+    log_times: Option<ArrayRef>,
+}
+
+impl Rows {
+    /// Rows of one offset are one record; without offsets every row is one.
+    fn records(&self, from: usize, length: usize) -> Vec<Taken> {
+        let mut taken: Vec<Taken> = Vec::new();
+        for row in from..from + length {
+            let offset = self.offsets.as_ref().map_or(row as i64, |offsets| offsets.value(row));
+            let times = self.log_times.as_ref().map(|times| times.as_primitive::<TimestampNanosecondType>());
+            let log_time_ns = times.filter(|times| times.is_valid(row)).map(|times| times.value(row));
+            match taken.last_mut() {
+                Some(last) if last.offset == offset && self.offsets.is_some() => last.rows += 1,
+                _ => taken.push(Taken { offset, log_time_ns, rows: 1 }),
+            }
+        }
+        taken
+    }
+}
+
+fn partitions(flow: &StreamFlow, files: &[PathBuf]) -> Result<BTreeMap<i32, Rows>, HistoryError> {
+    let mut batches: Vec<RecordBatch> = Vec::new();
+    for path in files {
+        read(path, &mut batches).map_err(|detail| HistoryError::File { path: path.clone(), detail })?;
+    }
+    let Some(first) = batches.first() else { return Ok(BTreeMap::new()) };
+    let all = concat_batches(&first.schema(), &batches)?;
+    let file = files.first().cloned().unwrap_or_default();
+    let refuse = |detail: String| HistoryError::File { path: file.clone(), detail };
+    let number = |name: &str, data_type: &DataType| -> Result<Option<ArrayRef>, ArrowError> {
+        all.column_by_name(name).map(|column| cast(column, data_type)).transpose()
+    };
+    let partitions = number("_partition", &DataType::Int32)?.unwrap_or_else(|| Arc::new(Int32Array::from_value(0, all.num_rows())));
+    let offsets = number("_offset", &DataType::Int64)?;
+    let order = order(&partitions, offsets.as_ref())?;
+    let log_times = number("_log_time", &DataType::Timestamp(TimeUnit::Nanosecond, None))?;
+    let wanted = select(&all, flow).map_err(refuse)?;
+    let mut found = BTreeMap::new();
+    let numbers = partitions.as_primitive::<Int32Type>();
+    for chunk in order.values().chunk_by(|one, other| numbers.value(*one as usize) == numbers.value(*other as usize)).map(<[u32]>::to_vec) {
+        let partition = numbers.value(chunk[0] as usize);
+        let indices = UInt32Array::from(chunk);
+        let pick = |column: &ArrayRef| arrow::compute::take(column, &indices, None);
+        found.insert(partition, Rows {
+            batch: take_record_batch(&wanted, &indices)?,
+            offsets: offsets.as_ref().map(pick).transpose()?.map(|array| array.as_primitive::<Int64Type>().clone()),
+            log_times: log_times.as_ref().map(pick).transpose()?,
+        });
+    }
+    Ok(found)
+}
+
+/// Row numbers by partition and offset; rows of one offset stay in the file's order.
+fn order(partitions: &ArrayRef, offsets: Option<&ArrayRef>) -> Result<UInt32Array, ArrowError> {
+    let rows: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..partitions.len() as u32));
+    let columns = [Some(partitions), offsets, Some(&rows)].into_iter().flatten();
+    lexsort_to_indices(&columns.map(|values| SortColumn { values: values.clone(), options: None }).collect::<Vec<_>>(), None)
+}
+
+/// The flow's columns, in its order and types; a column of the stream that the file lacks is null.
+fn select(all: &RecordBatch, flow: &StreamFlow) -> Result<RecordBatch, String> {
+    let schema = flow.stream.schema();
+    let mut fields = Vec::new();
+    let mut arrays = Vec::new();
+    let mut missing = Vec::new();
+    for name in &flow.columns {
+        let field = schema.field_with_name(name).map_err(|error| error.to_string())?;
+        let array = match all.column_by_name(name) {
+            Some(column) => cast(column, field.data_type()).map_err(|error| format!("column `{name}`: {error}"))?,
+            None if field.is_nullable() => new_null_array(field.data_type(), all.num_rows()),
+            None => {
+                missing.push(name.as_str());
+                continue;
+            }
+        };
+        fields.push(field.clone().with_nullable(true));
+        arrays.push(array);
+    }
+    if !missing.is_empty() {
+        return Err(format!("lacks the columns `{}`, which the SQL uses", missing.join("`, `")));
+    }
+    let schema: SchemaRef = Arc::new(Schema::new(fields));
+    RecordBatch::try_new(schema, arrays).map_err(|error| error.to_string())
+}
+
+fn read(path: &PathBuf, batches: &mut Vec<RecordBatch>) -> Result<(), String> {
+    let file = File::open(path).map_err(|error| format!("cannot be opened: {error}"))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.with_batch_size(BATCH_ROWS).build());
+    let reader = reader.map_err(|error| format!("is no readable Parquet file: {error}"))?;
+    for batch in reader {
+        batches.push(batch.map_err(|error| format!("cannot be read: {error}"))?);
+    }
+    Ok(())
+}

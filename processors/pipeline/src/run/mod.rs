@@ -1,0 +1,17 @@
+//! Running a [`Dataflow`](crate::sql::Dataflow): on the partitions of a log, or over files.
+
+mod decode;
+mod emit;
+mod history;
+mod metrics;
+mod position;
+mod task;
+mod worker;
+
+pub use decode::{DeadRecord, Verify};
+pub use emit::{Emission, Emitter, Evidence};
+pub use history::{History, HistoryError, run_history};
+pub use metrics::Metrics;
+pub use position::{Checkpoint, PositionError};
+pub use task::{Task, TaskError};
+pub use worker::{PartitionStatus, Status, Worker, WorkerError, WorkerOptions};

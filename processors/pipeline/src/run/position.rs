@@ -1,0 +1,117 @@
+//! What a processor commits for a partition: from where to read again, and how far it had come.
+//!
+//! The committed offset is the oldest that still contributes to an open window. The metadata says the rest, so that a
+//! new owner repeats exactly what the last one did: the watermark at that offset, the position reached (side effects of
+//! the records before it are done) and the watermark there (windows up to it are published).
+
+use amoskys_bus::Position;
+use amoskys_windows::{ReplayPoint, Watermark};
+use serde::{Deserialize, Serialize};
+
+/// A partition's state between two records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Read again from here.
+    pub replay: ReplayPoint,
+    /// The next record whose side effects are not done.
+    pub position: i64,
+    pub watermark: Watermark,
+}
+
+/// The committed metadata is not ours, or from a version that this one does not know.
+#[derive(Debug, thiserror::Error)]
+#[error("the position committed for {topic}/{partition} has metadata that is not understood ({detail}); commit a plain offset or choose another --group")]
+pub struct PositionError {
+    pub topic: String,
+    pub partition: i32,
+    pub detail: String,
+}
+
+/// Times in nanoseconds; absent before the first row or record.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metadata {
+    v: u32,
+    position: i64,
+    watermark_ns: Option<i64>,
+    log_time_ns: Option<i64>,
+    replay_watermark_ns: Option<i64>,
+    replay_log_time_ns: Option<i64>,
+}
+
+const VERSION: u32 = 1;
+
+fn known(time_ns: i64) -> Option<i64> {
+    (time_ns != i64::MIN).then_some(time_ns)
+}
+
+fn watermark(time_ns: Option<i64>, last_log_time_ns: Option<i64>) -> Watermark {
+    Watermark { time_ns: time_ns.unwrap_or(i64::MIN), last_log_time_ns: last_log_time_ns.unwrap_or(i64::MIN) }
+}
+
+impl Checkpoint {
+    /// The beginning of a partition that nobody has read.
+    pub fn start(offset: i64) -> Self {
+        let watermark = Watermark::default();
+        Self { replay: ReplayPoint { offset, watermark }, position: offset, watermark }
+    }
+
+    pub fn encode(&self) -> Position {
+        let metadata = Metadata {
+            v: VERSION,
+            position: self.position,
+            watermark_ns: known(self.watermark.time_ns),
+            log_time_ns: known(self.watermark.last_log_time_ns),
+            replay_watermark_ns: known(self.replay.watermark.time_ns),
+            replay_log_time_ns: known(self.replay.watermark.last_log_time_ns),
+        };
+        // Six numbers always serialize.
+        let metadata = serde_json::to_string(&metadata).unwrap_or_default();
+        Position { offset: self.replay.offset, metadata }
+    }
+
+    /// Empty metadata (an offset set by hand) starts there with nothing known.
+    pub fn decode(topic: &str, partition: i32, position: &Position) -> Result<Self, PositionError> {
+        if position.metadata.is_empty() {
+            return Ok(Self::start(position.offset));
+        }
+        let refuse = |detail: String| PositionError { topic: topic.into(), partition, detail };
+        let metadata: Metadata = serde_json::from_str(&position.metadata).map_err(|error| refuse(error.to_string()))?;
+        if metadata.v != VERSION {
+            return Err(refuse(format!("version {}", metadata.v)));
+        }
+        let replay = watermark(metadata.replay_watermark_ns, metadata.replay_log_time_ns);
+        Ok(Self {
+            replay: ReplayPoint { offset: position.offset, watermark: replay },
+            position: metadata.position,
+            watermark: watermark(metadata.watermark_ns, metadata.log_time_ns),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comes_back_as_it_went() {
+        let full = Checkpoint {
+            replay: ReplayPoint { offset: 3, watermark: watermark(Some(-5), Some(7)) },
+            position: 9,
+            watermark: watermark(Some(11), Some(13)),
+        };
+        for checkpoint in [full, Checkpoint::start(0)] {
+            assert_eq!(Checkpoint::decode("t", 0, &checkpoint.encode()).expect("ours"), checkpoint);
+            assert!(checkpoint.encode().metadata.len() < 4096);
+        }
+    }
+
+    #[test]
+    fn strangers_are_refused_and_plain_offsets_taken() {
+        let position = |metadata: &str| Position { offset: 4, metadata: metadata.into() };
+        assert_eq!(Checkpoint::decode("t", 0, &position("")).expect("plain"), Checkpoint::start(4));
+        assert!(Checkpoint::decode("t", 0, &position("spark")).is_err());
+        let newer = Checkpoint::start(4).encode().metadata.replace("\"v\":1", "\"v\":2");
+        assert!(Checkpoint::decode("t", 0, &position(&newer)).expect_err("newer").to_string().contains("version 2"));
+    }
+}

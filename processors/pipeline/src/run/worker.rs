@@ -1,0 +1,384 @@
+//! The partitions that one group member owns: poll, compute, commit.
+//!
+//! One thread. Outputs and positions are committed together, as soon as there are outputs and at the latest after
+//! `commit_interval`; nothing is polled while a commit is tried again, so memory stays bounded by one poll.
+//! On a fenced commit everything is forgotten and the member joins anew: the log is the only state.
+
+use super::{
+    decode::{DeadRecord, Verify},
+    emit::{EmitError, Emission, Emitter, timestamp},
+    metrics::Metrics,
+    position::{Checkpoint, PositionError},
+    task::{Task, TaskError},
+};
+use crate::sql::{Dataflow, StreamFlow};
+use amoskys_bus::{Assignment, Bus, BusError, Change, Member, MemberOptions, Outgoing, Record, TopicPartition};
+use amoskys_proto::v1::DeadLetter;
+use prost::Message;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// How a worker runs.
+#[derive(Debug, Clone)]
+pub struct WorkerOptions {
+    /// Its topics are set by the worker.
+    pub member: MemberOptions,
+    pub verify: Verify,
+    pub dead_letter_topic: String,
+    pub commit_interval: Duration,
+    /// Rows that one poll may bring, about.
+    pub poll_rows_max: usize,
+}
+
+impl WorkerOptions {
+    /// Signatures off, a commit every second at the latest.
+    pub fn new(member: MemberOptions) -> Self {
+        Self {
+            member,
+            verify: Verify::Off,
+            dead_letter_topic: "amoskys.deadletter.v1".to_owned(),
+            commit_interval: Duration::from_secs(1),
+            poll_rows_max: 32_768,
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    #[error(transparent)]
+    Emit(#[from] EmitError),
+    #[error(transparent)]
+    Position(#[from] PositionError),
+}
+
+/// What a worker is doing, for people and for `/state`.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct Status {
+    pub rows: u64,
+    pub late_rows: u64,
+    pub dead_records: u64,
+    pub closed_windows: u64,
+    pub emitted_rows: u64,
+    pub partitions: Vec<PartitionStatus>,
+}
+
+/// One partition; times in nanoseconds since 1970.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct PartitionStatus {
+    pub topic: String,
+    pub partition: i32,
+    pub replaying: bool,
+    pub next_offset: i64,
+    /// Null before the first row.
+    pub watermark_ns: Option<i64>,
+    pub open_panes: usize,
+    pub keys: usize,
+}
+
+pub struct Worker {
+    bus: Arc<dyn Bus>,
+    dataflow: Dataflow,
+    emitters: Vec<Vec<Option<Emitter>>>,
+    options: WorkerOptions,
+    metrics: Metrics,
+    status: Arc<Mutex<Status>>,
+}
+
+/// A partition's task, the flow it runs, and whether its reader is at the end.
+struct Owned {
+    task: Task,
+    flow: usize,
+    at_end: bool,
+    changed: bool,
+}
+
+type Tasks = BTreeMap<TopicPartition, Owned>;
+
+impl Worker {
+    pub fn new(bus: Arc<dyn Bus>, dataflow: Dataflow, mut options: WorkerOptions, metrics: Metrics) -> Result<Self, WorkerError> {
+        options.member.topics = dataflow.streams.iter().map(|flow| flow.stream.topic.clone()).collect();
+        options.member.topics.sort();
+        options.member.topics.dedup();
+        let emitters = dataflow.streams.iter().map(|flow| flow.inserts.iter().map(Emitter::new).collect());
+        let emitters = emitters.collect::<Result<_, _>>()?;
+        Ok(Self { bus, dataflow, emitters, options, metrics, status: Arc::default() })
+    }
+
+    /// A view of the worker that may be read from other threads.
+    pub fn status(&self) -> Arc<Mutex<Status>> {
+        self.status.clone()
+    }
+
+    /// Topics that are written to.
+    pub fn sinks(&self) -> impl Iterator<Item = &str> {
+        self.emitters.iter().flatten().flatten().map(Emitter::topic)
+    }
+
+    /// Runs until `stop` is set, then computes what was read, commits and leaves the group.
+    pub fn run(&mut self, stop: &AtomicBool) -> Result<(), WorkerError> {
+        loop {
+            let mut member = self.bus.member(&self.options.member)?;
+            match self.serve(member.as_mut(), stop) {
+                Ok(()) => return Ok(member.leave()?),
+                Err(WorkerError::Bus(BusError::Fenced { detail })) => {
+                    tracing::warn!(detail, "fenced: partitions belong to somebody else; joining the group anew");
+                    self.metrics.rebalances.inc();
+                }
+                Err(error) => {
+                    // Nothing of what failed is committed; whoever takes over repeats it.
+                    member.leave()?;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn serve(&mut self, member: &mut dyn Member, stop: &AtomicBool) -> Result<(), WorkerError> {
+        let mut tasks = Tasks::new();
+        let mut last_commit = Instant::now();
+        let mut records_max = 64;
+        while !stop.load(Ordering::Relaxed) {
+            let mut outputs = Vec::new();
+            let (mut records, mut rows) = (0, 0);
+            let mut failed: Option<WorkerError> = None;
+            let changes = member.poll(Duration::from_millis(20), records_max, &mut |record| {
+                if failed.is_none() {
+                    records += 1;
+                    failed = self.take(&mut tasks, record, &mut outputs).err();
+                }
+            })?;
+            if let Some(error) = failed {
+                return Err(error);
+            }
+            for owned in tasks.values() {
+                rows += owned.task.waiting_rows();
+            }
+            for change in changes {
+                self.change(member, &mut tasks, change, &mut outputs)?;
+            }
+            self.flush(&mut tasks, &mut outputs)?;
+            self.follow_clock(&mut tasks, &mut outputs)?;
+            if !outputs.is_empty() || last_commit.elapsed() >= self.options.commit_interval {
+                self.commit(member, &mut tasks, &outputs)?;
+                last_commit = Instant::now();
+                self.report(&tasks);
+            }
+            records_max = next_records_max(records_max, records, rows, self.options.poll_rows_max);
+        }
+        let mut outputs = Vec::new();
+        self.flush(&mut tasks, &mut outputs)?;
+        self.commit(member, &mut tasks, &outputs)
+    }
+
+    fn take(&self, tasks: &mut Tasks, record: &Record<'_>, outputs: &mut Vec<Outgoing>) -> Result<(), WorkerError> {
+        // Ordered by topic first, so this allocation-free search does what a lookup by a new key would.
+        let owned = tasks.iter_mut().find(|(key, _)| key.partition == record.partition && key.topic == record.topic);
+        let Some((_, owned)) = owned else { return Ok(()) };
+        if owned.task.ends_replay(record.offset) {
+            self.flush_one(owned, outputs)?;
+        }
+        owned.task.push(record);
+        owned.at_end = false;
+        owned.changed = true;
+        Ok(())
+    }
+
+    fn change(&self, member: &mut dyn Member, tasks: &mut Tasks, change: Change, outputs: &mut Vec<Outgoing>) -> Result<(), WorkerError> {
+        match change {
+            Change::Assigned(assignments) => {
+                self.metrics.rebalances.inc();
+                for assignment in assignments {
+                    self.assign(member, tasks, assignment)?;
+                }
+            }
+            Change::Revoked(partitions) => {
+                self.metrics.rebalances.inc();
+                // What was read of them is computed and committed before they go.
+                self.flush(tasks, outputs)?;
+                self.commit(member, tasks, outputs)?;
+                outputs.clear();
+                partitions.iter().for_each(|partition| drop(tasks.remove(partition)));
+            }
+            Change::Lost(partitions) => {
+                self.metrics.rebalances.inc();
+                partitions.iter().for_each(|partition| drop(tasks.remove(partition)));
+            }
+            Change::End { partition, offset } => {
+                if let Some(owned) = tasks.get_mut(&partition) {
+                    tracing::trace!(?partition, offset, "at the end");
+                    owned.at_end = true;
+                }
+            }
+        }
+        self.metrics.partitions.set(tasks.len() as i64);
+        Ok(())
+    }
+
+    fn assign(&self, member: &mut dyn Member, tasks: &mut Tasks, assignment: Assignment) -> Result<(), WorkerError> {
+        let partition = assignment.partition;
+        let Some(flow) = self.dataflow.streams.iter().position(|flow| flow.stream.topic == partition.topic) else { return Ok(()) };
+        let checkpoint = match &assignment.committed {
+            Some(position) => Checkpoint::decode(&partition.topic, partition.partition, position)?,
+            None => Checkpoint::start(0),
+        };
+        tracing::info!(
+            topic = partition.topic, partition = partition.partition, from = checkpoint.replay.offset,
+            position = checkpoint.position, "partition assigned"
+        );
+        let definition = &self.dataflow.streams[flow];
+        let task = Task::new(definition, &partition.topic, partition.partition, self.options.verify.clone(), checkpoint)?;
+        member.start(&partition, checkpoint.replay.offset)?;
+        tasks.insert(partition, Owned { task, flow, at_end: false, changed: false });
+        Ok(())
+    }
+
+    fn flush(&self, tasks: &mut Tasks, outputs: &mut Vec<Outgoing>) -> Result<(), WorkerError> {
+        tasks.values_mut().filter(|owned| owned.changed).try_for_each(|owned| self.flush_one(owned, outputs))
+    }
+
+    fn flush_one(&self, owned: &mut Owned, outputs: &mut Vec<Outgoing>) -> Result<(), WorkerError> {
+        let (flow, before) = (&self.dataflow.streams[owned.flow], owned.task.core.counters);
+        let (mut emissions, mut dead) = (Vec::new(), Vec::new());
+        owned.task.flush(flow, &mut emissions, &mut dead)?;
+        self.metrics.add(&before, &owned.task.core.counters);
+        for record in &dead {
+            tracing::warn!(stream = flow.stream.name, offset = record.offset, reason = record.detail, "record sent to the dead-letter topic");
+            outputs.push(self.dead_letter(flow, owned.task.core.partition(), record));
+        }
+        self.encode(owned.flow, &emissions, outputs)
+    }
+
+    fn encode(&self, flow: usize, emissions: &[Emission], outputs: &mut Vec<Outgoing>) -> Result<(), WorkerError> {
+        for emission in emissions {
+            if let Some(emitter) = &self.emitters[flow][emission.insert] {
+                emitter.encode(emission, outputs)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn dead_letter(&self, flow: &StreamFlow, partition: i32, record: &DeadRecord) -> Outgoing {
+        const PAYLOAD_BYTES_MAX: usize = (1 << 20) - 1024;
+        let letter = DeadLetter {
+            topic: flow.stream.topic.clone(),
+            partition,
+            offset: record.offset,
+            log_time: Some(timestamp(record.log_time_ms.saturating_mul(1_000_000))),
+            reason: record.reason.into(),
+            detail: record.detail.clone(),
+            key: record.key.clone().into(),
+            payload: record.payload[..record.payload.len().min(PAYLOAD_BYTES_MAX)].to_vec().into(),
+            payload_bytes: record.payload.len() as u64,
+        };
+        Outgoing {
+            topic: self.options.dead_letter_topic.clone(),
+            partition: None,
+            key: (!record.key.is_empty()).then(|| record.key.clone()),
+            payload: letter.encode_to_vec(),
+            headers: Vec::new(),
+        }
+    }
+
+    /// Partitions whose reader is at the end: lets windows close although nothing comes.
+    fn follow_clock(&self, tasks: &mut Tasks, outputs: &mut Vec<Outgoing>) -> Result<(), WorkerError> {
+        let now_ns = now_ns();
+        for owned in tasks.values_mut().filter(|owned| owned.at_end) {
+            let (flow, before) = (&self.dataflow.streams[owned.flow], owned.task.core.counters);
+            let mut emissions = Vec::new();
+            let watermark = owned.task.core.watermark();
+            owned.task.core.anticipate(flow, now_ns, &mut emissions)?;
+            owned.changed |= watermark != owned.task.core.watermark();
+            self.metrics.add(&before, &owned.task.core.counters);
+            self.encode(owned.flow, &emissions, outputs)?;
+        }
+        Ok(())
+    }
+
+    /// Tries until it succeeds or cannot: what was computed is not computed again for a broker that is away.
+    fn commit(&self, member: &mut dyn Member, tasks: &mut Tasks, outputs: &[Outgoing]) -> Result<(), WorkerError> {
+        let positions = tasks.iter().filter(|(_, owned)| owned.changed).filter_map(|(partition, owned)| {
+            Some((partition.clone(), owned.task.core.checkpoint()?.encode()))
+        });
+        let positions: Vec<_> = positions.collect();
+        if outputs.is_empty() && positions.is_empty() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let mut pause = Duration::from_millis(50);
+        while let Err(error) = member.commit(outputs, &positions) {
+            if !error.retryable() {
+                return Err(error.into());
+            }
+            tracing::warn!(%error, "commit failed; trying again");
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+        self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
+        tasks.values_mut().for_each(|owned| owned.changed = false);
+        Ok(())
+    }
+
+    fn report(&self, tasks: &Tasks) {
+        let known = |time_ns: i64| (time_ns != i64::MIN).then_some(time_ns);
+        let partitions: Vec<PartitionStatus> = tasks
+            .iter()
+            .map(|(partition, owned)| PartitionStatus {
+                topic: partition.topic.clone(),
+                partition: partition.partition,
+                replaying: owned.task.core.is_replaying(),
+                next_offset: owned.task.core.next_offset(),
+                watermark_ns: known(owned.task.core.watermark().time_ns),
+                open_panes: owned.task.core.panes(),
+                keys: owned.task.core.keys(),
+            })
+            .collect();
+        self.metrics.keys.set(partitions.iter().map(|partition| partition.keys as i64).sum());
+        self.metrics.state_bytes.set(tasks.values().map(|owned| owned.task.core.state_bytes() as i64).sum());
+        if let Some(slowest) = partitions.iter().filter_map(|partition| partition.watermark_ns).min() {
+            self.metrics.watermark_lag_seconds.set((now_ns() - slowest) as f64 / 1e9);
+        }
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Status {
+            rows: self.metrics.rows.get(),
+            late_rows: self.metrics.late_rows.get(),
+            dead_records: self.metrics.dead_records.get(),
+            closed_windows: self.metrics.closed_windows.get(),
+            emitted_rows: self.metrics.emitted_rows.get(),
+            partitions,
+        };
+    }
+}
+
+/// Fewer records per poll where they hold many rows, more where they hold few.
+fn next_records_max(current: usize, records: usize, rows: usize, rows_max: usize) -> usize {
+    if records == 0 {
+        return current;
+    }
+    (rows_max * records / rows.max(1)).clamp(16, 65_536)
+}
+
+fn now_ns() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::next_records_max;
+
+    #[test]
+    fn polls_bring_about_as_many_rows_as_wanted() {
+        assert_eq!(next_records_max(64, 64, 32_000, 32_000), 64);
+        assert_eq!(next_records_max(64, 64, 64, 32_000), 32_000);
+        assert_eq!(next_records_max(64, 64, 1_000_000, 32_000), 16);
+        assert_eq!(next_records_max(64, 0, 0, 32_000), 64);
+    }
+}

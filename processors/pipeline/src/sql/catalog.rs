@@ -1,0 +1,210 @@
+//! `CREATE EXTERNAL TABLE` read as a topic: its format, columns, event time and key.
+//!
+//! The same table is a stream when it is read and a sink when it is inserted into.
+
+use amoskys_columns::{batch_element, message_schema};
+use amoskys_windows::WatermarkRules;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use datafusion::logical_expr::CreateExternalTable;
+use prost_reflect::{DescriptorPool, MessageDescriptor};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// How a record is written.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Format {
+    /// A signed envelope around a batch message; a row per event.
+    Envelope { batch: MessageDescriptor },
+    /// One message per record.
+    Protobuf { message: MessageDescriptor },
+    /// One JSON object per record.
+    Json,
+}
+
+/// A topic as SQL sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stream {
+    pub name: String,
+    pub topic: String,
+    pub format: Format,
+    /// What a record holds; without what the log and the envelope add.
+    pub columns: SchemaRef,
+    pub event_time: Option<String>,
+    pub rules: WatermarkRules,
+    /// The column that decides a record's partition.
+    pub partition_key: Option<String>,
+}
+
+/// A stream that is inserted into.
+pub type Sink = Stream;
+
+/// What the envelope says of each of its events.
+pub const ENVELOPE_COLUMNS: [&str; 4] = ["agent_id", "host_id", "boot_id", "sequence"];
+/// What the log says of each record.
+pub const LOG_COLUMNS: [&str; 3] = ["_partition", "_offset", "_log_time"];
+
+const OPTIONS: [&str; 6] = ["event_time", "lateness", "idle", "max_skew", "partition_key", "message"];
+
+impl Stream {
+    /// Columns as a query sees them: the record's, the envelope's, the log's.
+    pub fn schema(&self) -> SchemaRef {
+        let mut fields: Vec<FieldRef> = self.columns.fields().iter().cloned().collect();
+        if matches!(self.format, Format::Envelope { .. }) {
+            fields.extend(ENVELOPE_COLUMNS.map(|name| {
+                let data_type = if name == "sequence" { DataType::UInt64 } else { DataType::Utf8View };
+                Arc::new(Field::new(name, data_type, true))
+            }));
+        }
+        let time = DataType::Timestamp(TimeUnit::Nanosecond, None);
+        for (name, data_type) in LOG_COLUMNS.into_iter().zip([DataType::Int32, DataType::Int64, time]) {
+            fields.push(Arc::new(Field::new(name, data_type, true)));
+        }
+        Arc::new(Schema::new(fields))
+    }
+
+    /// Reads a definition; every fault of it is reported.
+    pub fn define(table: &CreateExternalTable, pool: &DescriptorPool) -> Result<Self, Vec<String>> {
+        let options: BTreeMap<&str, &str> =
+            table.options.iter().map(|(key, value)| (key.strip_prefix("format.").unwrap_or(key), value.as_str())).collect();
+        let mut faults: Vec<String> = options.keys().filter(|key| !OPTIONS.contains(key)).map(|key| unknown_option(key)).collect();
+        let [topic] = table.locations.as_slice() else {
+            return Err(vec!["a stream has one LOCATION: the name of its topic".into()]);
+        };
+        let declared: SchemaRef = Arc::new(table.schema.as_arrow().clone());
+        let format = format(&table.file_type, options.get("message").copied(), topic, &declared, pool)
+            .map_err(|fault| faults.push(fault))
+            .ok();
+        let columns = match &format {
+            Some(Format::Json) => Ok(declared),
+            Some(Format::Envelope { batch }) => envelope_columns(batch),
+            Some(Format::Protobuf { message }) => message_schema(message).map(Arc::new).map_err(|error| error.to_string()),
+            None => Ok(Arc::new(Schema::empty())),
+        };
+        let columns = columns.map_err(|fault| faults.push(fault)).ok();
+        let rules = rules(&options, &mut faults);
+        let (Some(format), Some(columns)) = (format, columns) else { return Err(faults) };
+        let stream = Stream {
+            name: table.name.table().to_owned(),
+            topic: topic.clone(),
+            format,
+            columns,
+            event_time: options.get("event_time").map(|&name| name.to_owned()),
+            rules,
+            partition_key: options.get("partition_key").map(|&name| name.to_owned()),
+        };
+        faults.extend(stream.check());
+        if faults.is_empty() { Ok(stream) } else { Err(faults) }
+    }
+
+    fn check(&self) -> Vec<String> {
+        let schema = self.schema();
+        let mut faults = Vec::new();
+        for (option, column) in [("event_time", &self.event_time), ("partition_key", &self.partition_key)] {
+            if let Some(name) = column
+                && schema.column_with_name(name).is_none()
+            {
+                let nearest = nearest(name, schema.fields().iter().map(|field| field.name().as_str()));
+                faults.push(format!("{option} '{name}' is no column of `{}`{nearest}", self.name));
+            }
+        }
+        if let Some(field) = self.event_time.as_ref().and_then(|name| schema.field_with_name(name).ok())
+            && field.data_type() != &DataType::Timestamp(TimeUnit::Nanosecond, None)
+        {
+            faults.push(format!("event_time '{}' must be a TIMESTAMP, not {}", field.name(), field.data_type()));
+        }
+        faults
+    }
+}
+
+fn format(
+    file_type: &str,
+    message: Option<&str>,
+    topic: &str,
+    declared: &Schema,
+    pool: &DescriptorPool,
+) -> Result<Format, String> {
+    match file_type {
+        "JSON" if declared.fields().is_empty() => {
+            Err("STORED AS JSON needs a column list: CREATE EXTERNAL TABLE t (a BIGINT, …) STORED AS JSON …".into())
+        }
+        "JSON" => Ok(Format::Json),
+        "ENVELOPE" | "PROTOBUF" if !declared.fields().is_empty() => {
+            Err(format!("STORED AS {file_type} takes its columns from the message; leave the column list out"))
+        }
+        "ENVELOPE" => Ok(Format::Envelope { batch: descriptor(message.or_else(|| known_batch(topic)), topic, pool)? }),
+        "PROTOBUF" => Ok(Format::Protobuf { message: descriptor(message.or_else(|| known_message(topic)), topic, pool)? }),
+        other => Err(format!("STORED AS {other} is not a stream; write ENVELOPE, PROTOBUF or JSON (files: PARQUET or CSV)")),
+    }
+}
+
+fn known_batch(topic: &str) -> Option<&'static str> {
+    match topic {
+        "amoskys.telemetry.process.v1" => Some("amoskys.v1.ProcessBatch"),
+        "amoskys.agent.status.v1" => Some("amoskys.v1.AgentStatusBatch"),
+        _ => None,
+    }
+}
+
+fn known_message(topic: &str) -> Option<&'static str> {
+    match topic {
+        "amoskys.alerts.v1" => Some("amoskys.v1.Alert"),
+        "amoskys.deadletter.v1" => Some("amoskys.v1.DeadLetter"),
+        topic if topic.starts_with("amoskys.features.") => Some("amoskys.v1.FeatureRow"),
+        _ => None,
+    }
+}
+
+fn descriptor(name: Option<&str>, topic: &str, pool: &DescriptorPool) -> Result<MessageDescriptor, String> {
+    let Some(name) = name else {
+        return Err(format!("the message in topic '{topic}' is not known; add OPTIONS (message 'package.Name')"));
+    };
+    pool.get_message_by_name(name).ok_or_else(|| {
+        let names: Vec<String> = pool.all_messages().map(|message| message.full_name().to_owned()).collect();
+        format!("message '{name}' is not known{}", nearest(name, names.iter().map(String::as_str)))
+    })
+}
+
+fn envelope_columns(batch: &MessageDescriptor) -> Result<SchemaRef, String> {
+    let element = batch_element(batch).map_err(|error| error.to_string())?;
+    let schema = message_schema(&element).map_err(|error| error.to_string())?;
+    match ENVELOPE_COLUMNS.iter().find(|name| schema.column_with_name(name).is_some()) {
+        Some(name) => Err(format!("`{}` has a field `{name}`, which the envelope says already", element.full_name())),
+        None => Ok(Arc::new(schema)),
+    }
+}
+
+fn rules(options: &BTreeMap<&str, &str>, faults: &mut Vec<String>) -> WatermarkRules {
+    let mut read = |name: &str| -> Option<i64> {
+        let text = options.get(name)?;
+        match humantime::parse_duration(text).ok().filter(|duration| *duration > Duration::ZERO || name == "lateness") {
+            Some(duration) => Some(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)),
+            None => {
+                faults.push(format!("{name} '{text}' is no duration; write for example '2s', '500ms' or '1m'"));
+                None
+            }
+        }
+    };
+    let lateness_ns = read("lateness");
+    let rules = WatermarkRules {
+        lateness_ns: lateness_ns.unwrap_or(0),
+        max_skew_ns: read("max_skew").unwrap_or(60_000_000_000),
+        idle_ns: read("idle"),
+    };
+    if options.contains_key("event_time") && !options.contains_key("lateness") {
+        faults.push("a stream with event_time states how far out of order it may come: add lateness '2s'".into());
+    }
+    rules
+}
+
+fn unknown_option(name: &str) -> String {
+    format!("option `{name}` is not known{}; there are {}", nearest(name, OPTIONS), OPTIONS.join(", "))
+}
+
+/// `; did you mean …?` when something is near.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let near = known
+        .into_iter()
+        .map(|other| (strsim::damerau_levenshtein(&name.to_lowercase(), &other.to_lowercase()), other))
+        .filter(|(distance, other)| *distance <= 1 + other.len() / 4)
+        .min();
+    near.map_or_else(String::new, |(_, other)| format!("; did you mean `{other}`?"))
+}

@@ -1,0 +1,19 @@
+//! From SQL text to a [`Dataflow`].
+//!
+//! [`load`] reads the files, [`plan`] does the rest. All problems of all files are reported together.
+
+mod catalog;
+mod cut;
+mod dataflow;
+mod files;
+mod planner;
+mod problem;
+mod rowwise;
+mod slots;
+
+pub use catalog::{Format, Sink, Stream};
+pub use dataflow::{Annotations, Dataflow, Insert, Query, StreamFlow, Template, WindowedView};
+pub use files::{Statement, load, parse};
+pub use planner::{Options, plan};
+pub use problem::{Problem, Problems};
+pub use rowwise::RowProgram;

@@ -1,0 +1,538 @@
+//! Plans all statements of all files together, in the order in which they need each other.
+
+use super::{
+    Dataflow, Insert, Problem, Problems, Query, Sink, Statement, Stream, StreamFlow, Template, WindowedView,
+    catalog::{Format, nearest},
+    cut::{cut, windowed_view},
+    dataflow::Annotations,
+    rowwise::RowProgram,
+};
+use amoskys_columns::{JsonEncoder, ProtobufEncoder};
+use amoskys_functions::{
+    model::{BindModels, Lookup, models_of, unbound},
+    window,
+};
+use arrow::datatypes::SchemaRef;
+use datafusion::{
+    common::{ScalarValue, TableReference},
+    datasource::{MemTable, ViewTable},
+    error::{DataFusionError, Result},
+    execution::{SessionStateBuilder, session_state::SessionState},
+    logical_expr::{DdlStatement, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, lit},
+    optimizer::Analyzer,
+    prelude::{SessionConfig, SessionContext},
+    sql::{
+        parser::Statement as Ast,
+        sqlparser::ast::{self, TableObject},
+    },
+};
+use futures::executor::block_on;
+use prost_reflect::DescriptorPool;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// What planning needs to know besides the SQL.
+pub struct Options {
+    /// Messages that `ENVELOPE` and `PROTOBUF` tables may name.
+    pub pool: DescriptorPool,
+    pub models: Arc<Lookup>,
+    /// Views whose rows are handed to the caller instead of a sink.
+    pub collect: Vec<String>,
+    /// Leave the INSERTs out (their sinks are not there).
+    pub without_inserts: bool,
+}
+
+/// Plans everything; every problem of every statement is reported.
+pub fn plan(statements: &[Statement], options: &Options) -> Result<Dataflow, Problems> {
+    let mut planner = Planner::new(statements, options);
+    let names = planner.names();
+    let order = planner.order(&names);
+    for &index in &order {
+        planner.define(index);
+    }
+    planner.plan_inserts(&order);
+    planner.plan_collected();
+    planner.finish()
+}
+
+struct Planner<'a> {
+    statements: &'a [Statement],
+    options: &'a Options,
+    context: SessionContext,
+    streams: BTreeMap<String, Stream>,
+    /// Statements that each statement reads, itself included.
+    reads: Vec<BTreeSet<usize>>,
+    /// Statements that failed, or need one that did.
+    broken: BTreeSet<usize>,
+    flows: Vec<StreamFlow>,
+    problems: Vec<Problem>,
+}
+
+enum Kind<'a> {
+    Table(String),
+    View(String),
+    Insert(&'a ast::Insert),
+    Other,
+}
+
+fn kind(statement: &Statement) -> Kind<'_> {
+    match &statement.ast {
+        Ast::CreateExternalTable(table) => Kind::Table(name_of(&table.name)),
+        Ast::Statement(statement) => match statement.as_ref() {
+            ast::Statement::CreateView(view) => Kind::View(name_of(&view.name)),
+            ast::Statement::Insert(insert) => Kind::Insert(insert),
+            _ => Kind::Other,
+        },
+        _ => Kind::Other,
+    }
+}
+
+/// The last part of a name, folded as the planner folds it.
+fn name_of(name: &ast::ObjectName) -> String {
+    match name.0.last().and_then(|part| part.as_ident()) {
+        Some(ident) if ident.quote_style.is_none() => ident.value.to_lowercase(),
+        Some(ident) => ident.value.clone(),
+        None => name.to_string(),
+    }
+}
+
+fn session(models: &Arc<Lookup>) -> SessionContext {
+    let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
+    // A plan that is executed again must not keep what a filter learnt in the last execution.
+    config.options_mut().optimizer.enable_dynamic_filter_pushdown = false;
+    let mut rules = Analyzer::new().rules;
+    rules.insert(0, Arc::new(BindModels::new(models.clone())));
+    let state: SessionState =
+        SessionStateBuilder::new().with_config(config).with_default_features().with_analyzer_rules(rules).build();
+    let context = SessionContext::new_with_state(state);
+    for function in unbound().into_iter().chain([window::hop(), window::tumble()]) {
+        context.register_udf(function);
+    }
+    context
+}
+
+impl<'a> Planner<'a> {
+    fn new(statements: &'a [Statement], options: &'a Options) -> Self {
+        Self {
+            statements,
+            options,
+            context: session(&options.models),
+            streams: BTreeMap::new(),
+            reads: vec![BTreeSet::new(); statements.len()],
+            broken: BTreeSet::new(),
+            flows: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    fn fail(&mut self, index: usize, message: impl Into<String>) {
+        self.broken.insert(index);
+        self.problems.push(self.statements[index].problem(message));
+    }
+
+    /// Which statement defines a name.
+    fn names(&mut self) -> BTreeMap<String, usize> {
+        let mut names: BTreeMap<String, usize> = BTreeMap::new();
+        for (index, statement) in self.statements.iter().enumerate() {
+            match kind(statement) {
+                Kind::Table(name) | Kind::View(name) => {
+                    if let Some(&first) = names.get(&name) {
+                        let first = &self.statements[first];
+                        let message = format!("`{name}` is defined already at {}:{}", first.file.display(), first.line);
+                        self.fail(index, message);
+                    } else {
+                        names.insert(name, index);
+                    }
+                }
+                Kind::Insert(_) => {}
+                Kind::Other => self.fail(index, "only CREATE EXTERNAL TABLE, CREATE VIEW and INSERT INTO belong into these files"),
+            }
+        }
+        names
+    }
+
+    /// Statements so that each comes after those it reads; finds unknown names and cycles.
+    fn order(&mut self, names: &BTreeMap<String, usize>) -> Vec<usize> {
+        let mut direct: Vec<Vec<usize>> = vec![Vec::new(); self.statements.len()];
+        for index in 0..self.statements.len() {
+            let references = match self.context.state().resolve_table_references(&self.statements[index].ast) {
+                Ok(references) if !self.broken.contains(&index) => references,
+                _ => continue,
+            };
+            let own = match kind(&self.statements[index]) {
+                Kind::Table(name) | Kind::View(name) => Some(name),
+                _ => None,
+            };
+            for reference in references {
+                let name = reference.table().to_owned();
+                match names.get(&name) {
+                    Some(&other) if own.as_ref() != Some(&name) => direct[index].push(other),
+                    Some(_) if matches!(kind(&self.statements[index]), Kind::View(_)) => {
+                        // The view's own name is among its references; whether it reads itself shows when it is planned.
+                    }
+                    Some(_) => {}
+                    None => self.fail(index, format!("table `{name}` is not known{}", nearest(&name, names.keys().map(String::as_str)))),
+                }
+            }
+        }
+        let mut order = Vec::new();
+        let mut state = vec![Visit::New; self.statements.len()];
+        for index in 0..self.statements.len() {
+            self.visit(index, &direct, &mut state, &mut order);
+        }
+        order
+    }
+
+    fn visit(&mut self, index: usize, direct: &[Vec<usize>], state: &mut [Visit], order: &mut Vec<usize>) {
+        match state[index] {
+            Visit::Done => return,
+            Visit::Open => return self.fail(index, "is part of a cycle: it reads what reads it"),
+            Visit::New => state[index] = Visit::Open,
+        }
+        let mut reads = BTreeSet::from([index]);
+        for &other in &direct[index] {
+            self.visit(other, direct, state, order);
+            reads.extend(&self.reads[other]);
+            if self.broken.contains(&other) {
+                self.broken.insert(index);
+            }
+        }
+        self.reads[index] = reads;
+        state[index] = Visit::Done;
+        order.push(index);
+    }
+
+    fn define(&mut self, index: usize) {
+        if self.broken.contains(&index) {
+            return;
+        }
+        let result = match kind(&self.statements[index]) {
+            Kind::Table(name) => self.define_table(index, &name),
+            Kind::View(name) => self.define_view(index, &name),
+            Kind::Insert(_) | Kind::Other => Ok(()),
+        };
+        if let Err(error) = result {
+            self.fail(index, message(&error));
+        }
+    }
+
+    fn define_table(&mut self, index: usize, name: &str) -> Result<()> {
+        let plan = self.logical(&self.statements[index].ast.clone())?;
+        let LogicalPlan::Ddl(DdlStatement::CreateExternalTable(table)) = plan else {
+            return Err(DataFusionError::Plan("is no CREATE EXTERNAL TABLE".into()));
+        };
+        if matches!(table.file_type.as_str(), "PARQUET" | "CSV") {
+            // A static table, read by DataFusion itself.
+            let ddl = LogicalPlan::Ddl(DdlStatement::CreateExternalTable(table));
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(self.context.execute_logical_plan(ddl))?;
+            return Ok(());
+        }
+        match Stream::define(&table, &self.options.pool) {
+            Ok(stream) => {
+                let empty = MemTable::try_new(stream.schema(), vec![vec![]])?;
+                self.context.register_table(TableReference::bare(name), Arc::new(empty))?;
+                self.streams.insert(name.to_owned(), stream);
+            }
+            Err(faults) => faults.into_iter().for_each(|fault| self.fail(index, fault)),
+        }
+        Ok(())
+    }
+
+    fn define_view(&mut self, index: usize, name: &str) -> Result<()> {
+        let LogicalPlan::Ddl(DdlStatement::CreateView(view)) = self.logical(&self.statements[index].ast.clone())? else {
+            return Err(DataFusionError::Plan("is no CREATE VIEW".into()));
+        };
+        // Models and types are checked here, so that the fault is reported at the view and not at what reads it.
+        self.analyze(view.input.as_ref().clone())?;
+        let table = ViewTable::new(view.input.as_ref().clone(), view.definition.clone());
+        self.context.register_table(TableReference::bare(name), Arc::new(table))?;
+        Ok(())
+    }
+
+    fn logical(&self, ast: &Ast) -> Result<LogicalPlan> {
+        block_on(self.context.state().statement_to_plan(ast.clone()))
+    }
+
+    fn analyze(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let state = self.context.state();
+        state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})
+    }
+
+    fn plan_inserts(&mut self, order: &[usize]) {
+        if self.options.without_inserts {
+            return;
+        }
+        let mut inserts: Vec<usize> = order.iter().copied().filter(|index| !self.broken.contains(index)).collect();
+        inserts.sort_unstable();
+        for index in inserts {
+            if let Kind::Insert(insert) = kind(&self.statements[index])
+                && let Err(error) = self.plan_insert(index, insert)
+            {
+                self.fail(index, message(&error));
+            }
+        }
+    }
+
+    fn plan_insert(&mut self, index: usize, insert: &ast::Insert) -> Result<()> {
+        let TableObject::TableName(name) = &insert.table else {
+            return Err(DataFusionError::Plan("INSERT INTO takes the name of a table".into()));
+        };
+        let name = name_of(name);
+        let Some(sink) = self.streams.get(&name).cloned() else {
+            return Err(DataFusionError::Plan(format!("`{name}` is no topic that can be inserted into")));
+        };
+        if matches!(sink.format, Format::Envelope { .. }) {
+            return Err(DataFusionError::Plan(format!("`{name}` is STORED AS ENVELOPE, which only agents write; use PROTOBUF or JSON")));
+        }
+        let Some(source) = &insert.source else {
+            return Err(DataFusionError::Plan("INSERT INTO takes a SELECT".into()));
+        };
+        let query = self.logical(&Ast::Statement(Box::new(ast::Statement::Query(source.clone()))))?;
+        let names: Vec<String> = insert.columns.iter().map(name_of).collect();
+        let query = match_sink(rename(query, &names)?, &sink)?;
+        let statement = &self.statements[index];
+        let stem = statement.file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        let hash = self.hash(&self.reads[index].clone());
+        let annotations = Annotations::parse(&statement.comments);
+        self.add(query, Some(sink), stem, statement.file.clone(), annotations, hash)
+    }
+
+    fn plan_collected(&mut self) {
+        for name in &self.options.collect {
+            let defined = self.statements.iter().position(|statement| matches!(kind(statement), Kind::View(view) if view == *name));
+            let Some(index) = defined else {
+                let views = self.statements.iter().filter_map(|statement| match kind(statement) {
+                    Kind::View(name) => Some(name),
+                    _ => None,
+                });
+                let views: Vec<String> = views.collect();
+                let near = nearest(name, views.iter().map(String::as_str));
+                self.problems.push(Problem {
+                    file: self.statements.first().map_or_else(Default::default, |statement| statement.file.clone()),
+                    line: 1,
+                    column: 1,
+                    message: format!("view `{name}` is not known{near}; there are {}", views.join(", ")),
+                });
+                continue;
+            };
+            if self.broken.contains(&index) {
+                continue;
+            }
+            let hash = self.hash(&self.reads[index].clone());
+            let file = self.statements[index].file.clone();
+            let query = block_on(self.context.table(TableReference::bare(name.as_str()))).map(|table| table.into_unoptimized_plan());
+            let added = query.and_then(|query| self.add(query, None, name.clone(), file, Annotations::default(), hash));
+            if let Err(error) = added {
+                self.fail(index, message(&error));
+            }
+        }
+    }
+
+    /// BLAKE3 over the statements' texts, by file order, so that an unrelated file changes nothing.
+    fn hash(&self, statements: &BTreeSet<usize>) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for &index in statements {
+            let text = &self.statements[index].text;
+            hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+
+    fn add(
+        &mut self,
+        query: LogicalPlan,
+        sink: Option<Sink>,
+        name: String,
+        file: std::path::PathBuf,
+        annotations: Annotations,
+        sql_hash: String,
+    ) -> Result<()> {
+        let analyzed = self.analyze(query)?;
+        let models = models_of(&analyzed)?;
+        let output: SchemaRef = Arc::new(analyzed.schema().as_arrow().clone());
+        if let Some(sink) = &sink {
+            check_encoder(sink, &output)?;
+        }
+        let parts = cut(analyzed)?;
+        let (stream, query) = if parts.aggregates.is_empty() {
+            let program = RowProgram::compile(&self.context.state().optimize(&parts.above)?, &self.context)?;
+            (self.stream(&program.stream)?, Query::Rows(program))
+        } else {
+            self.windowed(parts)?
+        };
+        let flow = self.flow(stream);
+        flow.inserts.push(Insert { name, file, sink, annotations, sql_hash, models, query, output });
+        Ok(())
+    }
+
+    fn windowed(&mut self, parts: super::cut::Cut) -> Result<(Stream, Query)> {
+        let streams = parts.aggregates.iter().map(|(aggregate, _)| self.stream(&stream_of(&aggregate.input)?));
+        let streams: Vec<Stream> = streams.collect::<Result<_>>()?;
+        if let Some(other) = streams.iter().find(|stream| **stream != streams[0]) {
+            let message = format!("a query over two streams (`{}` and `{}`) is not supported yet", streams[0].name, other.name);
+            return Err(DataFusionError::Plan(message));
+        }
+        if let Some(name) = self.streams.keys().find(|name| reads_table(&parts.above, name)) {
+            return Err(DataFusionError::Plan(format!("`{name}` is read without a window beside a windowed view; window it too")));
+        }
+        let stream = streams[0].clone();
+        let mut views = Vec::new();
+        let mut slots = Vec::new();
+        for (aggregate, slot) in &parts.aggregates {
+            let view = windowed_view(aggregate, &stream, &self.context)?;
+            views.push(self.share(&stream, view));
+            slots.push(slot.clone());
+        }
+        let flow = self.flow(stream.clone());
+        if let Some(view) = views.iter().find(|view| flow.views[**view].hop != flow.views[views[0]].hop) {
+            let (one, other) = (flow.views[views[0]].hop, flow.views[*view].hop);
+            return Err(DataFusionError::Plan(format!(
+                "joins views of different windows (slide {} ns, size {} ns and slide {} ns, size {} ns); give them the same window",
+                one.slide_ns(), one.size_ns(), other.slide_ns(), other.size_ns()
+            )));
+        }
+        let state = self.context.state();
+        let physical = block_on(state.create_physical_plan(&parts.above))?;
+        let template = Template::new(physical, slots, state.task_ctx());
+        Ok((stream, Query::Windows { views, template }))
+    }
+
+    /// The index of an equal view of the stream, or of this one, added.
+    fn share(&mut self, stream: &Stream, view: WindowedView) -> usize {
+        let flow = self.flow(stream.clone());
+        let same = |known: &WindowedView| {
+            known.hop == view.hop
+                && known.output == view.output
+                && known.window_index == view.window_index
+                && format!("{:?} {:?} {:?}", known.program, known.keys, known.columns)
+                    == format!("{:?} {:?} {:?}", view.program, view.keys, view.columns)
+        };
+        match flow.views.iter().position(same) {
+            Some(index) => index,
+            None => {
+                flow.views.push(view);
+                flow.views.len() - 1
+            }
+        }
+    }
+
+    fn stream(&self, name: &str) -> Result<Stream> {
+        let known = self.streams.get(name).cloned();
+        known.ok_or_else(|| DataFusionError::Plan(format!("`{name}` is a file, not a stream; INSERT needs a stream to follow")))
+    }
+
+    fn flow(&mut self, stream: Stream) -> &mut StreamFlow {
+        let index = self.flows.iter().position(|flow| flow.stream == stream).unwrap_or(self.flows.len());
+        if index == self.flows.len() {
+            self.flows.push(StreamFlow { stream, columns: Vec::new(), views: Vec::new(), inserts: Vec::new() });
+        }
+        &mut self.flows[index]
+    }
+
+    fn finish(mut self) -> Result<Dataflow, Problems> {
+        if !self.problems.is_empty() {
+            self.problems.sort_by(|one, other| (&one.file, one.line, one.column).cmp(&(&other.file, other.line, other.column)));
+            self.problems.dedup();
+            return Err(Problems(self.problems));
+        }
+        for flow in &mut self.flows {
+            let programs = flow.views.iter().map(|view| &view.program).chain(flow.inserts.iter().filter_map(|insert| match &insert.query {
+                Query::Rows(program) => Some(program),
+                Query::Windows { .. } => None,
+            }));
+            let mut used: BTreeSet<&String> = programs.flat_map(|program| &program.columns).collect();
+            used.extend(&flow.stream.event_time);
+            let schema = flow.stream.schema();
+            flow.columns = schema.fields().iter().map(|field| field.name().clone()).filter(|name| used.contains(name)).collect();
+        }
+        Ok(Dataflow { streams: self.flows })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Visit {
+    New,
+    Open,
+    Done,
+}
+
+fn reads_table(plan: &LogicalPlan, name: &str) -> bool {
+    use datafusion::common::tree_node::TreeNode;
+    plan.exists(|node| Ok(matches!(node, LogicalPlan::TableScan(scan) if scan.table_name.table() == name))).unwrap_or(false)
+}
+
+/// The stream below an aggregate.
+fn stream_of(plan: &LogicalPlan) -> Result<String> {
+    match plan {
+        LogicalPlan::TableScan(scan) => Ok(scan.table_name.table().to_owned()),
+        other => match other.inputs().as_slice() {
+            [input] => stream_of(input),
+            // Refused, with the reason, when the view's rows are compiled.
+            [input, ..] => stream_of(input),
+            [] => Err(DataFusionError::Plan("the window reads no stream".into())),
+        },
+    }
+}
+
+/// `INSERT INTO t (a, b) SELECT …`: names the query's columns a, b.
+fn rename(query: LogicalPlan, names: &[String]) -> Result<LogicalPlan> {
+    if names.is_empty() {
+        return Ok(query);
+    }
+    let columns = query.schema().columns();
+    if columns.len() != names.len() {
+        let message = format!("INSERT names {} columns, its SELECT has {}", names.len(), columns.len());
+        return Err(DataFusionError::Plan(message));
+    }
+    let renamed: Vec<Expr> = columns.into_iter().zip(names).map(|(column, name)| Expr::Column(column).alias(name)).collect();
+    LogicalPlanBuilder::from(query).project(renamed)?.build()
+}
+
+/// Puts a query's columns, found by name, into the order and types of a JSON sink. A protobuf sink matches by itself.
+fn match_sink(query: LogicalPlan, sink: &Sink) -> Result<LogicalPlan> {
+    if sink.format != Format::Json {
+        return Ok(query);
+    }
+    let schema = query.schema().clone();
+    let unknown: Vec<String> = schema
+        .fields()
+        .iter()
+        .filter(|field| sink.columns.column_with_name(field.name()).is_none())
+        .map(|field| format!("`{}`{}", field.name(), nearest(field.name(), sink.columns.fields().iter().map(|field| field.name().as_str()))))
+        .collect();
+    if !unknown.is_empty() {
+        return Err(DataFusionError::Plan(format!("`{}` has no column {}", sink.name, unknown.join(", "))));
+    }
+    let columns = sink.columns.fields().iter().map(|field| {
+        match schema.iter().find(|(_, found)| found.name() == field.name()) {
+            Some((qualifier, found)) => {
+                let column = Expr::Column(datafusion::common::Column::new(qualifier.cloned(), found.name()));
+                let column = if found.data_type() == field.data_type() { column } else { column.cast_to(field.data_type(), schema.as_ref())? };
+                Ok(column.alias(field.name()))
+            }
+            None if field.is_nullable() => Ok(cast(lit(ScalarValue::Null), field.data_type().clone()).alias(field.name())),
+            None => Err(DataFusionError::Plan(format!("`{}` is NOT NULL in `{}` and the SELECT has no such column", field.name(), sink.name))),
+        }
+    });
+    let columns: Vec<Expr> = columns.collect::<Result<_>>()?;
+    LogicalPlanBuilder::from(query).project(columns)?.build()
+}
+
+fn check_encoder(sink: &Sink, output: &SchemaRef) -> Result<()> {
+    let problem = match &sink.format {
+        Format::Protobuf { message } => ProtobufEncoder::new(output.clone(), message).err().map(|error| error.to_string()),
+        Format::Json | Format::Envelope { .. } => JsonEncoder::new(output.clone()).err().map(|error| error.to_string()),
+    };
+    problem.map_or(Ok(()), |problem| Err(DataFusionError::Plan(format!("does not fit `{}`: {problem}", sink.name))))
+}
+
+/// DataFusion's message without its category and backtrace.
+fn message(error: &DataFusionError) -> String {
+    let text = error.strip_backtrace();
+    ["Error during planning: ", "Schema error: ", "SQL error: ", "Invalid or Unsupported Configuration: "]
+        .iter()
+        .fold(text, |text, prefix| text.strip_prefix(prefix).map_or(text.clone(), str::to_owned))
+}

@@ -1,0 +1,64 @@
+//! One aggregate of a windowed view: how to make its accumulator and where its inputs are.
+
+use datafusion::{
+    error::Result,
+    logical_expr::GroupsAccumulator,
+    physical_expr::{GroupsAccumulatorAdapter, aggregate::AggregateFunctionExpr},
+};
+use std::sync::Arc;
+
+/// An aggregate over columns of [`crate::Rows`].
+#[derive(Debug, Clone)]
+pub struct Aggregate {
+    expression: Arc<AggregateFunctionExpr>,
+    /// Indices into [`crate::Rows::columns`].
+    pub arguments: Vec<usize>,
+    /// Index of the Boolean column of its `FILTER (WHERE …)`.
+    pub filter: Option<usize>,
+    /// Whether feeding the same rows in other batches gives the same bits.
+    pub batch_invariant: bool,
+}
+
+impl Aggregate {
+    pub fn new(expression: Arc<AggregateFunctionExpr>, arguments: Vec<usize>, filter: Option<usize>) -> Self {
+        let batch_invariant = is_batch_invariant(expression.fun().name());
+        Self { expression, arguments, filter, batch_invariant }
+    }
+
+    /// A fresh vectorised accumulator; functions that have none of their own are adapted, one accumulator per key.
+    pub(crate) fn accumulator(&self) -> Result<Box<dyn GroupsAccumulator>> {
+        if self.expression.groups_accumulator_supported() {
+            return self.expression.create_groups_accumulator();
+        }
+        let expression = self.expression.clone();
+        Ok(Box::new(GroupsAccumulatorAdapter::new(move || expression.create_accumulator())))
+    }
+}
+
+/// Whether a DataFusion aggregate folds row by row, so that batch boundaries cannot show in its result.
+/// The others (t-digests compress per batch) are fed in chunks cut at fixed row counts of the pane; so is any function
+/// not known here, which is safe and only slower.
+fn is_batch_invariant(function: &str) -> bool {
+    #[rustfmt::skip]
+    const FOLDS: &[&str] = &[
+        "approx_distinct", "array_agg", "avg", "bit_and", "bit_or", "bit_xor", "bool_and", "bool_or", "corr", "count",
+        "covar_pop", "covar_samp", "first_value", "last_value", "max", "median", "min", "percentile_cont", "stddev",
+        "stddev_pop", "string_agg", "sum", "var", "var_pop",
+    ];
+    FOLDS.binary_search(&function).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_and_unknown_functions() {
+        for name in ["approx_distinct", "sum", "var_pop", "count", "stddev"] {
+            assert!(is_batch_invariant(name), "{name}");
+        }
+        for name in ["approx_percentile_cont", "approx_median", "my_udaf"] {
+            assert!(!is_batch_invariant(name), "{name}");
+        }
+    }
+}

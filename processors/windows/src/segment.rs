@@ -1,0 +1,194 @@
+//! The aggregate state of one pane.
+//!
+//! A pane is filled while it is open and sealed when a window that holds it closes: its state is then read, which
+//! consumes the accumulators. Rows that come for a sealed pane (late for the closed window, in time for later ones)
+//! begin a further segment. Where segments are cut depends on the rows alone, so floats are summed in the same order
+//! whatever happens to the process.
+
+use crate::{Aggregate, keys::ABSENT};
+use arrow::{
+    array::{Array, ArrayRef, AsArray, BooleanArray},
+    compute::concat,
+};
+use datafusion::{
+    error::Result,
+    logical_expr::{EmitTo, GroupsAccumulator},
+};
+
+/// From where a partition has to be read again to rebuild a pane, and the watermark's state there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplayPoint {
+    pub offset: i64,
+    pub watermark: crate::Watermark,
+}
+
+/// Rows fed at once to an aggregate that is not batch-invariant; counted from the segment's first row.
+const CHUNK_ROWS: usize = 1024;
+
+/// A segment that rows are still added to.
+pub struct OpenSegment {
+    accumulators: Vec<Fold>,
+    /// Key ids in the order in which they came; a key's place here is its group index.
+    ids: Vec<u32>,
+    /// Group index by key id.
+    groups: Vec<u32>,
+    pub first: ReplayPoint,
+    pub last_offset: i64,
+}
+
+/// A segment that is only read.
+pub struct SealedSegment {
+    pub ids: Vec<u32>,
+    /// State arrays of each aggregate, a row per key.
+    pub states: Vec<Vec<ArrayRef>>,
+    pub first: ReplayPoint,
+    pub last_offset: i64,
+}
+
+/// An accumulator and the rows that wait for a full chunk.
+struct Fold {
+    accumulator: Box<dyn GroupsAccumulator>,
+    waiting: Option<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    groups: Vec<usize>,
+    /// Each argument column, in pieces.
+    arguments: Vec<Vec<ArrayRef>>,
+    /// The filter, in pieces; empty when there is none.
+    filter: Vec<ArrayRef>,
+}
+
+impl OpenSegment {
+    pub fn new(aggregates: &[Aggregate], first: ReplayPoint) -> Result<Self> {
+        let accumulators = aggregates
+            .iter()
+            .map(|aggregate| {
+                let waiting = (!aggregate.batch_invariant).then(Waiting::default);
+                Ok(Fold { accumulator: aggregate.accumulator()?, waiting })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { accumulators, ids: Vec::new(), groups: Vec::new(), first, last_offset: first.offset })
+    }
+
+    /// Adds rows; `ids` are key ids below `keys`, `columns` are [`crate::Rows::columns`] of the same rows.
+    pub fn add(&mut self, aggregates: &[Aggregate], ids: &[usize], keys: usize, columns: &[ArrayRef]) -> Result<()> {
+        let groups = self.groups_of(ids, keys);
+        let total = self.ids.len();
+        for (fold, aggregate) in self.accumulators.iter_mut().zip(aggregates) {
+            let arguments: Vec<ArrayRef> = aggregate.arguments.iter().map(|&index| columns[index].clone()).collect();
+            let filter = aggregate.filter.map(|index| columns[index].clone());
+            fold.add(arguments, filter, &groups, total)?;
+        }
+        Ok(())
+    }
+
+    fn groups_of(&mut self, ids: &[usize], keys: usize) -> Vec<usize> {
+        self.groups.resize(keys.max(self.groups.len()), ABSENT);
+        let mut groups = Vec::with_capacity(ids.len());
+        for &id in ids {
+            let group = &mut self.groups[id];
+            if *group == ABSENT {
+                *group = self.ids.len() as u32;
+                self.ids.push(id as u32);
+            }
+            groups.push(*group as usize);
+        }
+        groups
+    }
+
+    pub fn seal(mut self) -> Result<SealedSegment> {
+        let total = self.ids.len();
+        let mut states = Vec::with_capacity(self.accumulators.len());
+        for fold in &mut self.accumulators {
+            fold.feed(true, total)?;
+            states.push(fold.accumulator.state(EmitTo::All)?);
+        }
+        Ok(SealedSegment { ids: self.ids, states, first: self.first, last_offset: self.last_offset })
+    }
+
+    pub fn mark_live(&self, live: &mut [bool]) {
+        self.ids.iter().for_each(|&id| live[id as usize] = true);
+    }
+
+    pub fn renumber(&mut self, renumbered: &[u32], keys: usize) {
+        self.groups.clear();
+        self.groups.resize(keys, ABSENT);
+        for (group, id) in self.ids.iter_mut().enumerate() {
+            *id = renumbered[*id as usize];
+            self.groups[*id as usize] = group as u32;
+        }
+    }
+
+    pub fn keys(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub fn bytes(&self) -> usize {
+        let folds: usize = self.accumulators.iter().map(|fold| fold.accumulator.size()).sum();
+        folds + (self.ids.capacity() + self.groups.capacity()) * size_of::<u32>()
+    }
+}
+
+impl SealedSegment {
+    pub fn mark_live(&self, live: &mut [bool]) {
+        self.ids.iter().for_each(|&id| live[id as usize] = true);
+    }
+
+    pub fn renumber(&mut self, renumbered: &[u32]) {
+        self.ids.iter_mut().for_each(|id| *id = renumbered[*id as usize]);
+    }
+
+    pub fn bytes(&self) -> usize {
+        let states: usize = self.states.iter().flatten().map(|array| array.get_array_memory_size()).sum();
+        states + self.ids.capacity() * size_of::<u32>()
+    }
+}
+
+impl Fold {
+    fn add(&mut self, arguments: Vec<ArrayRef>, filter: Option<ArrayRef>, groups: &[usize], total: usize) -> Result<()> {
+        let Some(waiting) = &mut self.waiting else {
+            return self.accumulator.update_batch(&arguments, groups, as_filter(filter.as_ref()), total);
+        };
+        waiting.groups.extend_from_slice(groups);
+        waiting.arguments.resize(arguments.len(), Vec::new());
+        for (pieces, argument) in waiting.arguments.iter_mut().zip(arguments) {
+            pieces.push(argument);
+        }
+        waiting.filter.extend(filter);
+        if waiting.groups.len() >= CHUNK_ROWS { self.feed(false, total) } else { Ok(()) }
+    }
+
+    /// Feeds the full chunks that wait; with `all` the rest as well.
+    fn feed(&mut self, all: bool, total: usize) -> Result<()> {
+        let Some(waiting) = &mut self.waiting else { return Ok(()) };
+        let rows = waiting.groups.len();
+        if rows == 0 {
+            return Ok(());
+        }
+        let arguments: Vec<ArrayRef> = waiting.arguments.iter().map(|pieces| join(pieces)).collect::<Result<_>>()?;
+        let filter = if waiting.filter.is_empty() { None } else { Some(join(&waiting.filter)?) };
+        let mut from = 0;
+        while from < rows && (all || rows - from >= CHUNK_ROWS) {
+            let length = CHUNK_ROWS.min(rows - from);
+            let chunk: Vec<ArrayRef> = arguments.iter().map(|argument| argument.slice(from, length)).collect();
+            let filter = filter.as_ref().map(|filter| filter.slice(from, length));
+            let groups = &waiting.groups[from..from + length];
+            self.accumulator.update_batch(&chunk, groups, as_filter(filter.as_ref()), total)?;
+            from += length;
+        }
+        waiting.groups.drain(..from);
+        waiting.arguments = arguments.iter().map(|argument| vec![argument.slice(from, rows - from)]).collect();
+        waiting.filter = filter.map(|filter| filter.slice(from, rows - from)).into_iter().collect();
+        Ok(())
+    }
+}
+
+fn as_filter(filter: Option<&ArrayRef>) -> Option<&BooleanArray> {
+    filter.map(|array| array.as_boolean())
+}
+
+fn join(pieces: &[ArrayRef]) -> Result<ArrayRef> {
+    Ok(concat(&pieces.iter().map(|piece| piece.as_ref()).collect::<Vec<_>>())?)
+}

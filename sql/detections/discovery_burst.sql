@@ -1,0 +1,12 @@
+-- title: a burst of discovery commands under one process
+-- technique: T1057,T1082,T1033
+-- false_positives: login scripts, configuration management and monitoring agents that collect facts about the host;
+--   an administrator at work.
+-- next_steps: read the commands and who ran them, look at how the parent came to run (remote login, web server), and
+--   watch the host for what follows discovery.
+INSERT INTO alerts
+SELECT 'discovery_burst' AS detection, host_id, concat(parent_comm, ' ', parent_pid) AS entity, last_seen AS time,
+       least(0.99, 0.35 + 0.08 * distinct_discovery) AS confidence,
+       discovery_execs, distinct_discovery, execs, distinct_comm, short_lived, mean_lifetime_us
+FROM process_activity
+WHERE distinct_discovery >= 5;

@@ -1,0 +1,133 @@
+//! The command line: commands, their flags and their help.
+
+use crate::{config, demo, roles, sql, topics};
+use amoskys_bus::Address;
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use tracing_subscriber::filter::LevelFilter;
+
+pub const DONE: u8 = 0;
+pub const FAILED: u8 = 1;
+pub const MISUSED: u8 = 2;
+
+/// Wrong use or configuration: ends with exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Misuse(pub String);
+
+impl Misuse {
+    pub fn because(error: impl std::fmt::Display) -> anyhow::Error {
+        Misuse(error.to_string()).into()
+    }
+}
+
+/// Security telemetry in, alerts out, on an external log.
+#[derive(Debug, Parser)]
+#[command(name = "amoskys", version, max_term_width = 100, after_long_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub log: Log,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  See it work on this machine, with real events and real alerts:
+      amoskys demo
+  Watch this machine for keeps, everything in one process:
+      amoskys run --agent agent.toml --sql sql --bus local:/var/lib/amoskys/log
+  On a broker: topics once, an agent on each host, as many processors as you like:
+      amoskys topics create --all --bus kafka://broker:9092
+      amoskys agent --config agent.toml
+      amoskys process sql --bus kafka://broker:9092
+  Read alerts:
+      amoskys topics tail amoskys.alerts.v1 --follow --bus kafka://broker:9092
+  Run the same SQL over history:
+      amoskys sql run sql --from processes=processes.parquet --view process_activity";
+
+/// How much is said on standard error.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Log {
+    /// Say only what went wrong.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more; twice for everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+impl Log {
+    /// AMOSKYS_LOG (in the syntax of tracing's EnvFilter) wins over the flags.
+    pub fn start(self) {
+        let level = match (self.quiet, self.verbose) {
+            (true, _) => LevelFilter::ERROR,
+            (_, 0) => LevelFilter::INFO,
+            (_, 1) => LevelFilter::DEBUG,
+            _ => LevelFilter::TRACE,
+        };
+        let filter = tracing_subscriber::EnvFilter::builder()
+            .with_default_directive(level.into())
+            .with_env_var("AMOSKYS_LOG")
+            .from_env_lossy();
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the whole way: kernel events of this host, windows in SQL, scored alerts.
+    Demo(demo::Command),
+    /// Agent and processor in one process, on the embedded log.
+    Run(roles::RunCommand),
+    /// Push this host's telemetry to a log.
+    Agent(roles::AgentCommand),
+    /// Compute windows, scores and alerts from a log.
+    Process(roles::ProcessCommand),
+    /// Check SQL, or run it over history.
+    #[command(subcommand)]
+    Sql(sql::Command),
+    /// List, create, read and export topics.
+    #[command(subcommand)]
+    Topics(topics::Command),
+    /// Check configuration files.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+impl Command {
+    pub fn run(self, log: Log) -> Result<u8> {
+        match self {
+            Command::Demo(command) => demo::run(command, log),
+            Command::Run(command) => roles::run(command),
+            Command::Agent(command) => roles::agent(command),
+            Command::Process(command) => roles::process(command),
+            Command::Sql(command) => sql::run(command),
+            Command::Topics(command) => topics::run(command),
+            Command::Config(ConfigCommand::Check { file, role, format }) => {
+                let (text, code) = config::check_file(&file, role, &config::of_process(), format);
+                print!("{text}");
+                Ok(code)
+            }
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print every problem of a configuration file at once; exit code 2 if one is an error.
+    Check {
+        file: PathBuf,
+        /// Whose file it is; found out from its sections when left out.
+        #[arg(long, value_enum)]
+        role: Option<config::RoleName>,
+        #[arg(long, value_enum, default_value_t = config::Format::Text)]
+        format: config::Format,
+    },
+}
+
+/// `--bus`
+pub fn address(text: &str) -> Result<Address, String> {
+    text.parse()
+}

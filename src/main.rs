@@ -1,0 +1,27 @@
+//! `amoskys`: the one binary. Parses the command line and hands over; what a command does is in its module.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong use or configuration (clap's own too).
+
+mod cli;
+mod config;
+mod demo;
+mod http;
+mod roles;
+mod sql;
+mod stop;
+mod topics;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    cli.log.start();
+    match cli.command.run(cli.log) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("amoskys: {error:#}");
+            ExitCode::from(if error.is::<cli::Misuse>() { cli::MISUSED } else { cli::FAILED })
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! `amoskys agent`: sources → signed envelopes → a log.
+
+use super::{create_topics, host_name, open_bus};
+use crate::{
+    cli::{DONE, Misuse, address},
+    config::{self, AgentConfig},
+    http::{Endpoints, Health, Server},
+    stop,
+};
+use amoskys_bus::{Address, Bus};
+use amoskys_collectors::{Agent, AgentHandle};
+use anyhow::{Context, Result};
+use clap::Args;
+use prometheus_client::registry::Registry;
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::Duration,
+};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  amoskys agent --config /etc/amoskys/agent.toml --bus kafka://broker:9092
+Keys, defaults and ranges: docs/configuration.md; `amoskys config check FILE` finds every fault in one go.")]
+pub struct AgentCommand {
+    /// The agent's TOML file. Without it: defaults and AMOSKYS_AGENT_… variables.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The log to push to; overrides the file.
+    #[arg(long, value_parser = address)]
+    bus: Option<Address>,
+    /// Create Amoskys' topics, with this many partitions, where they are missing.
+    #[arg(long, value_name = "PARTITIONS")]
+    create_topics: Option<i32>,
+}
+
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+pub fn agent(command: AgentCommand) -> Result<u8> {
+    let mut config = load(command.config.as_deref())?;
+    if let Some(bus) = command.bus {
+        config.bus_address = bus;
+    }
+    let stop = stop::on_signal()?;
+    let bus = open_bus(config.bus_address.clone(), &config.bus, "amoskys-agent")?;
+    if let Some(partitions) = command.create_topics {
+        create_topics(bus.as_ref(), partitions)?;
+    }
+    let mut registry = Registry::default();
+    let agent = Arc::new(start(&config, bus, &mut registry)?);
+    let servers = serve(&[config.metrics_address(), config.health_address()], registry, agent.clone())?;
+    while !stop.load(Ordering::Relaxed) {
+        thread::sleep(Duration::from_millis(50));
+    }
+    agent.stop(DRAIN_MAX);
+    drop(servers);
+    finish(agent);
+    Ok(DONE)
+}
+
+/// Reads the file; all its problems are one error, warnings are logged.
+pub fn load(path: Option<&std::path::Path>) -> Result<AgentConfig> {
+    let loaded = config::load_agent(path, &config::of_process()).map_err(Misuse::because)?;
+    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    Ok(loaded.config)
+}
+
+pub fn start(config: &AgentConfig, bus: Arc<dyn Bus>, registry: &mut Registry) -> Result<AgentHandle> {
+    Agent::start(config.collector(&host_name()), bus, registry).context("the agent cannot start")
+}
+
+/// Waits for the drain; whatever is not acknowledged by then is in the write-ahead log.
+pub fn finish(agent: Arc<AgentHandle>) {
+    if let Ok(agent) = Arc::try_unwrap(agent) {
+        let report = agent.join();
+        tracing::info!(report = %serde_json::to_string(&report).unwrap_or_default(), "agent stopped");
+    }
+}
+
+fn serve(addresses: &[SocketAddr], registry: Registry, agent: Arc<AgentHandle>) -> Result<Vec<Server>> {
+    let agent = Arc::downgrade(&agent);
+    let probe = Arc::new(move || {
+        let report = agent.upgrade().map(|agent| agent.status());
+        let ok = report.as_ref().is_some_and(|report| report.problems.is_empty());
+        Health { ok, detail: serde_json::to_value(&report).unwrap_or_default() }
+    });
+    let endpoints = Endpoints { registry: Arc::new(registry), alive: probe.clone(), ready: probe };
+    let mut addresses = addresses.to_vec();
+    addresses.dedup();
+    addresses
+        .into_iter()
+        .map(|address| {
+            let server = Server::start(address, endpoints.clone())?;
+            tracing::info!(address = %server.address(), "serving /metrics and /healthz");
+            Ok(server)
+        })
+        .collect()
+}

@@ -1,0 +1,43 @@
+//! The long-running roles: `agent`, `process`, and both in one process (`run`).
+
+mod agent;
+mod model;
+mod processor;
+mod run;
+
+pub use agent::{AgentCommand, agent};
+pub use model::{ModelPlace, lookup};
+pub use processor::{ProcessCommand, Processor, ProcessorParts, process};
+pub use run::{RunCommand, run};
+
+use crate::config::BusConfig;
+use amoskys_bus::{Address, Bus, BusOptions};
+use anyhow::Result;
+use std::sync::Arc;
+
+/// Connects to the log of a role.
+pub fn open_bus(address: Address, config: &BusConfig, client_id: &str) -> Result<Arc<dyn Bus>> {
+    let options = BusOptions {
+        address,
+        security: config.security.clone(),
+        client_id: client_id.to_owned(),
+        extra: config.properties.clone(),
+    };
+    Ok(amoskys_bus::open(&options)?)
+}
+
+/// Creates those of Amoskys' own topics that are not there.
+pub fn create_topics(bus: &dyn Bus, partitions: i32) -> Result<()> {
+    for topic in crate::topics::own_topics(partitions) {
+        if bus.create_topic(&topic)? {
+            tracing::info!(topic = topic.name, partitions, "topic created");
+        }
+    }
+    Ok(())
+}
+
+/// This host's name, the default of `host_id` and `agent_id`.
+pub fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "localhost".to_owned() } else { name.trim().to_owned() }
+}
