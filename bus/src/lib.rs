@@ -90,7 +90,9 @@ pub trait Member: Send {
     fn start(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), BusError>;
     /// Writes `outputs` and `positions` together: with [`Delivery::ExactlyOnce`] both or neither can be read, with
     /// [`Delivery::AtLeastOnce`] outputs are acknowledged first. `BusError::Fenced` when a partition is no longer
-    /// this member's: nothing was written.
+    /// this member's: nothing was written, and `Lost` follows. After an error that is retryable: poll, and if the
+    /// partitions are still owned commit exactly the same again (the outcome may not be known yet, and only the same
+    /// commit can find out).
     fn commit(&mut self, outputs: &[Outgoing], positions: &[(TopicPartition, Position)]) -> Result<(), BusError>;
     /// Leaves the group at once, so that others take over without waiting for a timeout.
     fn leave(self: Box<Self>) -> Result<(), BusError>;

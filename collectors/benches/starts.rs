@@ -1,9 +1,10 @@
 //! What the agent costs while a host starts about 1,000 processes per second.
 //!
-//! Run: `cargo bench -p amoskys-collectors --bench starts -- [SECONDS [STARTS_PER_SECOND]]` as root (for the process
-//! connector). Two child processes start `/bin/true` at that rate, so that their work is not counted; this one runs an agent
-//! that signs, writes to a real write-ahead log and publishes to an embedded log in a temporary folder. The cost is the
-//! CPU time of the agent's own threads; that of the embedded log's, which a broker would bear, is shown beside it.
+//! Run: `cargo bench -p amoskys-collectors --bench starts -- [SECONDS [STARTS_PER_SECOND [BUS]]]` as root (for the
+//! process connector). Two child processes start `/bin/true` at that rate, so that their work is not counted; this one
+//! runs an agent that signs, writes to a real write-ahead log and publishes to an embedded log in a temporary folder,
+//! or to a fresh BUS. The cost is the CPU time of the agent's own threads; that of the others (the write-ahead log's,
+//! the embedded log's or the broker's client) is shown beside it.
 
 use amoskys_bus::{Bus, BusOptions, ReaderOptions, Security, TopicPartition, TopicSpec};
 use amoskys_collectors::{Agent, AgentConfig, NetlinkMode};
@@ -32,7 +33,7 @@ fn main() -> Result<(), Failure> {
     }
     let seconds: u64 = arguments.first().map_or(Ok(10), |text| text.parse())?;
     let starts_per_second: u64 = arguments.get(1).map_or(Ok(1_000), |text| text.parse())?;
-    measure(Duration::from_secs(seconds), starts_per_second)
+    measure(Duration::from_secs(seconds), starts_per_second, arguments.get(2).map(String::as_str))
 }
 
 /// Starts and awaits short-lived processes at a rate until it is ended.
@@ -46,10 +47,11 @@ fn start_processes(starts_per_second: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-fn measure(span: Duration, starts_per_second: u64) -> Result<(), Failure> {
+fn measure(span: Duration, starts_per_second: u64, bus_address: Option<&str>) -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
+    let embedded = format!("local:{}", folder.path().join("log").display());
     let bus = amoskys_bus::open(&BusOptions {
-        address: format!("local:{}", folder.path().join("log").display()).parse()?,
+        address: bus_address.unwrap_or(&embedded).parse()?,
         security: Security::default(),
         client_id: "starts".into(),
         extra: Vec::new(),
@@ -86,7 +88,7 @@ fn measure(span: Duration, starts_per_second: u64) -> Result<(), Failure> {
     }
     println!("| **agent** | **{:.4}** | **{:.2}** |", own / elapsed, own / told as f64 * 1e6);
     let all: f64 = cpu_after.keys().map(|thread| cost(thread)).sum();
-    println!("| others (write-ahead log's and embedded log's) | {:.4} | |\n", (all - own) / elapsed);
+    println!("| others (write-ahead log, bus client) | {:.4} | |\n", (all - own) / elapsed);
     println!(
         "events told: {told} ({:.0} per second, about {:.0} starts)",
         told as f64 / elapsed,
@@ -95,7 +97,11 @@ fn measure(span: Duration, starts_per_second: u64) -> Result<(), Failure> {
     println!("lost in the kernel: {}; dropped: {}", after.kernel_lost_messages, report.events_dropped);
     let (execs, without_exe) = count_execs(bus.as_ref(), topic)?;
     println!("new programs: {execs}; gone before their executable could be read: {without_exe}");
-    println!("resident: {:.1} MB, of which private {:.1} MB (embedded log included)", memory.0 / 1e6, memory.1 / 1e6);
+    println!(
+        "resident: {:.1} MB, of which private {:.1} MB (the bus's client or embedded log included)",
+        memory.0 / 1e6,
+        memory.1 / 1e6
+    );
     Ok(())
 }
 

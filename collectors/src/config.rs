@@ -82,7 +82,7 @@ pub struct BatchConfig {
 pub struct WalConfig {
     /// Folder, created when missing. One agent at a time.
     pub path: PathBuf,
-    /// Envelope bytes kept. On disk there may be up to twice that, and 64 MiB of journal. Default 256 MiB.
+    /// Envelope bytes kept. On disk there may be up to twice that and 128 MiB. Default 256 MiB.
     pub bytes_max: u64,
     /// Default [`WalFull::DropOldest`].
     pub when_full: WalFull,

@@ -6,7 +6,7 @@
 //! and replaced by an empty one: an agent that does not start is blind.
 //!
 //! Deliberately not here: what an envelope holds, when to send. Limits: `bytes_max` bytes of envelopes (on disk up to
-//! twice that and 64 MiB of journal), one process at a time, about 10 MiB of memory.
+//! twice that and 128 MiB), one process at a time, about 20 MiB of memory.
 
 use crate::{
     config::{Fsync, WalConfig, WalFull},
@@ -65,8 +65,8 @@ pub enum WalError {
 /// An open log.
 pub struct Wal {
     database: Database,
+    /// Envelopes by index, and the position. One keyspace: a second, seldom written one would keep every journal.
     records: Keyspace,
-    meta: Keyspace,
     config: WalConfig,
     numbers: SharedNumbers,
     state: Mutex<State>,
@@ -86,9 +86,12 @@ struct State {
     closed: bool,
 }
 
-const META_KEY: &[u8] = b"position";
+/// Not as long as an index, and after all of them.
+const POSITION_KEY: &[u8] = b"next-position";
 /// Memory for envelopes that are not in a table yet.
 const MEMTABLE_BYTES: u64 = 4 << 20;
+/// The least that the library takes.
+const JOURNALS_BYTES_MAX: u64 = 64 << 20;
 const CACHE_BYTES: u64 = 1 << 20;
 const OPEN_FILES_MAX: usize = 16;
 /// Kind and number of events before each envelope.
@@ -98,10 +101,10 @@ impl Wal {
     /// Opens or creates the log. `boot_id` tells whether sequence numbers go on; `boot_ns` is the time since boot, from
     /// which they start when nothing is known, so that a number is never used for two envelopes of one boot.
     pub fn open(config: &WalConfig, boot_id: &str, boot_ns: u64, numbers: SharedNumbers) -> Result<Self, WalError> {
-        let (database, records, meta) = match open_database(&config.path) {
+        let (database, records) = match open_database(&config.path) {
             Err(error) if is_damage(&error) => {
                 let aside = set_aside(&config.path)?;
-                tracing::error!(%error, aside = %aside.display(), "the write-ahead log is damaged; starting an empty one");
+                tracing::error!(%error, aside = %aside.display(), "damaged write-ahead log; starting an empty one");
                 numbers.lock().wal_set_aside_folders += 1;
                 open_database(&config.path).map_err(|error| open_error(&config.path, error))?
             }
@@ -110,7 +113,6 @@ impl Wal {
         let wal = Self {
             database,
             records,
-            meta,
             config: config.clone(),
             numbers,
             state: Mutex::new(State {
@@ -131,7 +133,7 @@ impl Wal {
 
     fn recover(&self) -> fjall::Result<()> {
         let mut state = self.lock();
-        if let Some(position) = self.meta.get(META_KEY)?.and_then(|bytes| decode_position(&bytes)) {
+        if let Some(position) = self.records.get(POSITION_KEY)?.and_then(|bytes| decode_position(&bytes)) {
             state.next_index = position.next_index;
             state.next_sequence = if position.boot_id == state.boot_id { position.next_sequence } else { 1 };
         }
@@ -190,7 +192,7 @@ impl Wal {
         batch.insert(&self.records, index.to_be_bytes(), encode(kind, events, envelope));
         let position =
             Position { next_index: index + 1, next_sequence: state.next_sequence, boot_id: state.boot_id.clone() };
-        batch.insert(&self.meta, META_KEY, encode_position(&position));
+        batch.insert(&self.records, POSITION_KEY, encode_position(&position));
         if let Err(error) = batch.commit() {
             self.numbers.lock().ledger.drop_in_hand(Loss::WalFailed, u64::from(events));
             return Err(self.failed("append", &error));
@@ -323,16 +325,16 @@ impl Stored {
     }
 }
 
-fn open_database(path: &Path) -> fjall::Result<(Database, Keyspace, Keyspace)> {
+fn open_database(path: &Path) -> fjall::Result<(Database, Keyspace)> {
     let database = Database::builder(path)
         .cache_size(CACHE_BYTES)
         .max_cached_files(Some(OPEN_FILES_MAX))
+        .max_journaling_size(JOURNALS_BYTES_MAX)
         .worker_threads(1)
         .open()?;
     let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
     let records = database.keyspace("envelopes", options)?;
-    let meta = database.keyspace("meta", options)?;
-    Ok((database, records, meta))
+    Ok((database, records))
 }
 
 /// Whether the files are there but their content is not what was written.

@@ -144,3 +144,45 @@ fn a_damaged_log_is_set_aside_and_the_agent_goes_on_with_new_numbers() {
     let names = std::fs::read_dir(folder.path()).expect("a folder").map(|e| e.expect("an entry").file_name());
     assert_eq!(names.filter(|name| name.to_string_lossy().contains("damaged")).count(), 1);
 }
+
+fn disk_bytes(folder: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    // Blocks in use, not lengths: journals are preallocated and sparse. A file may go while it is looked at.
+    entries
+        .map(|path| if path.is_dir() { disk_bytes(&path) } else { path.metadata().map_or(0, |m| m.blocks() * 512) })
+        .sum()
+}
+
+/// A megabyte that does not compress.
+fn noise(seed: u64) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as u8
+    };
+    (0..MIB).map(|_| next()).collect()
+}
+
+const MIB: u64 = 1 << 20;
+
+#[test]
+fn disk_use_follows_what_is_in_the_log_and_not_what_went_through_it() {
+    let folder = TempDir::new().expect("a folder");
+    let config = config(&folder, 32 * MIB, WalFull::DropOldest);
+    let (wal, numbers) = open(&config, BOOT);
+    let mut most_bytes = 0;
+    for n in 0..400 {
+        numbers.lock().ledger.see(crate::ledger::Origin::Connector, 1);
+        wal.append(Kind::Telemetry, 1, 0, || true, |_| noise(n)).expect("appends");
+        // The first half dropped when full, the second acknowledged at once.
+        while n >= 200
+            && let Some(stored) = wal.next().expect("reads")
+        {
+            wal.forget(&[stored.leaving(Outcome::Acknowledged)]).expect("forgets");
+        }
+        most_bytes = most_bytes.max(disk_bytes(&config.path));
+    }
+    assert!(most_bytes <= 2 * config.bytes_max + 128 * MIB, "{} MiB", most_bytes / MIB);
+    assert_eq!(numbers.lock().ledger.gap(), 0);
+}

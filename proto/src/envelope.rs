@@ -124,8 +124,14 @@ mod tests {
         assert_eq!(refusal(b""), "not an envelope: it has no header (is the topic's content plain protobuf or JSON?)");
         let cut = &sample().encode_to_vec()[..6];
         assert_eq!(refusal(cut), "not an envelope: field 1: its length is 5, but 4 bytes are left at byte 0");
-        assert_eq!(refusal(b"\x0a\x00\x12"), "not an envelope: field 2: failed to decode Protobuf message: invalid varint at byte 2");
-        assert_eq!(refusal(b"\x08\x01"), "not an envelope: field 1: wire type is Varint, expected LengthDelimited at byte 0");
+        assert_eq!(
+            refusal(b"\x0a\x00\x12"),
+            "not an envelope: field 2: failed to decode Protobuf message: invalid varint at byte 2"
+        );
+        assert_eq!(
+            refusal(b"\x08\x01"),
+            "not an envelope: field 1: wire type is Varint, expected LengthDelimited at byte 0"
+        );
         assert_eq!(
             refusal(b"\x0a\x02\x08\x01"),
             "the envelope's header does not decode: failed to decode Protobuf message: \

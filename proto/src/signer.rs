@@ -46,7 +46,9 @@ pub enum SignerError {
     Write { path: PathBuf, source: std::io::Error },
     #[error("the signing key {path} has mode {mode:04o}, so others can read it (run: chmod 600 {path})")]
     Mode { path: PathBuf, mode: u32 },
-    #[error("the signing key {path} is not an ed25519 key in PKCS#8 PEM: {what} (openssl genpkey -algorithm ed25519 writes one)")]
+    #[error(
+        "the signing key {path} is not an ed25519 key in PKCS#8 PEM: {what} (openssl genpkey -algorithm ed25519 writes one)"
+    )]
     Format { path: PathBuf, what: String },
     #[error("the system gave no random bytes for a new key: {0}")]
     Random(getrandom::Error),

@@ -48,7 +48,10 @@ fn a_key_pair_survives_its_files() {
     let ring = KeyRing::load(folder.path()).expect("one public key; the .key file is not looked at");
     assert_eq!(ring.len(), 1);
     ring.verify_one(&view(&sealed(&again, 1))).expect("its own signature");
-    assert!(matches!(signer.write_files(&path), Err(SignerError::Write { .. })), "an existing key is never overwritten");
+    assert!(
+        matches!(signer.write_files(&path), Err(SignerError::Write { .. })),
+        "an existing key is never overwritten"
+    );
 }
 
 #[test]

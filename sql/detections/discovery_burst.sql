@@ -6,7 +6,10 @@
 --   watch the host for what follows discovery.
 INSERT INTO alerts
 SELECT 'discovery_burst' AS detection, host_id, concat(parent_comm, ' ', parent_pid) AS entity, last_seen AS time,
-       least(0.99, 0.35 + 0.08 * distinct_discovery) AS confidence,
+       confidence, explain('process_behaviour', *) AS contributions,
        discovery_execs, distinct_discovery, execs, distinct_comm, short_lived, mean_lifetime_us
-FROM process_activity
-WHERE distinct_discovery >= 5;
+FROM (SELECT *, predict('process_behaviour', *) AS confidence FROM process_activity)
+WHERE confidence > 0.7
+  AND distinct_discovery >= 3
+  -- once per burst: only the first window that holds its last command
+  AND last_seen >= win.end - INTERVAL '1 second';

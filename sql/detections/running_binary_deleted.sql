@@ -7,9 +7,10 @@
 INSERT INTO alerts
 SELECT 'running_binary_deleted' AS detection, host_id, concat('pid ', pid, ' ', exe) AS entity, last_seen AS time,
        CASE WHEN memory_backed THEN 0.95 ELSE 0.75 END AS confidence, seen, rss_bytes
-FROM (SELECT host_id, pid, exe, exe_fs_type IN ('tmpfs', 'memfd') AS memory_backed,
+FROM (SELECT host_id, pid, exe, exe_fs_type = 'tmpfs' AS memory_backed,
              tumble(observed_at, INTERVAL '5 seconds') AS win, max(observed_at) AS last_seen,
              count(*) AS seen, max(rss_bytes) AS rss_bytes
       FROM processes
-      WHERE exe_deleted AND kind <> 'PROCESS_EVENT_KIND_EXIT'
-      GROUP BY host_id, pid, exe, exe_fs_type IN ('tmpfs', 'memfd'), win);
+      WHERE exe_deleted AND exe_fs_type <> 'memfd' -- which never has a file
+        AND kind <> 'PROCESS_EVENT_KIND_EXIT'
+      GROUP BY host_id, pid, exe, exe_fs_type = 'tmpfs', win);

@@ -41,5 +41,5 @@ INSERT INTO process_features
 SELECT host_id, concat(parent_comm, ' ', parent_pid) AS entity, win.start AS window_start, win.end AS window_end,
        events, forks, execs, exits, distinct_comm, distinct_exe, discovery_execs, distinct_discovery, shells,
        short_lived, failed_exits, mean_lifetime_us, min_lifetime_us, root_execs, tmpfs_execs, deleted_execs,
-       unreadable_events
+       unreadable_events, predict('process_behaviour', *) AS score
 FROM process_activity;

@@ -139,6 +139,9 @@ fn build(values: &Values) -> Option<AgentConfig> {
     })
 }
 
+/// Not a key: what is read late is gone, and the thread seldom runs.
+const THREAD_NICE: i32 = -10;
+
 fn build_process(values: &Values) -> Option<collector::ProcessConfig> {
     Some(collector::ProcessConfig {
         snapshot_interval: values.duration(P, "snapshot_interval")?,
@@ -153,6 +156,7 @@ fn build_process(values: &Values) -> Option<collector::ProcessConfig> {
         exe_recheck_after: values.duration(P, "exe_recheck_after")?,
         kernel_threads: values.flag(P, "kernel_threads")?,
         netlink_buffer_bytes: values.number(P, "connector_buffer_bytes")?,
+        thread_nice: THREAD_NICE,
     })
 }
 

@@ -5,7 +5,11 @@
 //! the program ends (except by SIGKILL or `process::exit`).
 //! While a screen is open nothing else may write to the terminal, log lines included.
 
-pub use super::{view_draw::draw, view_lines::lines};
+mod draw;
+mod lines;
+
+pub use draw::draw;
+pub use lines::lines;
 
 use amoskys_proto::v1::Alert;
 use ratatui::{

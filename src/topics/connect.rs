@@ -1,6 +1,6 @@
 //! `--bus` and what goes with it, shared by all commands here.
 
-use super::WrongUse;
+use crate::cli::Misuse;
 use amoskys_bus::{Address, Bus, BusOptions, Security};
 use anyhow::Context;
 use std::{fs, path::PathBuf, sync::Arc};
@@ -30,7 +30,7 @@ impl BusArguments {
             && !path.exists()
         {
             let hint = "start what writes to it first, or make it with `amoskys topics create`";
-            anyhow::bail!(WrongUse(format!("there is no local log at {}; {hint}", path.display())));
+            anyhow::bail!(Misuse(format!("there is no local log at {}; {hint}", path.display())));
         }
         let mut extra = self.file_properties()?;
         extra.extend(self.properties.iter().cloned());
@@ -48,13 +48,13 @@ impl BusArguments {
             }
             fs::read_to_string(path)
         };
-        let text = read().map_err(|error| WrongUse(format!("{file} cannot be read: {error}")))?;
+        let text = read().map_err(|error| Misuse(format!("{file} cannot be read: {error}")))?;
         let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty());
         let wanted = lines.filter(|(_, line)| !line.starts_with('#'));
         wanted
             .map(|(index, line)| {
                 // Without the line itself, which may hold a password.
-                key_value(line).map_err(|_| WrongUse(format!("{file}:{}: write KEY=VALUE", index + 1)))
+                key_value(line).map_err(|_| Misuse(format!("{file}:{}: write KEY=VALUE", index + 1)))
             })
             .collect::<Result<_, _>>()
             .context("the file of properties is wrong")

@@ -1,6 +1,6 @@
 //! What the records of a topic are, told by the topic's name or by the user.
 
-use super::WrongUse;
+use crate::cli::Misuse;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
 const PACKAGE: &str = "amoskys.v1.";
@@ -17,7 +17,7 @@ pub enum Content {
 
 impl Content {
     /// By the message the user named (`Alert` or `amoskys.v1.Alert`), else by the topic.
-    pub fn of(topic: &str, message: Option<&str>, pool: &DescriptorPool) -> Result<Self, WrongUse> {
+    pub fn of(topic: &str, message: Option<&str>, pool: &DescriptorPool) -> Result<Self, Misuse> {
         if let Some(name) = message {
             return Self::named(name, pool);
         }
@@ -35,10 +35,10 @@ impl Content {
         Self::named(message, pool)
     }
 
-    fn named(name: &str, pool: &DescriptorPool) -> Result<Self, WrongUse> {
+    fn named(name: &str, pool: &DescriptorPool) -> Result<Self, Misuse> {
         let own = |name: &str| pool.get_message_by_name(&format!("{PACKAGE}{name}"));
         let Some(message) = pool.get_message_by_name(name).or_else(|| own(name)) else {
-            return Err(WrongUse(format!("there is no message `{name}`; {}", known(pool))));
+            return Err(Misuse(format!("there is no message `{name}`; {}", known(pool))));
         };
         if message.full_name() == "amoskys.v1.Envelope" {
             return Ok(Self::Envelopes { schema: None });

@@ -1,10 +1,11 @@
 //! `topics list` and `topics create`.
 
 use super::{
-    BusArguments, EXIT_DONE, Format, WrongUse,
+    BusArguments, EXIT_DONE, Format,
     connect::key_value,
     own::{default_settings, own_topics},
 };
+use crate::cli::Misuse;
 use amoskys_bus::TopicSpec;
 use serde_json::json;
 use std::io::Write;
@@ -88,11 +89,11 @@ pub fn create(arguments: &CreateArguments, out: &mut dyn Write) -> anyhow::Resul
 }
 
 /// What to create, each name once.
-fn wanted(arguments: &CreateArguments) -> Result<Vec<TopicSpec>, WrongUse> {
+fn wanted(arguments: &CreateArguments) -> Result<Vec<TopicSpec>, Misuse> {
     let mut topics = if arguments.all { own_topics(arguments.partitions) } else { Vec::new() };
     for name in &arguments.names {
         if topics.iter().any(|topic| topic.name == *name) {
-            return Err(WrongUse(format!("topic `{name}` is named twice; leave one out")));
+            return Err(Misuse(format!("topic `{name}` is named twice; leave one out")));
         }
         let (name, settings) = (name.clone(), default_settings(name));
         topics.push(TopicSpec { name, partitions: arguments.partitions, replication: 1, settings });

@@ -22,19 +22,17 @@ mod tests;
 pub mod text;
 
 pub use connect::BusArguments;
-pub use own::{ALERTS, own_topics};
+pub use own::{ALERTS, PROCESS_FEATURES, own_topics};
 
+use crate::{cli::Misuse, stop};
 use amoskys_bus::{BusError, Fault};
-use signal_hook::consts::{SIGINT, SIGTERM};
 use std::{
-    fmt,
     io::{self, BufWriter, Write},
-    sync::{Arc, atomic::AtomicBool},
+    sync::atomic::AtomicBool,
 };
 
 const EXIT_DONE: u8 = 0;
 const EXIT_FAILED: u8 = 1;
-const EXIT_WRONG_USE: u8 = 2;
 
 /// List, create, read and export topics.
 #[derive(Debug, clap::Subcommand)]
@@ -58,27 +56,10 @@ pub enum Format {
     Json,
 }
 
-/// The command cannot be carried out as it was given: the user's to change, so exit code 2.
-#[derive(Debug)]
-pub struct WrongUse(pub String);
-
-impl fmt::Display for WrongUse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for WrongUse {}
-
-/// Carries out the command on standard output. The result is the exit code; [`exit_code`] gives that of an error.
+/// Carries out the command on standard output and returns the exit code. What the user has to change is a [`Misuse`].
 /// Ends in good order on SIGINT and SIGTERM, and when the reader of standard output goes away.
 pub fn run(command: Command) -> anyhow::Result<u8> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // The first asks for a good end; a second one, while that is under way, ends at once.
-        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))?;
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
+    let stop = stop::on_signal()?;
     let mut out = BufWriter::new(io::stdout().lock());
     let result = run_on(command, &mut out, &stop).and_then(|code| {
         out.flush()?;
@@ -86,6 +67,7 @@ pub fn run(command: Command) -> anyhow::Result<u8> {
     });
     match result {
         Err(error) if is_closed_pipe(&error) => Ok(EXIT_DONE),
+        Err(error) if is_users_fault(&error) => Err(Misuse(format!("{error:#}")).into()),
         result => result,
     }
 }
@@ -99,12 +81,12 @@ fn run_on(command: Command, out: &mut dyn Write, stop: &AtomicBool) -> anyhow::R
     }
 }
 
-/// 2 when the user has to change something, else 1.
-pub fn exit_code(error: &anyhow::Error) -> u8 {
-    let users = |cause: &(dyn std::error::Error + 'static)| {
-        cause.is::<WrongUse>() || cause.downcast_ref::<BusError>().is_some_and(|error| error.fault() == Fault::User)
-    };
-    if error.chain().any(users) { EXIT_WRONG_USE } else { EXIT_FAILED }
+/// Not only wrong flags: a topic that is not there, a login that the log refuses.
+fn is_users_fault(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let bus = cause.downcast_ref::<BusError>();
+        cause.is::<Misuse>() || bus.is_some_and(|error| error.fault() == Fault::User)
+    })
 }
 
 /// Nobody reads our output any more (`… | head -1`): done, not failed.

@@ -1,6 +1,6 @@
 //! Which partitions of a topic are read, from where, and where they ended when the reading began.
 
-use super::WrongUse;
+use crate::cli::Misuse;
 use amoskys_bus::{Bus, BusError, Reader, TopicPartition};
 use std::{
     str::FromStr,
@@ -74,7 +74,7 @@ pub fn spans(
         && !(0..count).contains(&only)
     {
         let has = format!("it has {count}, numbered from 0");
-        anyhow::bail!(WrongUse(format!("topic `{topic}` has no partition {only}; {has}")));
+        anyhow::bail!(Misuse(format!("topic `{topic}` has no partition {only}; {has}")));
     }
     let wanted = (0..count).filter(|partition| only.is_none_or(|only| only == *partition));
     wanted

@@ -5,7 +5,8 @@
 //! the envelope with the same name.
 //! Deliberately not here: verifying signatures, IO.
 
-use super::{WrongUse, content::Content};
+use super::content::Content;
+use crate::cli::Misuse;
 use amoskys_bus::Record;
 use amoskys_columns::{Constant, ConstantType, Constants, Decoder, Layout, Limits, batch_element};
 use amoskys_proto::{EnvelopeView, v1::EnvelopeHeader};
@@ -66,7 +67,7 @@ impl Rows {
     ) -> anyhow::Result<Self> {
         match (content, schema) {
             (Content::Envelopes { .. }, Some(schema)) => {
-                let unknown = || WrongUse(format!("the envelopes' schema `{schema}` is not known to this program"));
+                let unknown = || Misuse(format!("the envelopes' schema `{schema}` is not known to this program"));
                 let batch = pool.get_message_by_name(schema).ok_or_else(unknown)?;
                 let chosen = Chosen::new(&batch_element(&batch)?, &ENVELOPE_COLUMNS, columns)?;
                 let decoder = Decoder::new(Layout::batch(&batch, &chosen.body())?, Limits::default());
@@ -190,7 +191,7 @@ impl Chosen {
         fields: &[&str],
         envelope: &[(&'static str, ConstantType)],
         asked: Option<&[String]>,
-    ) -> Result<Self, WrongUse> {
+    ) -> Result<Self, Misuse> {
         let constants: Vec<_> = LOG_COLUMNS.iter().chain(envelope).copied().collect();
         let log = LOG_COLUMNS.map(|(name, _)| name);
         let of_envelope = envelope.iter().map(|(name, _)| *name).filter(|name| !fields.contains(name));
@@ -198,7 +199,7 @@ impl Chosen {
         let asked = asked.map_or_else(|| all.clone(), |asked| asked.iter().map(String::as_str).collect());
         if let Some(unknown) = asked.iter().find(|name| !all.contains(name) && !log.contains(name)) {
             let (all, log) = (all.join(", "), log.join(", "));
-            return Err(WrongUse(format!("there is no column `{unknown}`; there are {all}, and always {log}")));
+            return Err(Misuse(format!("there is no column `{unknown}`; there are {all}, and always {log}")));
         }
         let mut names = log.to_vec();
         for name in asked {

@@ -129,8 +129,8 @@ fn consumer(config: &mut ClientConfig, prefetch_bytes_max: usize) {
     config.set("queued.min.messages", (prefetch_bytes_max / QUEUED_RECORD_BYTES).clamp(1_000, 1_000_000).to_string());
     // The default of one second would stall a reader that has just emptied a full queue.
     config.set("fetch.queue.backoff.ms", "5");
-    // A partition that is added waits for the request under way.
-    config.set("fetch.wait.max.ms", "100").set("fetch.error.backoff.ms", "50");
+    // Records come at once whatever this is; an added partition, a question and the news of the end wait for it.
+    config.set("fetch.wait.max.ms", "30").set("fetch.error.backoff.ms", "50");
     let record_bytes = RECORD_BYTES_MAX + RECORD_OVERHEAD_BYTES;
     let fetch_bytes = prefetch_bytes_max.clamp(record_bytes, 50 << 20);
     config.set("message.max.bytes", record_bytes.to_string());

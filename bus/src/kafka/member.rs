@@ -17,6 +17,7 @@ use crate::{
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
+    error::KafkaError,
     topic_partition_list::TopicPartitionListElem,
 };
 use std::{
@@ -120,6 +121,8 @@ impl KafkaMember {
                         self.owned.remove(partition);
                     });
                     self.revoking = None;
+                    self.writer.abandon();
+                    self.unfinished = None;
                     if !told.is_empty() {
                         changes.push(Change::Lost(told));
                     }
@@ -162,7 +165,7 @@ impl KafkaMember {
             self.writer.init(ANSWER_WITHIN)?;
         }
         let asked = self.consumer().committed_offsets(list_of(&self.waiting), ANSWER_WITHIN);
-        let list = asked.map_err(|error| self.during("asking for committed positions").error(&error))?;
+        let list = asked.map_err(|error| self.cause("asking for committed positions", &error))?;
         list.elements().iter().map(|element| self.assignment(element)).collect()
     }
 
@@ -212,12 +215,20 @@ impl KafkaMember {
         self.writer.transact(outputs, offsets)
     }
 
+    /// A client that has failed for good answers everything with `Fatal`; what it died of says more.
+    fn cause(&self, action: &'static str, error: &KafkaError) -> BusError {
+        match self.consumer().client().fatal_error() {
+            Some((code, reason)) => self.during(action).code(code, &reason),
+            None => self.during(action).error(error),
+        }
+    }
+
     fn commit_offsets(&self, positions: &[(TopicPartition, Position)]) -> Result<(), BusError> {
         if positions.is_empty() {
             return Ok(());
         }
         let committed = self.consumer().commit(&self.offsets(positions)?, CommitMode::Sync);
-        committed.map_err(|error| self.during("committing positions").error(&error))
+        committed.map_err(|error| self.cause("committing positions", &error))
     }
 
     fn offsets(&self, positions: &[(TopicPartition, Position)]) -> Result<TopicPartitionList, BusError> {
@@ -266,7 +277,7 @@ impl Member for KafkaMember {
             let detail = format!("{}/{} is not this member's", partition.topic, partition.partition);
             return Err(BusError::Fenced { detail });
         }
-        read_from(&self.fetcher, partition, offset).map_err(|error| self.during("starting a partition").error(&error))
+        read_from(&self.fetcher, partition, offset).map_err(|error| self.cause("starting a partition", &error))
     }
 
     fn commit(&mut self, outputs: &[Outgoing], positions: &[(TopicPartition, Position)]) -> Result<(), BusError> {

@@ -11,6 +11,7 @@ mod fetch;
 mod limits;
 mod member;
 mod producer;
+mod queue;
 mod reader;
 mod transaction;
 

@@ -1,10 +1,6 @@
 //! Reads named partitions, outside any group.
 
-use super::{
-    context::lock,
-    errors::During,
-    fetch::Fetcher,
-};
+use super::{context::lock, errors::During, fetch::Fetcher};
 use crate::{BusError, Change, Fault, Reader, Record, TopicPartition};
 use rdkafka::{Offset, TopicPartitionList, consumer::Consumer, error::KafkaError, types::RDKafkaErrorCode as Code};
 use std::time::{Duration, Instant};

@@ -83,6 +83,14 @@ impl Writer {
         matches!(self.state, State::Committing)
     }
 
+    /// Nobody will ask for the unanswered commit again. The next [`Writer::init`] waits until the broker has finished
+    /// or aborted it; the committed positions then say which.
+    pub(super) fn abandon(&mut self) {
+        if self.is_committing() {
+            self.replace();
+        }
+    }
+
     /// Writes outputs and positions so that both or neither can be read.
     pub(super) fn transact(&mut self, outputs: &[Outgoing], offsets: Option<Offsets<'_>>) -> Result<(), BusError> {
         self.init(self.timeout)?;
@@ -213,14 +221,20 @@ impl Writer {
 
     /// What the failure means, and what of this writer survives it.
     fn sort_out(&mut self, action: &'static str, error: &KafkaError) -> BusError {
-        let told = self.during(action).error(error);
-        let KafkaError::Transaction(native) = error else { return told };
-        if native.is_fatal() {
-            if is_fenced(native.code()) {
-                self.state = State::Fenced(format!("{error}; somebody else writes under this member's name"));
+        // A producer that has failed for good answers everything with `Fatal`; what it died of says more.
+        let died_of = self.producer.as_ref().and_then(|producer| producer.client().fatal_error());
+        let told = match &died_of {
+            Some((code, reason)) => self.during(action).code(*code, reason),
+            None => self.during(action).error(error),
+        };
+        if let Some((code, reason)) = died_of {
+            if is_fenced(code) {
+                self.state = State::Fenced(format!("{reason}; somebody else writes under this member's name"));
             }
             self.replace();
+            return told;
         }
+        let KafkaError::Transaction(native) = error else { return told };
         match told {
             // After the abort the same can be tried again.
             BusError::Failed { action, detail, retryable: false }

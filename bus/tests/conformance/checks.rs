@@ -42,7 +42,7 @@ pub fn reading_from_a_position(log: &mut Fixture) {
     let mut reader = log.bus().reader(&ReaderOptions::default()).expect("a reader");
     assert_eq!(reader.bounds(&tp(&topic, 0)).expect("bounds"), (0, 50));
     assert_eq!(reader.bounds(&tp(&topic, 1)).expect("bounds"), (0, 50));
-    for start in [20, 3] {
+    for start in [20, 3, 49, 0, 30] {
         reader.assign(&tp(&topic, 1), start).expect("assigned, or moved");
         let mut offsets = Vec::new();
         let end = until("the end", || {

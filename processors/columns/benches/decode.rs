@@ -1,8 +1,8 @@
 //! Nanoseconds to decode one event: 12 fields, 500 events in a record, batches of 8,000 rows, one core.
 //!
-//! `cargo bench -p amoskys-columns --bench decode`. Times are of the CPU, not of the wall, so that a busy machine does
-//! not spoil them, and for a batch of 8,000; throughput is in events. `prost` decodes the same records into structs, as
-//! a yardstick of the machine on the day. Linux only.
+//! `cargo bench --profile dev -p amoskys-columns --bench decode`, in the profile that everything is built with. Times
+//! are of the CPU, not of the wall, so that a busy machine does not spoil them, and for a batch of 8,000; throughput is
+//! in events. `prost` decodes the same records into structs, as a yardstick of the machine on the day. Linux only.
 
 use std::time::Duration;
 
@@ -54,7 +54,17 @@ impl Measurement for CpuTime {
 
 const EVENTS: usize = 8_000;
 const COLUMNS: [&str; 12] = [
-    "host_id", "pid", "uid", "comm", "name", "ret", "duration_ns", "bytes", "dst_addr", "dst_port", "flags",
+    "host_id",
+    "pid",
+    "uid",
+    "comm",
+    "name",
+    "ret",
+    "duration_ns",
+    "bytes",
+    "dst_addr",
+    "dst_port",
+    "flags",
     "event_time",
 ];
 const NAMES: [&str; 20] = [
@@ -124,9 +134,9 @@ fn event(random: &mut Random, number: u64) -> Event {
     let address = random.below(1000);
     Event {
         host_id: format!("host-{:04}.prod.example.net", random.below(100)),
-        pid: 1000 + random.below(100) as u32 * 37,
-        uid: 1000 + random.below(50) as u32,
-        comm: format!("batch-worker-{}", random.below(50)),
+        pid: 100_000 + random.below(100) as u32 * 37,
+        uid: 100_000 + random.below(50) as u32,
+        comm: format!("batch-worker-{:03}", random.below(50)),
         name: NAMES[random.below(20) as usize].to_owned(),
         ret: if random.below(10) == 0 { -(random.below(40) as i64) } else { random.below(70_000) as i64 },
         duration_ns: 1 << random.below(24) | random.below(1000),
@@ -134,7 +144,10 @@ fn event(random: &mut Random, number: u64) -> Event {
         dst_addr: format!("10.{}.{}.{}", 100 + address % 7, address % 251, address % 199),
         dst_port: random.below(65_536) as u32,
         flags: random.below(1 << 20) as u32,
-        event_time: Some(Time { seconds: 1_790_000_000 + (number / 100_000) as i64, nanos: random.below(1_000_000_000) as i32 }),
+        event_time: Some(Time {
+            seconds: 1_790_000_000 + (number / 100_000) as i64,
+            nanos: random.below(1_000_000_000) as i32,
+        }),
     }
 }
 

@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, BooleanArray, Int32Array, Int64Array, PrimitiveArra
 use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit, TimestampNanosecondType};
 
-use crate::store::{Views, inline_view};
+use crate::views::{Views, inline_view};
 
 /// A value for each of the rows that a record has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,9 +186,10 @@ impl Column {
 
     fn finish(&mut self) -> ArrayRef {
         let runs = std::mem::take(&mut self.runs);
-        let nulls = runs.iter().any(|(_, valid)| !valid).then(|| {
-            NullBuffer::from_iter(runs.iter().flat_map(|(rows, valid)| std::iter::repeat_n(*valid, *rows)))
-        });
+        let nulls = runs
+            .iter()
+            .any(|(_, valid)| !valid)
+            .then(|| NullBuffer::from_iter(runs.iter().flat_map(|(rows, valid)| std::iter::repeat_n(*valid, *rows))));
         match &mut self.values {
             Values::Words(values) => Arc::new(Int32Array::new(take(values).into(), nulls)),
             Values::Longs(values) => {

@@ -9,7 +9,8 @@ use crate::Limits;
 use crate::error::LayoutError;
 use crate::plan::Plan;
 use crate::schema::column_fields;
-use crate::store::{BLOCK_STEP_BYTES, STEP_ROWS};
+use crate::store::STEP_ROWS;
+use crate::views::BLOCK_STEP_BYTES;
 use crate::wire::LENGTH;
 
 /// The columns wanted of a message type. Cheap to clone; one serves any number of decoders.
@@ -73,9 +74,15 @@ impl Layout {
         let rows = limits.rows_per_record_max.min(limits.record_bytes_max);
         let elements = limits.elements_per_record_max.min(limits.record_bytes_max);
         let text = if columns.views.is_empty() { 0 } else { limits.record_bytes_max };
+        let groups = limits.group_depth_max.min(limits.record_bytes_max).saturating_mul(12);
         let steps = widths.iter().sum::<usize>() * STEP_ROWS + columns.views.len() * BLOCK_STEP_BYTES;
         let grown = rows.saturating_mul(row).saturating_add(elements.saturating_mul(widest)).saturating_add(text);
-        grown.saturating_add(steps).saturating_mul(3).saturating_add(elements.saturating_mul(map_key)).saturating_add(4096)
+        grown
+            .saturating_add(steps)
+            .saturating_mul(1)
+            .saturating_add(elements.saturating_mul(map_key))
+            .saturating_add(groups)
+            .saturating_add(4096)
     }
 }
 

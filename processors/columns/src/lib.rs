@@ -9,6 +9,7 @@
 //! Limits: [`Limits`] per record.
 
 mod assemble;
+mod compile;
 mod constants;
 mod decode;
 mod encode;
@@ -16,11 +17,13 @@ mod error;
 mod json;
 mod layout;
 mod limits;
+mod names;
 mod plan;
 mod quick;
 mod schema;
 mod store;
 mod text;
+mod views;
 mod wire;
 
 pub use constants::{Constant, ConstantError, ConstantType, Constants};

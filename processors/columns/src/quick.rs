@@ -115,14 +115,13 @@ fn time(store: &mut Store, op: &Op, window: &[u8; WINDOW], row: usize) -> Option
     let (nanos, nanos_bytes) = short_varint((rest >> 8) as u64)?;
     let bytes = 2 + seconds_bytes + nanos_bytes;
     let as_expected = u32::from(bits as u8) == SECONDS && u32::from(rest as u8) == NANOS;
-    let present = &mut store.bytes[usize::from(op.present)][row];
-    // A time that comes again is added to the first.
-    if !as_expected || bytes != usize::from(window[1]) || bytes > 16 || *present != 0 {
+    if !as_expected || bytes != usize::from(window[1]) || bytes > 16 {
         return None;
     }
+    // With both parts given, it does not matter whether the row had a time before.
     let stamp = Stamp { seconds: seconds as i64, nanos: nanos as i32 };
     store.longs[usize::from(op.column)][row] = stamp.nanoseconds()? as u64;
     store.stamps[usize::from(op.extra)] = stamp;
-    *present = 1 | HAS_STAMP;
+    store.bytes[usize::from(op.present)][row] = 1 | HAS_STAMP;
     Some(bytes)
 }

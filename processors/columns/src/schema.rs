@@ -150,11 +150,7 @@ impl Walk {
         })
     }
 
-    fn fields(
-        &mut self,
-        message: &MessageDescriptor,
-        nullable: bool,
-    ) -> Result<Fields, LayoutError> {
+    fn fields(&mut self, message: &MessageDescriptor, nullable: bool) -> Result<Fields, LayoutError> {
         let name = message.full_name();
         if let Some(first) = self.above.iter().position(|above| above == name) {
             let cycle = format!("{} → {name}", self.above[first..].join(" → "));

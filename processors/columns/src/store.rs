@@ -7,16 +7,11 @@
 
 use std::collections::HashSet;
 
-use arrow::buffer::Buffer;
-
 use crate::plan::Columns;
+use crate::views::Views;
 
 /// Rows are blanked this many at a time, while they fit into the cache.
 pub(crate) const STEP_ROWS: usize = 256;
-/// Bytes of one column's long strings before the next block is begun; views address 32 bits of them.
-const BLOCK_BYTES_MAX: usize = 1 << 30;
-/// A block grows by at least this much.
-pub(crate) const BLOCK_STEP_BYTES: usize = 4096;
 /// Elements that 32-bit list offsets can count, less a step.
 const DOMAIN_ROWS_MAX: usize = i32::MAX as usize - STEP_ROWS;
 
@@ -28,119 +23,6 @@ pub(crate) enum Slot {
     Long(u16),
     View(u16),
     List(u16),
-}
-
-/// What a view column has in a row before anything is read.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Blank {
-    pub view: u128,
-    /// The bytes that `view`, and others copied into the column, refer to as buffer 0.
-    pub block: Option<Buffer>,
-}
-
-/// A view of at most 12 bytes.
-pub(crate) fn inline_view(bytes: &[u8]) -> u128 {
-    let mut raw = [0; 16];
-    for (to, from) in raw[4..].iter_mut().zip(bytes) {
-        *to = *from;
-    }
-    u128::from_le_bytes(raw) | bytes.len() as u128
-}
-
-/// A view of more than 12 bytes, which lie at `offset` of buffer `block`.
-#[inline(always)]
-pub(crate) fn long_view(bytes: &[u8], block: usize, offset: usize) -> u128 {
-    let prefix = bytes.first_chunk().map_or(0, |four| u32::from_le_bytes(*four));
-    bytes.len() as u128 | u128::from(prefix) << 32 | (block as u128) << 64 | (offset as u128) << 96
-}
-
-/// Strings or bytes.
-#[derive(Debug, Default)]
-pub(crate) struct Views {
-    pub values: Vec<u128>,
-    /// Bytes of long values, the block being filled; zeros from `used` on.
-    block: Vec<u8>,
-    pub used: usize,
-    /// Blocks filled before it.
-    pub full: Vec<Buffer>,
-    blank: u128,
-    shared: Option<Buffer>,
-}
-
-impl Views {
-    /// Stores a value of more than 12 bytes and returns its view.
-    #[inline(always)]
-    pub(crate) fn keep(&mut self, bytes: &[u8]) -> u128 {
-        let offset = self.room(bytes.len());
-        self.block[offset..offset + bytes.len()].copy_from_slice(bytes);
-        self.used = offset + bytes.len();
-        long_view(bytes, self.full.len(), offset)
-    }
-
-    /// Stores the first `length` bytes of `chunk`, more than 12, and returns their view. A copy of a fixed size, some
-    /// of it for nothing, is a few instructions; one of an odd size is a call.
-    #[inline(always)]
-    pub(crate) fn keep_part<const N: usize>(&mut self, chunk: &[u8; N], length: usize) -> u128 {
-        let offset = self.room(N);
-        if let Some(room) = self.block[offset..].first_chunk_mut::<N>() {
-            *room = *chunk;
-        }
-        self.used = offset + length;
-        long_view(chunk, self.full.len(), offset) & !u128::from(u32::MAX) | length as u128
-    }
-
-    /// Where the next value goes; there are at least `bytes` from there on.
-    #[inline(always)]
-    fn room(&mut self, bytes: usize) -> usize {
-        if self.used + bytes > self.block.len() {
-            self.make_room(bytes);
-        }
-        self.used
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn make_room(&mut self, bytes: usize) {
-        if self.used + bytes > BLOCK_BYTES_MAX {
-            self.close_block();
-        }
-        let least = (self.used + bytes).next_multiple_of(BLOCK_STEP_BYTES);
-        self.block.resize(least.max(self.block.len() + self.block.len() / 2), 0);
-    }
-
-    fn close_block(&mut self) {
-        self.block.truncate(self.used);
-        self.used = 0;
-        self.full.push(Buffer::from_vec(std::mem::take(&mut self.block)));
-    }
-
-    /// Whether `view`, one of these, is of `bytes`.
-    pub(crate) fn is(&self, view: u128, bytes: &[u8]) -> bool {
-        match self.long(view) {
-            Some(long) => long == bytes,
-            None => bytes.len() <= 12 && view == inline_view(bytes),
-        }
-    }
-
-    /// The bytes of a view, if they are not inline.
-    fn long(&self, view: u128) -> Option<&[u8]> {
-        let (length, block, offset) = (view as u32 as usize, (view >> 64) as u32 as usize, (view >> 96) as usize);
-        let block = self.full.get(block).map_or(&self.block[..], Buffer::as_slice);
-        if length <= 12 { None } else { block.get(offset..offset + length) }
-    }
-
-    /// Values, and the buffers they refer to.
-    pub(crate) fn take(&mut self) -> (Vec<u128>, Vec<Buffer>) {
-        let mut blocks = std::mem::take(&mut self.full);
-        blocks.extend(self.shared.clone());
-        if self.used > 0 {
-            let bytes = self.block.len();
-            self.close_block();
-            blocks.append(&mut self.full);
-            self.block.reserve_exact(bytes);
-        }
-        (std::mem::take(&mut self.values), blocks)
-    }
 }
 
 /// Where the elements of each row begin and end.
@@ -209,11 +91,7 @@ impl Store {
         enter(&columns.longs, |d| &mut d.longs);
         enter(&columns.views.iter().map(|(domain, _)| *domain).collect::<Vec<_>>(), |d| &mut d.views);
         enter(&columns.lists.iter().map(|(domain, ..)| *domain).collect::<Vec<_>>(), |d| &mut d.lists);
-        let views = columns.views.iter().map(|(_, blank)| Views {
-            blank: blank.view,
-            shared: blank.block.clone().filter(|block| !block.is_empty()),
-            ..Views::default()
-        });
+        let views = columns.views.iter().map(|(_, blank)| Views::new(blank));
         let lists = columns.lists.iter().map(|(_, elements, key)| List {
             offsets: vec![0],
             elements: *elements,
@@ -304,7 +182,8 @@ impl Store {
             Slot::List(_) => Key::Inline(row as u128),
         };
         let mut seen = HashSet::with_capacity(end - start);
-        let mut dead: Vec<u32> = (start..end).rev().filter(|row| !seen.insert(key(*row))).map(|row| row as u32).collect();
+        let mut dead: Vec<u32> =
+            (start..end).rev().filter(|row| !seen.insert(key(*row))).map(|row| row as u32).collect();
         dead.reverse();
         self.lists[list].dead.extend(dead);
     }
@@ -313,7 +192,7 @@ impl Store {
     #[inline(always)]
     pub(crate) fn mark(&mut self) -> usize {
         for (mark, views) in self.marks.iter_mut().zip(&self.views) {
-            *mark = (views.full.len(), views.used);
+            *mark = views.mark();
         }
         self.domains[0].len
     }
@@ -322,14 +201,8 @@ impl Store {
     #[cold]
     pub(crate) fn roll_back(&mut self, rows: usize) {
         self.truncate(0, rows);
-        for (&(full, bytes), views) in self.marks.iter().zip(&mut self.views) {
-            if views.full.len() > full {
-                // The block that the record began in was closed in the middle of it; its head stays as it is.
-                views.full.truncate(full + 1);
-                views.used = 0;
-            } else {
-                views.used = bytes;
-            }
+        for (mark, views) in self.marks.iter().zip(&mut self.views) {
+            views.roll_back(*mark);
         }
     }
 
@@ -393,11 +266,7 @@ impl Store {
         self.bytes.iter_mut().for_each(Vec::clear);
         self.words.iter_mut().for_each(Vec::clear);
         self.longs.iter_mut().for_each(Vec::clear);
-        for views in &mut self.views {
-            views.values.clear();
-            views.used = 0;
-            views.full.clear();
-        }
+        self.views.iter_mut().for_each(Views::clear);
     }
 }
 

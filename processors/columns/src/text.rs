@@ -1,7 +1,7 @@
 //! Strings and bytes into views: up to 12 bytes lie in the view itself, longer ones in a block.
 
 use crate::error::{Fault, What, fault};
-use crate::store::{Views, inline_view};
+use crate::views::{Views, inline_view};
 
 /// Longest value that lies in its view.
 const INLINE_BYTES_MAX: usize = 12;

@@ -40,7 +40,10 @@ fn values_are_repeated_for_each_row() {
         let batch = RecordBatch::try_new(schema.into(), constants.finish()).expect("arrays fit their fields");
         batch.columns().iter().for_each(|column| column.to_data().validate_full().expect("valid Arrow data"));
         let agents = batch["agent_id"].as_string_view();
-        assert_eq!(agents.iter().take(5).collect::<Vec<_>>(), [Some(long), Some(long), None, Some("short"), Some(long)]);
+        assert_eq!(
+            agents.iter().take(5).collect::<Vec<_>>(),
+            [Some(long), Some(long), None, Some("short"), Some(long)]
+        );
         assert!(agents.iter().skip(4).all(|agent| agent == Some(long)));
         assert_eq!(&batch["_offset"].as_primitive::<Int64Type>().values()[..5], &[1, 1, 3, 4, 5]);
         assert_eq!(batch["_partition"].as_primitive::<Int32Type>().value(303), 3);

@@ -6,6 +6,7 @@ use amoskys_columns::{Decoder, Layout, LayoutError, Limits, What, message_schema
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::*;
 use arrow::util::pretty::pretty_format_batches;
+use prost_reflect::DynamicMessage;
 use support::{put_bytes, put_key, put_varint, rich};
 
 fn number(field: u32, value: u64) -> Vec<u8> {
@@ -39,7 +40,10 @@ fn check(columns: &[&str], records: &[Vec<u8>], expect: &str) {
     let rows: Vec<&str> = table.lines().filter(|line| line.starts_with('|')).skip(1).map(str::trim).collect();
     let expect: Vec<&str> = expect.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let squeeze = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert_eq!(rows.iter().map(|r| squeeze(r)).collect::<Vec<_>>(), expect.iter().map(|r| squeeze(r)).collect::<Vec<_>>());
+    assert_eq!(
+        rows.iter().map(|r| squeeze(r)).collect::<Vec<_>>(),
+        expect.iter().map(|r| squeeze(r)).collect::<Vec<_>>()
+    );
 }
 
 #[track_caller]
@@ -118,10 +122,7 @@ fn of_equal_map_keys_the_last_counts() {
     let long = "a key of more than twelve bytes";
     check(
         &["m_colour"],
-        &[
-            [entry("a", 1), entry(long, 1), entry("b", 1), entry("a", 2), entry(long, 0)].concat(),
-            entry("a", 1),
-        ],
+        &[[entry("a", 1), entry(long, 1), entry("b", 1), entry("a", 2), entry(long, 0)].concat(), entry("a", 1)],
         "| {b: RED, a: COLOUR_OF_A_LONG_NAME, a key of more than twelve bytes: COLOUR_UNSPECIFIED} |
          | {a: RED} |",
     );
@@ -131,12 +132,16 @@ fn of_equal_map_keys_the_last_counts() {
 fn enums_are_names_or_numbers() {
     let numbers = [1u64, 2, 70000, (-5i64).cast_unsigned(), 3, (-6i64).cast_unsigned()];
     let records: Vec<Vec<u8>> = numbers.iter().map(|n| number(8, *n)).collect();
-    check(&["colour"], &records, "| RED |
+    check(
+        &["colour"],
+        &records,
+        "| RED |
         | COLOUR_OF_A_LONG_NAME |
         | FAR |
         | NEGATIVE |
         | 3 |
-        | -6 |");
+        | -6 |",
+    );
 }
 
 #[test]
@@ -165,7 +170,10 @@ fn refusals_say_where_and_what() {
     refused(&[0x0f], "field leafs: 15 is not a field key at byte 1");
     refused(&[0x94, 0x03], "the end of a group that was not begun at byte 2");
     refused(&bytes(16, &bytes(7, &bytes(2, &[0xff]))), "field r_inner.small.tags: a string is not UTF-8 at byte 7");
-    refused(&bytes(20, &[0x0d, 0, 0, 0, 0]), "field time.seconds: wire type is ThirtyTwoBit, the schema says Varint at byte 3");
+    refused(
+        &bytes(20, &[0x0d, 0, 0, 0, 0]),
+        "field time.seconds: wire type is ThirtyTwoBit, the schema says Varint at byte 3",
+    );
     let deep = [0x93u8, 0x03].repeat(101);
     refused(&deep, "groups nest deeper than 100 levels at byte 200");
 }
@@ -173,9 +181,15 @@ fn refusals_say_where_and_what() {
 #[test]
 fn a_refused_record_leaves_nothing_behind() {
     let good = [
-        number(6, 1), bytes(7, b"a string of more than twelve bytes"), number(11, 4), bytes(25, &bytes(1, b"k")),
-        bytes(16, &[bytes(1, b"another string, also long"), number(2, 1)].concat()), number(30, 7), bytes(20, &number(1, 1)),
-    ].concat();
+        number(6, 1),
+        bytes(7, b"a string of more than twelve bytes"),
+        number(11, 4),
+        bytes(25, &bytes(1, b"k")),
+        bytes(16, &[bytes(1, b"another string, also long"), number(2, 1)].concat()),
+        number(30, 7),
+        bytes(20, &number(1, 1)),
+    ]
+    .concat();
     let columns = support::all_columns(&rich("Rich"));
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
     let (mut spoilt, mut clean) = (decoder("Rich", &columns), decoder("Rich", &columns));
@@ -211,6 +225,47 @@ fn a_batch_message_gives_a_row_for_each_event_or_none() {
 }
 
 #[test]
+fn a_message_ends_where_its_length_says() {
+    let (batch, event) = (rich("RichBatch"), rich("Rich"));
+    let columns = support::all_columns(&event);
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let mut decoder = Decoder::new(Layout::batch(&batch, &columns).expect("a layout"), Limits::default());
+    let inner =
+        [bytes(1, b"name"), number(2, 300), bytes(4, &[number(1, 1 << 30), number(2, 1 << 20)].concat())].concat();
+    let leafs = [number(2, 1 << 20), number(9, u64::MAX), bytes(14, &[b'x'; 20])].concat();
+    let good = [
+        number(9, 1 << 40),
+        bytes(7, b"short"),
+        bytes(7, &[b'x'; 20]),
+        number(8, 70_000),
+        number(3, 1),
+        bytes(19, &inner),
+        bytes(1, &leafs),
+        bytes(20, &[number(1, 1 << 30), number(2, 1 << 20)].concat()),
+        bytes(50, b"unknown"),
+        number(51, 1 << 40),
+        bytes(10, &[1, 0, 1]),
+        bytes(7, b"the end"),
+    ]
+    .concat();
+    // What follows would do as the missing rest.
+    let rest = bytes(2, &good).repeat(3);
+    for cut in 0..good.len() {
+        let record = [bytes(2, &good[..cut]), rest.clone()].concat();
+        let theirs = DynamicMessage::decode(batch.clone(), &record[..]);
+        assert_eq!(decoder.push(&record).is_ok(), theirs.is_ok(), "cut at {cut}");
+    }
+    for (at, short) in [(1, &inner), (2, &leafs)] {
+        for cut in 0..short.len() {
+            let field = if at == 1 { 19 } else { 1 };
+            let record = bytes(2, &[bytes(field, &short[..cut]), good.clone()].concat());
+            let theirs = DynamicMessage::decode(batch.clone(), &record[..]);
+            assert_eq!(decoder.push(&record).is_ok(), theirs.is_ok(), "field {field} cut at {cut}");
+        }
+    }
+}
+
+#[test]
 fn no_columns_still_count_rows() {
     let mut decoder = Decoder::new(Layout::batch(&rich("RichBatch"), &[]).expect("a layout"), Limits::default());
     assert_eq!(decoder.push(&bytes(2, &[]).repeat(700)), Ok(700));
@@ -240,7 +295,8 @@ fn many_rows_in_many_batches() {
 
 #[test]
 fn limits_are_kept() {
-    let limits = Limits { record_bytes_max: 100, rows_per_record_max: 3, elements_per_record_max: 4, group_depth_max: 2 };
+    let limits =
+        Limits { record_bytes_max: 100, rows_per_record_max: 3, elements_per_record_max: 4, group_depth_max: 2 };
     let mut batch = Decoder::new(Layout::batch(&rich("RichBatch"), &["r_b"]).expect("a layout"), limits);
     let mut what = |record: &[u8]| {
         let error = batch.push(record).expect_err("refused");
@@ -256,11 +312,9 @@ fn limits_are_kept() {
 
 #[test]
 fn layouts_that_cannot_be() {
-    let refusal = |message: &str, columns: &[&str]| Layout::new(&rich(message), columns).expect_err("refused").to_string();
-    assert_eq!(
-        refusal("Small", &["x", "y"]),
-        "test.Small has no field \"y\" (it has: x, tags)"
-    );
+    let refusal =
+        |message: &str, columns: &[&str]| Layout::new(&rich(message), columns).expect_err("refused").to_string();
+    assert_eq!(refusal("Small", &["x", "y"]), "test.Small has no field \"y\" (it has: x, tags)");
     assert_eq!(refusal("Small", &["x", "x"]), "column \"x\" is asked for twice");
     assert_eq!(
         refusal("HoldsItself", &["tree"]),

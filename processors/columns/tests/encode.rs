@@ -52,7 +52,11 @@ fn columns_go_into_the_fields_of_their_name() {
         ("severity", Arc::new(StringViewArray::from(vec![None, Some("HIGH")]))),
     ]);
     assert_eq!((found[0].detection.as_str(), found[0].confidence, found[0].severity.as_str()), ("ptrace", 0.5, ""));
-    assert_eq!(found[0].time.as_ref().map(|t| (t.seconds, t.nanos)), Some((-1, 999_000_000)), "the instant, not local time");
+    assert_eq!(
+        found[0].time.as_ref().map(|t| (t.seconds, t.nanos)),
+        Some((-1, 999_000_000)),
+        "the instant, not local time"
+    );
     assert_eq!((found[1].severity.as_str(), &found[1].time), ("HIGH", &None));
 }
 
@@ -80,7 +84,10 @@ fn numbers_without_a_field_become_features() {
 fn nested_rows_and_lists_are_messages() {
     let evidence = StructArray::from(vec![
         (Arc::new(Field::new("topic", DataType::Utf8, false)), Arc::new(StringArray::from(vec!["t", "u"])) as ArrayRef),
-        (Arc::new(Field::new("partition", DataType::Int32, false)), Arc::new(Int32Array::from(vec![-1, 3])) as ArrayRef),
+        (
+            Arc::new(Field::new("partition", DataType::Int32, false)),
+            Arc::new(Int32Array::from(vec![-1, 3])) as ArrayRef,
+        ),
     ]);
     let item = Arc::new(Field::new("item", evidence.data_type().clone(), false));
     let offsets = arrow::buffer::OffsetBuffer::new(vec![0, 2, 2].into());
@@ -116,7 +123,10 @@ fn all_that_does_not_fit_is_told_at_once() {
     refused(
         "DeadLetter",
         vec![("offset", Arc::new(UInt64Array::from(vec![1]))), ("count", Arc::new(Int64Array::from(vec![1])))],
-        &["column \"offset\" is UInt64, field amoskys.v1.DeadLetter.offset is int64", "column \"count\" (Int64) is no field"],
+        &[
+            "column \"offset\" is UInt64, field amoskys.v1.DeadLetter.offset is int64",
+            "column \"count\" (Int64) is no field",
+        ],
     );
 }
 

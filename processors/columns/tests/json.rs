@@ -53,8 +53,20 @@ fn records_that_are_none_are_refused() {
     assert_eq!(refusal(" \n"), JsonError::Empty);
     assert_eq!(refusal("{\"pid\":1} {\"pid\":2}"), JsonError::Trailing);
     assert_eq!(refusal("{\"pid\":"), JsonError::Truncated);
-    assert_eq!(refusal(&format!("{{\"host\":\"{}\"}}", "x".repeat(1000))), JsonError::TooLarge { bytes: 1011, max: 1000 });
-    for bad in ["[1]", "7 ", "\"x\"", "{\"pid\":\"x\"}", "{\"at\":\"yesterday\"}", "{\"pid\" 1}", "{\"host\":\"\\uZZZZ\"}", "nonsense"] {
+    assert_eq!(
+        refusal(&format!("{{\"host\":\"{}\"}}", "x".repeat(1000))),
+        JsonError::TooLarge { bytes: 1011, max: 1000 }
+    );
+    for bad in [
+        "[1]",
+        "7 ",
+        "\"x\"",
+        "{\"pid\":\"x\"}",
+        "{\"at\":\"yesterday\"}",
+        "{\"pid\" 1}",
+        "{\"host\":\"\\uZZZZ\"}",
+        "nonsense",
+    ] {
         let error = refusal(bad);
         assert!(matches!(error, JsonError::Malformed(_)), "{bad}: {error}");
     }
@@ -87,7 +99,8 @@ fn two_halves_do_not_make_a_record() {
 #[test]
 fn rows_are_objects_again() {
     let mut decoder = decoder();
-    let records: [&[u8]; 2] = [br#"{"host":"a\nb","pid":7,"at":"1970-01-01T00:00:01.500","ok":false,"tags":["x","y"]}"#, b"{}"];
+    let records: [&[u8]; 2] =
+        [br#"{"host":"a\nb","pid":7,"at":"1970-01-01T00:00:01.500","ok":false,"tags":["x","y"]}"#, b"{}"];
     records.iter().for_each(|record| decoder.push(record).expect("good"));
     let encoder = JsonEncoder::new(schema()).expect("types that JSON has");
     let lines = encoder.encode(&decoder.finish().expect("a batch")).expect("rows");

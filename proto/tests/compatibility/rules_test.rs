@@ -74,11 +74,7 @@ fn a_field_with_another_name() {
         "int32 b = 1;",
         &["t.M.a = 1 is now called \"b\"", "t.M.a: its name in JSON was \"a\", is \"b\""],
     );
-    check_fields(
-        "int32 a = 1;",
-        "int32 a = 1 [json_name = \"z\"];",
-        &["t.M.a: its name in JSON was \"a\", is \"z\""],
-    );
+    check_fields("int32 a = 1;", "int32 a = 1 [json_name = \"z\"];", &["t.M.a: its name in JSON was \"a\", is \"z\""]);
 }
 
 #[test]
@@ -108,7 +104,11 @@ fn a_field_of_another_cardinality() {
 
 #[test]
 fn a_map_with_other_entries() {
-    check_fields("map<string, int32> a = 1;", "map<string, string> a = 1;", &["t.M.AEntry.value: was int32, is string"]);
+    check_fields(
+        "map<string, int32> a = 1;",
+        "map<string, string> a = 1;",
+        &["t.M.AEntry.value: was int32, is string"],
+    );
     check_fields("map<int32, int32> a = 1;", "map<string, int32> a = 1;", &["t.M.AEntry.key: was int32, is string"]);
 }
 
@@ -133,10 +133,11 @@ fn a_field_in_or_out_of_a_oneof() {
 
 #[test]
 fn reservations_given_up() {
-    check_fields("reserved 5, 6; reserved \"x\";", "reserved 5;", &[
-        "t.M: number 6 is no longer reserved",
-        "t.M: name \"x\" is no longer reserved",
-    ]);
+    check_fields(
+        "reserved 5, 6; reserved \"x\";",
+        "reserved 5;",
+        &["t.M: number 6 is no longer reserved", "t.M: name \"x\" is no longer reserved"],
+    );
     check_fields("reserved 5;", "int32 a = 5;", &["t.M: number 5 was reserved and is used again"]);
 }
 
@@ -147,7 +148,10 @@ fn messages_and_packages() {
     check(
         "message A { message In {} enum E { X = 0; } }",
         "message A {}",
-        &["message t.A.In was removed or moved to another package", "enum t.A.E was removed or moved to another package"],
+        &[
+            "message t.A.In was removed or moved to another package",
+            "enum t.A.E was removed or moved to another package",
+        ],
     );
 }
 

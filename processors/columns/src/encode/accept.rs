@@ -10,9 +10,7 @@ pub(super) fn scalar(kind: &Kind, got: &DataType) -> bool {
         return scalar(kind, values);
     }
     let signed = |bits| matches!((got, bits), (T::Int8 | T::Int16 | T::Int32, _) | (T::Int64, 64));
-    let unsigned = |bits| {
-        matches!((got, bits), (T::UInt8 | T::UInt16, _) | (T::UInt32, 32 | 64) | (T::UInt64, 64))
-    };
+    let unsigned = |bits| matches!((got, bits), (T::UInt8 | T::UInt16, _) | (T::UInt32, 32 | 64) | (T::UInt64, 64));
     match kind {
         Kind::Bool => matches!(got, T::Boolean),
         Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => signed(32) || unsigned(31),

@@ -6,7 +6,9 @@ use arrow::error::ArrowError;
 /// A column does not fit the message: the fault of the author of the SQL, found when planning.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
-    #[error("column {column:?} is {got}, field {field} is {want}, which cannot hold it without loss (CAST it in the SQL)")]
+    #[error(
+        "column {column:?} is {got}, field {field} is {want}, which cannot hold it without loss (CAST it in the SQL)"
+    )]
     Type { column: String, got: DataType, field: String, want: String },
     #[error("column {column:?} ({got}) is no field of {message} (it has: {fields})")]
     NoField { column: String, got: DataType, message: String, fields: String },

@@ -4,6 +4,8 @@ mod accept;
 mod error;
 mod json;
 mod protobuf;
+mod row;
+mod target;
 mod values;
 
 pub use error::{EncodeError, Mismatch, Mismatches};

@@ -3,7 +3,9 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::*;
-use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage, Value};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage, Value,
+};
 
 /// A message of `tests/support/rich.proto`.
 pub fn rich(name: &str) -> MessageDescriptor {
@@ -12,7 +14,8 @@ pub fn rich(name: &str) -> MessageDescriptor {
 
 pub fn compiled(file: &str, include: &str, message: &str) -> MessageDescriptor {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/");
-    let set = protox::compile([format!("{root}{file}")], [format!("{root}{include}")]).expect("the test schema compiles");
+    let set =
+        protox::compile([format!("{root}{file}")], [format!("{root}{include}")]).expect("the test schema compiles");
     let pool = DescriptorPool::from_file_descriptor_set(set).expect("the test schema is complete");
     pool.get_message_by_name(message).expect("the test schema has the message")
 }
@@ -218,7 +221,13 @@ fn assert_field(array: &ArrayRef, row: usize, message: &DynamicMessage, field: &
             for at in 0..entries.len() {
                 let key = map_key(entries.column(0), at, &entry.map_entry_key_field().kind());
                 let value = values.get(&key).unwrap_or_else(|| panic!("{path} has {key:?}"));
-                assert_value(entries.column(1), at, value, &entry.map_entry_value_field().kind(), &format!("{path}[{key:?}]"));
+                assert_value(
+                    entries.column(1),
+                    at,
+                    value,
+                    &entry.map_entry_value_field().kind(),
+                    &format!("{path}[{key:?}]"),
+                );
             }
         }
         value => assert_value(array, row, value, &field.kind(), path),

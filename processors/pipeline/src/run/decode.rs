@@ -150,10 +150,6 @@ impl RecordDecoder {
         Ok(Self { body, constants, kinds, schema, order, partition, verify, waiting, taken, dead })
     }
 
-    pub fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
     /// Rows decoded since the last `finish`; records that wait for verification are not among them.
     pub fn rows(&self) -> usize {
         self.body.rows()

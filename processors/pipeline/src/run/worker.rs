@@ -79,6 +79,8 @@ pub struct PartitionStatus {
     pub partition: i32,
     pub replaying: bool,
     pub next_offset: i64,
+    /// Records in the log that were not read when last known; 0 at the end.
+    pub lag_records: u64,
     /// Null before the first row.
     pub watermark_ns: Option<i64>,
     pub open_panes: usize,
@@ -337,6 +339,7 @@ impl Worker {
                 partition: partition.partition,
                 replaying: owned.task.core.is_replaying(),
                 next_offset: owned.task.core.next_offset(),
+                lag_records: 0,
                 watermark_ns: known(owned.task.core.watermark().time_ns),
                 open_panes: owned.task.core.panes(),
                 keys: owned.task.core.keys(),

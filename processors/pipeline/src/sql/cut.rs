@@ -167,7 +167,9 @@ fn lower(
     let state = context.state();
     let planning = PhysicalPlanningContext::default();
     let lowered = LoweredAggregateBuilder::new(expression, schema, schema.as_arrow(), state.execution_props(), &planning).build()?;
-    if !lowered.order_bys.is_empty() && lowered.aggregate.order_sensitivity().hard_requires() {
+    // These take their rows as sorted already; the others order them themselves.
+    const WANT_SORTED: [&str; 3] = ["array_agg", "nth_value", "string_agg"];
+    if !lowered.order_bys.is_empty() && WANT_SORTED.contains(&lowered.aggregate.fun().name()) {
         return Err(DataFusionError::Plan(format!("ORDER BY inside `{}` is not supported yet", lowered.aggregate.name())));
     }
     let mut place = |expression: Arc<dyn PhysicalExpr>| {

@@ -1,6 +1,6 @@
 //! A running demo as plain lines, where standard output is no terminal. Pure.
 
-use super::view::Snapshot;
+use super::Snapshot;
 use crate::topics::{alert::describe, text::visible};
 
 /// What changed from `previous` to `now`: the phase, notes, each alert as a block of lines, and a line of numbers when

@@ -3,7 +3,7 @@
 //! Above: phase, rate of events, numbers; in the middle partitions and the entities with the highest scores; below the
 //! alerts, and why the last was raised where there is room. Small terminals get less, never a panic.
 
-use super::view::{PartitionState, SeenAlert, Snapshot};
+use super::{PartitionState, SeenAlert, Snapshot};
 use crate::topics::{
     alert::describe,
     text::{time_of_ms, visible},
@@ -100,7 +100,7 @@ fn partition_row(partition: &PartitionState) -> Row<'static> {
 }
 
 fn draw_entities(frame: &mut Frame<'_>, now: &Snapshot, area: Rect) {
-    let row = |entity: &super::view::EntityScore| {
+    let row = |entity: &super::EntityScore| {
         let style = Style::new().fg(color_of(entity.score));
         Row::new([Cell::from(format!("{:.2}", entity.score)).style(style), Cell::from(visible(&entity.entity))])
     };

@@ -1,0 +1,176 @@
+//! A queue of librdkafka's that the records of many partitions are forwarded to, emptied in batches without a copy.
+//!
+//! The safe API of rdkafka hands over one message per call, which costs half of the reading's CPU time with small
+//! records, and does not say which topic's end was reached. This is the only file with `unsafe`.
+//! Limits: a batch is at most `BATCH_RECORDS_MAX` records.
+
+use super::context::ConsumerEvents;
+use crate::{Record, TopicPartition};
+use rdkafka::{
+    bindings as native,
+    consumer::{BaseConsumer, Consumer},
+    types::{RDKafkaErrorCode as Code, RDKafkaRespErr as Response},
+};
+use std::{
+    ffi::{CStr, CString},
+    os::raw::c_char,
+    ptr, slice,
+    time::Duration,
+};
+
+const BATCH_RECORDS_MAX: usize = 512;
+
+/// One thing from the queue.
+pub(super) enum Item<'a> {
+    Record(Record<'a>),
+    End(TopicPartition, i64),
+    Error(TopicPartition, Code),
+}
+
+/// A queue of librdkafka's, and the array that its batches come in.
+pub(super) struct RecordQueue {
+    queue: *mut native::rd_kafka_queue_t,
+    batch: Vec<*mut native::rd_kafka_message_t>,
+}
+
+// SAFETY: librdkafka's queues may be used from any thread; `batch` holds no messages between calls.
+#[allow(unsafe_code)]
+unsafe impl Send for RecordQueue {}
+
+impl RecordQueue {
+    /// The queue must be dropped before `consumer`; `Fetcher` sees to that.
+    #[allow(unsafe_code)]
+    pub(super) fn of(consumer: &BaseConsumer<ConsumerEvents>) -> Self {
+        // SAFETY: the client lives as long as `consumer`.
+        let queue = unsafe { native::rd_kafka_queue_new(consumer.client().native_ptr()) };
+        Self { queue, batch: vec![ptr::null_mut(); BATCH_RECORDS_MAX] }
+    }
+
+    #[allow(unsafe_code)]
+    pub(super) fn forward(&self, consumer: &BaseConsumer<ConsumerEvents>, partition: &TopicPartition) {
+        // A name with a NUL is no topic's; the assignment that follows fails and says so.
+        let Ok(topic) = CString::new(partition.topic.as_str()) else { return };
+        // SAFETY: client and queue are alive; the reference that `get_partition` gives is given back.
+        unsafe {
+            let client = consumer.client().native_ptr();
+            let from = native::rd_kafka_queue_get_partition(client, topic.as_ptr(), partition.partition);
+            if !from.is_null() {
+                native::rd_kafka_queue_forward(from, self.queue);
+                native::rd_kafka_queue_destroy(from);
+            }
+        }
+    }
+
+    /// Everything that is there already, at most `records_max`.
+    pub(super) fn take_all(&mut self, records_max: usize, on_item: &mut dyn FnMut(Item<'_>)) -> usize {
+        let mut taken = 0;
+        while taken < records_max {
+            let wanted = (records_max - taken).min(BATCH_RECORDS_MAX);
+            let got = self.take(Duration::ZERO, wanted, on_item);
+            taken += got;
+            if got < wanted {
+                break;
+            }
+        }
+        taken
+    }
+
+    /// At most `count` (not above `BATCH_RECORDS_MAX`) items; waits up to `timeout` until it has as many.
+    #[allow(unsafe_code)]
+    pub(super) fn take(&mut self, timeout: Duration, count: usize, on_item: &mut dyn FnMut(Item<'_>)) -> usize {
+        let count = count.min(self.batch.len());
+        let timeout_ms = timeout.as_millis() as i32;
+        // SAFETY: the array has room for `count` pointers.
+        let got =
+            unsafe { native::rd_kafka_consume_batch_queue(self.queue, timeout_ms, self.batch.as_mut_ptr(), count) };
+        let messages = Messages(self.batch.get(..got.max(0) as usize).unwrap_or_default());
+        for message in messages.0 {
+            // SAFETY: librdkafka gave us this message; it stays until `messages` is dropped.
+            on_item(unsafe { item(&**message) });
+        }
+        messages.0.len()
+    }
+}
+
+impl Drop for RecordQueue {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        // SAFETY: made by `rd_kafka_queue_new`, destroyed once.
+        unsafe { native::rd_kafka_queue_destroy(self.queue) }
+    }
+}
+
+/// Messages that are given back when this goes, also when the callback panics.
+struct Messages<'a>(&'a [*mut native::rd_kafka_message_t]);
+
+impl Drop for Messages<'_> {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        for message in self.0 {
+            // SAFETY: each came from the last batch call and is given back once.
+            unsafe { native::rd_kafka_message_destroy(*message) }
+        }
+    }
+}
+
+/// # Safety
+/// `message` is one that librdkafka handed over and that has not been destroyed.
+#[allow(unsafe_code)]
+unsafe fn item(message: &native::rd_kafka_message_t) -> Item<'_> {
+    // SAFETY: as the caller promises; a topic's name lives as long as the message that refers to it.
+    unsafe {
+        let topic = if message.rkt.is_null() { "" } else { text(native::rd_kafka_topic_name(message.rkt)) };
+        let partition = message.partition;
+        let here = || TopicPartition { topic: topic.to_owned(), partition };
+        match message.err {
+            Response::RD_KAFKA_RESP_ERR_NO_ERROR => Item::Record(Record {
+                topic,
+                partition,
+                offset: message.offset,
+                log_time_ms: native::rd_kafka_message_timestamp(message, ptr::null_mut()),
+                key: (!message.key.is_null()).then(|| bytes(message.key.cast(), message.key_len)),
+                payload: bytes(message.payload.cast(), message.len),
+                headers: headers(message),
+            }),
+            Response::RD_KAFKA_RESP_ERR__PARTITION_EOF => Item::End(here(), message.offset),
+            error => Item::Error(here(), error.into()),
+        }
+    }
+}
+
+/// # Safety
+/// As [`item`].
+#[allow(unsafe_code)]
+unsafe fn headers(message: &native::rd_kafka_message_t) -> Vec<(&str, &[u8])> {
+    let mut found = Vec::new();
+    // SAFETY: as the caller promises; the headers belong to the message.
+    unsafe {
+        let mut list = ptr::null_mut();
+        if native::rd_kafka_message_headers(message, &mut list) != Response::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return found;
+        }
+        let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
+        while native::rd_kafka_header_get_all(list, found.len(), &mut name, &mut value, &mut size)
+            == Response::RD_KAFKA_RESP_ERR_NO_ERROR
+        {
+            found.push((text(name), bytes(value.cast(), size)));
+        }
+    }
+    found
+}
+
+/// # Safety
+/// `start` is null, or points to `length` bytes that live for `'a`.
+#[allow(unsafe_code)]
+unsafe fn bytes<'a>(start: *const u8, length: usize) -> &'a [u8] {
+    // SAFETY: as the caller promises.
+    if start.is_null() { &[] } else { unsafe { slice::from_raw_parts(start, length) } }
+}
+
+/// # Safety
+/// `text` is null, or ends with a NUL and lives for `'a`.
+#[allow(unsafe_code)]
+unsafe fn text<'a>(text: *const c_char) -> &'a str {
+    // SAFETY: as the caller promises.
+    if text.is_null() { "" } else { unsafe { CStr::from_ptr(text) }.to_str().unwrap_or_default() }
+}

@@ -1,0 +1,211 @@
+//! A processor is killed at random moments under load; what it wrote equals what an undisturbed one writes: nothing
+//! missing, nothing twice, floats bit for bit. On the embedded log and on real Kafka.
+
+mod common;
+
+use amoskys_bus::{Bus, Outgoing, testing::KafkaBroker};
+use common::{Running, create, open, processor, produce, read_all};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+const PARTITIONS: i32 = 4;
+const ROWS_PER_PARTITION: i64 = 15_000;
+const KILLS: usize = 8;
+
+/// A windowed feature with floats, and a row-wise output that ends with a mark in each partition.
+fn sql(folder: &Path, run: &str) -> PathBuf {
+    let text = format!(
+        "CREATE EXTERNAL TABLE events (host VARCHAR, user VARCHAR, at TIMESTAMP, bytes DOUBLE, mark BOOLEAN)
+         STORED AS JSON LOCATION 'events' OPTIONS (event_time 'at', lateness '2s', partition_key 'host');
+         CREATE EXTERNAL TABLE features (host VARCHAR, user VARCHAR, start TIMESTAMP, n BIGINT, total DOUBLE, mean DOUBLE,
+                                         spread DOUBLE, p90 DOUBLE)
+         STORED AS JSON LOCATION 'features_{run}' OPTIONS (partition_key 'host');
+         CREATE EXTERNAL TABLE marks (host VARCHAR, at TIMESTAMP, mark BOOLEAN) STORED AS JSON LOCATION 'marks_{run}'
+         OPTIONS (partition_key 'host');
+         CREATE VIEW per_user AS
+         SELECT host, user, hop(at, INTERVAL '1 second', INTERVAL '5 seconds') AS win, count(*) AS n, sum(bytes) AS total,
+                avg(bytes) AS mean, stddev(bytes) AS spread, approx_percentile_cont(0.9) WITHIN GROUP (ORDER BY bytes) AS p90
+         FROM events GROUP BY host, user, win;
+         INSERT INTO features SELECT host, user, win.start AS start, n, total, mean, spread, p90 FROM per_user;
+         INSERT INTO marks SELECT host, at, mark FROM events WHERE mark OR bytes > 0.999;"
+    );
+    let path = folder.join(format!("{run}.sql"));
+    fs::write(&path, text).expect("written");
+    path
+}
+
+/// The rows of one partition: 40 s of event time, up to 3 s out of order (so some are late), then a mark an hour later
+/// that closes every window.
+fn rows(seed: u64, partition: i32) -> Vec<Outgoing> {
+    let mut random = StdRng::seed_from_u64(seed ^ partition as u64);
+    let base_ms = 1_600_000_000_000;
+    let mut rows: Vec<Outgoing> = (0..ROWS_PER_PARTITION)
+        .map(|row| {
+            let at = base_ms + row * 40_000 / ROWS_PER_PARTITION - random.random_range(0..3_000);
+            record(partition, random.random_range(0..20), at, random.random(), false)
+        })
+        .collect();
+    rows.push(record(partition, 0, base_ms + 3_600_000, 0.0, true));
+    rows
+}
+
+fn record(partition: i32, user: u32, at_ms: i64, bytes: f64, mark: bool) -> Outgoing {
+    let payload = serde_json::json!({
+        "host": format!("h{partition}"), "user": format!("u{user}"), "bytes": bytes, "mark": mark,
+        "at": iso(at_ms),
+    });
+    Outgoing {
+        topic: "events".into(),
+        partition: Some(partition),
+        key: Some(format!("h{partition}").into_bytes()),
+        payload: payload.to_string().into_bytes(),
+        headers: Vec::new(),
+    }
+}
+
+fn iso(at_ms: i64) -> String {
+    let time = arrow::temporal_conversions::timestamp_ms_to_datetime(at_ms).expect("in range");
+    time.format("%Y-%m-%dT%H:%M:%S%.3f").to_string()
+}
+
+/// How often each output stands in the log.
+fn outputs(bus: &dyn Bus, run: &str) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for topic in [format!("features_{run}"), format!("marks_{run}")] {
+        for payload in read_all(bus, &topic, PARTITIONS).into_iter().flatten() {
+            let text = format!("{} {}", topic.split('_').next().unwrap_or_default(), String::from_utf8_lossy(&payload));
+            *counts.entry(text).or_default() += 1;
+        }
+    }
+    counts
+}
+
+fn is_complete(outputs: &BTreeMap<String, usize>) -> bool {
+    let marks = outputs.keys().filter(|text| text.starts_with("marks") && text.contains("\"mark\":true"));
+    marks.count() == PARTITIONS as usize
+}
+
+fn prepare(bus: &dyn Bus) {
+    create(bus, "events", PARTITIONS);
+    create(bus, "amoskys.deadletter.v1", 1);
+    for run in ["calm", "killed"] {
+        create(bus, &format!("features_{run}"), PARTITIONS);
+        create(bus, &format!("marks_{run}"), PARTITIONS);
+    }
+}
+
+fn compare(calm: &BTreeMap<String, usize>, killed: &BTreeMap<String, usize>, seed: u64) {
+    assert!(calm.len() > 1_000, "only {} outputs", calm.len());
+    assert!(calm.values().all(|count| *count == 1), "the undisturbed run wrote something twice");
+    for (text, count) in killed {
+        assert_eq!((calm.get(text), *count), (Some(&1), 1), "seed {seed}: written {count} times: {text}");
+    }
+    for text in calm.keys() {
+        assert!(killed.contains_key(text), "seed {seed}: missing: {text}");
+    }
+}
+
+fn seed() -> u64 {
+    let seed = std::env::var("AMOSKYS_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    println!("AMOSKYS_TEST_SEED={seed}");
+    seed
+}
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Runs until every partition's mark is written; kills come at random moments.
+fn run_with_kills(start: &dyn Fn() -> Running, kills: usize, random: &mut StdRng, is_done: &dyn Fn() -> bool) {
+    for _ in 0..kills {
+        let _running = start();
+        thread::sleep(Duration::from_millis(random.random_range(200..1_500)));
+    }
+    let _running = start();
+    let deadline = Instant::now() + PATIENCE;
+    while !is_done() {
+        assert!(Instant::now() < deadline, "the run did not come to its end");
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn kills_change_nothing_on_kafka() {
+    let seed = seed();
+    let broker = KafkaBroker::start();
+    let address = broker.address().to_string();
+    let bus = open(&address);
+    prepare(bus.as_ref());
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut random = StdRng::seed_from_u64(seed);
+    // Under load: half of the input comes while processors are killed.
+    let input: Vec<Vec<Outgoing>> = (0..PARTITIONS).map(|partition| rows(seed, partition)).collect();
+    let halves = |first: bool| -> Vec<Outgoing> {
+        let half = ROWS_PER_PARTITION as usize / 2;
+        input.iter().flat_map(|rows| if first { &rows[..half] } else { &rows[half..] }).cloned().collect()
+    };
+    produce(bus.as_ref(), halves(true));
+    thread::scope(|scope| {
+        let second = halves(false);
+        let loading = open(&address);
+        scope.spawn(move || {
+            for part in second.chunks(3_000) {
+                produce(loading.as_ref(), part.to_vec());
+                thread::sleep(Duration::from_millis(300));
+            }
+        });
+        let path = sql(folder.path(), "killed");
+        let done = || is_complete(&outputs(bus.as_ref(), "killed"));
+        run_with_kills(&|| processor(&path, &address, "killed"), KILLS, &mut random, &done);
+    });
+    let path = sql(folder.path(), "calm");
+    run_with_kills(&|| processor(&path, &address, "calm"), 0, &mut random, &|| is_complete(&outputs(bus.as_ref(), "calm")));
+    compare(&outputs(bus.as_ref(), "calm"), &outputs(bus.as_ref(), "killed"), seed);
+}
+
+#[test]
+fn kills_change_nothing_on_the_embedded_log() {
+    let seed = seed();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut random = StdRng::seed_from_u64(seed);
+    let address = format!("local:{}", folder.path().join("log").display());
+    {
+        let bus = open(&address);
+        prepare(bus.as_ref());
+        produce(bus.as_ref(), (0..PARTITIONS).flat_map(|partition| rows(seed, partition)));
+    }
+    for (run, kills) in [("killed", KILLS), ("calm", 0)] {
+        let path = sql(folder.path(), run);
+        // The log belongs to the processor while it runs, so its end is seen in the committed lag it reports.
+        for _ in 0..kills {
+            let _running = processor(&path, &address, run);
+            thread::sleep(Duration::from_millis(random.random_range(200..1_500)));
+        }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            {
+                let mut running = processor(&path, &address, run);
+                thread::sleep(Duration::from_secs(3));
+                terminate(&mut running);
+            }
+            if is_complete(&outputs(open(&address).as_ref(), run)) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "the run did not come to its end");
+        }
+    }
+    let bus = open(&address);
+    compare(&outputs(bus.as_ref(), "calm"), &outputs(bus.as_ref(), "killed"), seed);
+}
+
+/// SIGTERM: the processor commits what it has read and ends with 0.
+fn terminate(running: &mut Running) {
+    let pid = rustix::process::Pid::from_child(&running.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("is running");
+    let status = running.0.wait().expect("ends");
+    assert!(status.success(), "after SIGTERM: {status}");
+}
