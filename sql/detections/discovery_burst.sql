@@ -6,7 +6,7 @@
 --   watch the host for what follows discovery.
 INSERT INTO alerts
 SELECT 'discovery_burst' AS detection, host_id, concat(parent_comm, ' ', parent_pid) AS entity, last_seen AS time,
-       confidence, explain('process_behaviour', *) AS contributions,
+       confidence, contributions('process_behaviour', *) AS contributions,
        discovery_execs, distinct_discovery, execs, distinct_comm, short_lived, mean_lifetime_us
 FROM (SELECT *, predict('process_behaviour', *) AS confidence FROM process_activity)
 WHERE confidence > 0.7

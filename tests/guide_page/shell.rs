@@ -41,7 +41,8 @@ impl Shell {
                 }
             }
         });
-        writeln!(input, "exec 2>&1").expect("bash reads");
+        // A command that fails ends the shell, although its pipe stays open while something runs in the background.
+        writeln!(input, "exec 2>&1\ntrap 'printf \"\\n{DONE} $?\\n\"' EXIT").expect("bash reads");
         Self { process, input, lines }
     }
 

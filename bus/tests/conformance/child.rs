@@ -14,7 +14,10 @@ use std::{
 
 const ADDRESS: &str = "AMOSKYS_TEST_CHILD_ADDRESS";
 const TOPICS: &str = "AMOSKYS_TEST_CHILD_TOPICS";
-const RECORDS: i64 = 120;
+const COMMITS_MAX: &str = "AMOSKYS_TEST_CHILD_COMMITS_MAX";
+const RECORDS: i64 = 200;
+/// Commits that a child may make after those it is killed for; then it waits, so that some are left for the next.
+const SURPLUS: i64 = 15;
 /// Commits before each kill. Each is followed by a few milliseconds more, so that the kill comes anywhere in one.
 const KILLS: [i64; 6] = [1, 7, 3, 11, 5, 20];
 
@@ -55,7 +58,9 @@ fn command(address: &Address, topics: &str) -> Command {
 }
 
 fn run_and_kill(address: &Address, topics: &str, commits: i64, then: Duration) {
-    let mut child = command(address, topics).stdout(Stdio::piped()).spawn().expect("a child");
+    let commits_max = (commits + SURPLUS).to_string();
+    let mut child =
+        command(address, topics).env(COMMITS_MAX, commits_max).stdout(Stdio::piped()).spawn().expect("a child");
     let output = child.stdout.take().expect("its output");
     // Kept until the child is dead, or its next word would end it.
     let mut lines = BufReader::new(output).lines().map_while(Result::ok);
@@ -83,8 +88,14 @@ fn copy_in_a_child_process() {
     let given = assigned(&mut *member, 1);
     let here = given[0].partition.clone();
     member.start(&here, given[0].begin).expect("started");
-    let mut next = given[0].begin;
+    let commits_max = std::env::var(COMMITS_MAX).map_or(RECORDS, |text| text.parse().expect("a number"));
+    let (mut next, last) = (given[0].begin, given[0].begin + commits_max);
     while next < RECORDS {
+        if next == last {
+            // Until killed. Should the parent die first, this ends by itself.
+            std::thread::sleep(Duration::from_secs(60));
+            return;
+        }
         let mut records = Vec::new();
         let changes = member.poll(Duration::from_millis(50), 1, &mut |r| records.push((r.offset, r.payload.to_vec())));
         assert!(changes.iter().flatten().all(|c| matches!(c, Change::End { .. })), "{changes:?}");

@@ -79,7 +79,7 @@ impl Layout {
         let grown = rows.saturating_mul(row).saturating_add(elements.saturating_mul(widest)).saturating_add(text);
         grown
             .saturating_add(steps)
-            .saturating_mul(1)
+            .saturating_mul(3)
             .saturating_add(elements.saturating_mul(map_key))
             .saturating_add(groups)
             .saturating_add(4096)

@@ -2,7 +2,7 @@
 //! at the very end of the record.
 //!
 //! A field is looked at through one window of 32 bytes, so that one check covers all reads. Whatever is unusual (and
-//! whatever is wrong) is left to the general way in `decode`: then nothing that matters has been written.
+//! whatever is wrong) is left to the general way in `decode`, which overwrites or rolls back what was written here.
 
 use crate::decode::{HAS_STAMP, NANOS, SECONDS};
 use crate::plan::{Node, Op, Plan, Quick};
@@ -57,9 +57,6 @@ pub(crate) fn field(
         }
         Quick::Text => {
             let length = usize::from(window[1]);
-            if pos + TEXT_AT + length > end {
-                return None;
-            }
             text(store, op, window, length, row)?;
             pos + TEXT_AT + length
         }

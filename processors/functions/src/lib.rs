@@ -2,7 +2,7 @@
 //!
 //! - [`hop`](window::hop) and [`tumble`](window::tumble) name a window in `GROUP BY`; the pipeline takes such an
 //!   aggregate out of the plan and computes it with its own operator.
-//! - `predict`, `explain` and `model_version` call a model ([`model`]); [`model::BindModels`] resolves the model and
+//! - `predict`, `contributions` and `model_version` call a model ([`model`]); [`model::BindModels`] resolves the model and
 //!   checks its inputs when the SQL is planned.
 //!
 //! Deliberately not here: how models run (a [`model::Model`] is a closure over whatever runs it), and any IO.

@@ -1,4 +1,4 @@
-//! `predict('name', …)`, `explain('name', …)` and `model_version('name')`.
+//! `predict('name', …)`, `contributions('name', …)` and `model_version('name')`.
 //!
 //! In SQL they are written with `*` (each feature is the column of that name) or with the features in the model's
 //! order. [`BindModels`] replaces each call, when the SQL is planned, by one bound to a model and its columns, so a
@@ -90,7 +90,7 @@ impl Call {
     fn name(self) -> &'static str {
         match self {
             Call::Predict => "predict",
-            Call::Explain => "explain",
+            Call::Explain => "contributions",
             Call::Version => "model_version",
         }
     }
