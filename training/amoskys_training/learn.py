@@ -31,18 +31,25 @@ class Learned:
         return np.clip((np.asarray(raw, float) - self.zero_at) / (self.one_at - self.zero_at), 0.0, 1.0)
 
 
-def fit(algorithm, train):
+def fit(algorithm, train, rising=()):
     """`boosted` learns from labels, `isolation` from benign rows only."""
-    return {"boosted": fit_boosted, "isolation": fit_isolation}[algorithm](train)
+    if algorithm == "isolation":
+        return fit_isolation(train)
+    return fit_boosted(train, rising)
 
 
-def fit_boosted(train):
-    """Small trees and large leaves: one host's hour must not be learned by heart."""
+def fit_boosted(train, rising=()):
+    """Small trees and large leaves: one host's hour must not be learned by heart. More of a `rising` feature never
+    lowers the score: what makes an attack likelier must not make it unlikelier because the recorded ones had less."""
+    unknown = set(rising) - set(train.features)
+    if unknown:
+        raise ValueError(f"--rising {', '.join(sorted(unknown))}: no such feature; there are {', '.join(train.features)}")
     if len(set(train.label)) < 2:
         raise ValueError("the training time holds only one of benign and attack rows; record for longer")
     estimator = HistGradientBoostingClassifier(
         max_iter=150, learning_rate=0.08, max_depth=4, max_leaf_nodes=12, min_samples_leaf=20, l2_regularization=1.0,
         class_weight="balanced", early_stopping=False, random_state=SEED,
+        monotonic_cst=[int(name in rising) for name in train.features],
     )
     estimator.fit(train.values, train.label)
     return Learned(estimator, "probability")

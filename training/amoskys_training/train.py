@@ -26,6 +26,7 @@ def arguments(argv):
     parser.add_argument("--version", help="default: one more than the newest")
     parser.add_argument("--algorithm", choices=["boosted", "isolation"], default="boosted")
     parser.add_argument("--exclude", action="append", default=[], help="a numeric column that is not a feature")
+    parser.add_argument("--rising", action="append", default=[], help="a feature of which more is never less suspicious")
     parser.add_argument("--sql", action="append", default=[], help="SQL files that computed the features, to be hashed")
     parser.add_argument("--sql-hash", help="their hash, if it is known already")
     parser.add_argument("--data", default="", help="what the data is, for a person")
@@ -53,7 +54,7 @@ def train(options):
     split = dataset.split_by_time(rows, options.train_share, options.calibrate_share)
     for part in ("train", "calibrate", "test"):
         check_part(part, getattr(split, part), need_attacks=options.truth and part != "calibrate")
-    learned = learn.fit(options.algorithm, split.train)
+    learned = learn.fit(options.algorithm, split.train, options.rising)
     tensor, onnx = export.to_onnx(learned, options.name, len(rows.features))
     export.check_parity(learned, onnx, tensor, rows.values)
     # Everything from here is measured on what will be served, not on scikit-learn's idea of it.

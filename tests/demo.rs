@@ -1,0 +1,76 @@
+//! The demo as a user runs it: on the embedded log, on real Kafka, and interrupted. One test, because the staged
+//! behaviours are seen by every agent on this host.
+
+mod common;
+
+use amoskys_bus::testing::KafkaBroker;
+use common::Running;
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+fn demo(temporary: &Path) -> Command {
+    let mut command = common::amoskys();
+    command.arg("demo").current_dir(env!("CARGO_MANIFEST_DIR")).env("TMPDIR", temporary).stdout(Stdio::piped());
+    command
+}
+
+/// What was printed and the exit code.
+fn finish(mut running: Running) -> (String, Option<i32>) {
+    let mut text = String::new();
+    running.0.stdout.take().expect("piped").read_to_string(&mut text).expect("UTF-8");
+    (text, running.0.wait().expect("ends").code())
+}
+
+fn left(folder: &Path, prefix: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix))).collect()
+}
+
+fn check_alerts(text: &str) {
+    for part in [
+        "running_binary_deleted",
+        "discovery_burst",
+        "T1070.004",
+        "process_behaviour version",
+        "amoskys.telemetry.process.v1 partition 0 offset",
+        "of the score",
+        "the control period before raised no alert",
+        "p50",
+    ] {
+        assert!(text.contains(part), "`{part}` is not in the output:\n{text}");
+    }
+}
+
+#[test]
+fn the_demo_alerts_what_it_stages_and_leaves_nothing() {
+    let temporary = tempfile::tempdir().expect("a folder");
+    let shared_before = left(Path::new("/dev/shm"), "amoskys-demo-");
+
+    let (text, code) = finish(Running(demo(temporary.path()).spawn().expect("starts")));
+    assert_eq!(code, Some(0), "{text}");
+    check_alerts(&text);
+
+    let broker = KafkaBroker::start();
+    let (text, code) = finish(Running(demo(temporary.path()).args(["--bus", &broker.address().to_string()]).spawn().expect("starts")));
+    assert_eq!(code, Some(0), "{text}");
+    check_alerts(&text);
+
+    let running = Running(demo(temporary.path()).spawn().expect("starts"));
+    let begun = Instant::now();
+    while left(temporary.path(), "amoskys-demo-").is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the demo made no folder");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_secs(2));
+    let pid = rustix::process::Pid::from_child(&running.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("is running");
+    let (text, code) = finish(running);
+    assert_eq!(code, Some(1), "interrupted before anything was alerted:\n{text}");
+
+    assert_eq!(left(temporary.path(), ""), Vec::<PathBuf>::new(), "files were left");
+    assert_eq!(left(Path::new("/dev/shm"), "amoskys-demo-"), shared_before, "files were left");
+}
