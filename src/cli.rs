@@ -4,7 +4,7 @@ use crate::{config, demo, roles, sql, topics};
 use amoskys_bus::Address;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
-use std::path::PathBuf;
+use std::{io::IsTerminal, path::PathBuf};
 use tracing_subscriber::filter::LevelFilter;
 
 pub const DONE: u8 = 0;
@@ -71,7 +71,12 @@ impl Log {
             .with_default_directive(level.into())
             .with_env_var("AMOSKYS_LOG")
             .from_env_lossy();
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_writer(std::io::stderr)
+            .with_target(false)
+            .init();
     }
 }
 
@@ -105,9 +110,13 @@ impl Command {
             Command::Process(command) => roles::process(command),
             Command::Sql(command) => sql::run(command),
             Command::Topics(command) => topics::run(command),
+            Command::Config(ConfigCommand::Reference) => {
+                print!("{}", config::reference());
+                Ok(DONE)
+            }
             Command::Config(ConfigCommand::Check { file, role, format }) => {
                 let (text, code) = config::check_file(&file, role, &config::of_process(), format);
-                print!("{text}");
+                println!("{}", text.trim_end());
                 Ok(code)
             }
         }
@@ -116,6 +125,8 @@ impl Command {
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
+    /// Print every key of both files, with default, range and variable (docs/configuration.md).
+    Reference,
     /// Print every problem of a configuration file at once; exit code 2 if one is an error.
     Check {
         file: PathBuf,

@@ -1,6 +1,8 @@
 //! The demo as a user runs it: on the embedded log, on real Kafka, and interrupted. One test, because the staged
 //! behaviours are seen by every agent on this host.
 
+// Each test file uses a part of it.
+#[allow(dead_code)]
 mod common;
 
 use amoskys_bus::testing::KafkaBroker;
@@ -55,7 +57,8 @@ fn the_demo_alerts_what_it_stages_and_leaves_nothing() {
     check_alerts(&text);
 
     let broker = KafkaBroker::start();
-    let (text, code) = finish(Running(demo(temporary.path()).args(["--bus", &broker.address().to_string()]).spawn().expect("starts")));
+    let (text, code) =
+        finish(Running(demo(temporary.path()).args(["--bus", &broker.address().to_string()]).spawn().expect("starts")));
     assert_eq!(code, Some(0), "{text}");
     check_alerts(&text);
 

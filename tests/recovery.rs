@@ -1,6 +1,8 @@
 //! A processor is killed at random moments under load; what it wrote equals what an undisturbed one writes: nothing
 //! missing, nothing twice, floats bit for bit. On the embedded log and on real Kafka.
 
+// Each test file uses a part of it.
+#[allow(dead_code)]
 mod common;
 
 use amoskys_bus::{Bus, Outgoing, testing::KafkaBroker};
@@ -163,7 +165,9 @@ fn kills_change_nothing_on_kafka() {
         run_with_kills(&|| processor(&path, &address, "killed"), KILLS, &mut random, &done);
     });
     let path = sql(folder.path(), "calm");
-    run_with_kills(&|| processor(&path, &address, "calm"), 0, &mut random, &|| is_complete(&outputs(bus.as_ref(), "calm")));
+    run_with_kills(&|| processor(&path, &address, "calm"), 0, &mut random, &|| {
+        is_complete(&outputs(bus.as_ref(), "calm"))
+    });
     compare(&outputs(bus.as_ref(), "calm"), &outputs(bus.as_ref(), "killed"), seed);
 }
 

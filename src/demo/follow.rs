@@ -19,7 +19,7 @@ use std::{
 pub enum Seen {
     /// With the moment of reading, milliseconds since 1970.
     Alert(Box<Alert>, i64),
-    Features(FeatureRow),
+    Features(Box<FeatureRow>),
 }
 
 /// A thread that reads both topics from their end on. Dropping it ends the thread.
@@ -42,7 +42,8 @@ impl Followed {
         let (sender, seen) = sync_channel(WAITING_MAX);
         let stop = Arc::new(AtomicBool::new(false));
         let flag = stop.clone();
-        let thread = thread::Builder::new().name("follow".into()).spawn(move || follow(reader.as_mut(), &sender, &flag))?;
+        let thread =
+            thread::Builder::new().name("follow".into()).spawn(move || follow(reader.as_mut(), &sender, &flag))?;
         Ok(Self { seen, stop, thread: Some(thread) })
     }
 }
@@ -76,7 +77,7 @@ fn read(record: &Record<'_>) -> Option<Seen> {
     if record.topic == ALERTS {
         Some(Seen::Alert(Box::new(Alert::decode(record.payload).ok()?), now_ms()))
     } else {
-        Some(Seen::Features(FeatureRow::decode(record.payload).ok()?))
+        Some(Seen::Features(Box::new(FeatureRow::decode(record.payload).ok()?)))
     }
 }
 

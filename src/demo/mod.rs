@@ -54,9 +54,19 @@ pub struct Command {
     /// Folder of the SQL.
     #[arg(long, default_value = "sql")]
     sql: PathBuf,
+    /// How the summary is printed.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
     /// Folder of the models.
     #[arg(long, default_value = "models")]
     models: PathBuf,
+}
+
+/// How the summary is printed.
+#[derive(Debug, Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
 }
 
 pub fn run(command: Command, log: Log) -> Result<u8> {
@@ -85,19 +95,28 @@ pub fn run(command: Command, log: Log) -> Result<u8> {
     config.batch.age_max = Duration::from_millis(100);
     let agent = Agent::start(config, bus, &mut registry)?;
 
-    let display = Display::open(log.quiet)?;
-    let mut demo = Demo::new(address.to_string(), stop, status, followed, agent, display, Duration::from_secs(command.seconds));
+    // What is JSON for a machine is JSON alone.
+    let display = Display::open(log.quiet || command.format == Format::Json)?;
+    let mut demo =
+        Demo::new(address.to_string(), stop, status, followed, agent, display, Duration::from_secs(command.seconds));
     demo.note(format!("processor: SQL in {}, every envelope's signature is verified", command.sql.display()));
     let summary = demo.play(command.forever)?;
     worker.end()?;
     drop(folder);
-    print!("{}", summary.to_text());
+    match command.format {
+        Format::Text => print!("{}", summary.to_text()),
+        Format::Json => println!("{}", summary.to_json()),
+    }
     Ok(summary.exit_code())
 }
 
 fn worker_options(key: &Signer) -> WorkerOptions {
     let group = format!("amoskys-demo-{}", std::process::id());
-    let member = MemberOptions { instance: Some("demo".into()), start_at: StartAt::Latest, ..MemberOptions::new(group, Vec::new()) };
+    let member = MemberOptions {
+        instance: Some("demo".into()),
+        start_at: StartAt::Latest,
+        ..MemberOptions::new(group, Vec::new())
+    };
     let verify = Verify::Required(Arc::new(KeyRing::of([key.public()])));
     WorkerOptions { verify, commit_interval: Duration::from_millis(500), ..WorkerOptions::new(member) }
 }

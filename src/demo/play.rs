@@ -61,7 +61,19 @@ impl Demo {
         now.notes.push(format!("log: {bus}"));
         now.notes.push(format!("agent: processes of this host, seen through {}", agent.status().process_source));
         let (summary, scores) = (Summary::default(), BTreeMap::new());
-        Self { stop, status, followed, agent, display, began, ends: began + longest, now, summary, scores, second_began: (began, 0) }
+        Self {
+            stop,
+            status,
+            followed,
+            agent,
+            display,
+            began,
+            ends: began + longest,
+            now,
+            summary,
+            scores,
+            second_began: (began, 0),
+        }
     }
 
     pub fn note(&mut self, note: String) {

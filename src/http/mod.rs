@@ -54,7 +54,8 @@ pub struct Endpoints {
     pub ready: Probe,
 }
 
-/// A server that runs until it is stopped or dropped.
+/// A server that runs until it is dropped: that closes the port, finishes answers under way (at most [`STOP_MS_MAX`])
+/// and joins the thread.
 pub struct Server {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
@@ -83,9 +84,6 @@ impl Server {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
-
-    /// Closes the port, finishes answers under way (at most [`STOP_MS_MAX`]) and joins the thread.
-    pub fn stop(self) {}
 }
 
 impl Drop for Server {

@@ -101,7 +101,7 @@ fn a_port_that_is_taken_is_an_error_that_names_it() {
 fn a_stopped_server_gives_its_port_back() {
     let server = start(&Counter::default());
     let address = server.address();
-    server.stop();
+    drop(server);
     Server::start(address, endpoints(&Counter::default(), Arc::default())).expect("the port is free again");
 }
 
@@ -112,7 +112,7 @@ fn a_stop_does_not_wait_for_a_client_that_says_nothing_more() {
     stream.write_all(b"GET /metrics HTTP/1.1\r\n").expect("half a request");
     // A whole request on a second connection shows that the first was accepted.
     get(server.address(), "/healthz");
-    server.stop();
+    drop(server);
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest);
     assert!(rest.is_empty(), "no answer to half a request");

@@ -30,7 +30,8 @@ pub fn lookup(place: ModelPlace) -> Arc<Lookup> {
 
 fn open(place: &ModelPlace) -> Result<Registry, String> {
     let path = place.onnxruntime.clone().or_else(|| std::env::var_os("AMOSKYS_ONNXRUNTIME").map(PathBuf::from));
-    let path = path.or_else(installed).ok_or("models need ONNX Runtime: set AMOSKYS_ONNXRUNTIME to libonnxruntime.so")?;
+    let path =
+        path.or_else(installed).ok_or("models need ONNX Runtime: set AMOSKYS_ONNXRUNTIME to libonnxruntime.so")?;
     let runtime = Runtime::load(&path).map_err(|error| error.to_string())?;
     Registry::open(&place.models_dir, &runtime, NonZeroUsize::MIN).map_err(|error| error.to_string())
 }

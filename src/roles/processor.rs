@@ -132,7 +132,9 @@ fn serve(addresses: &[SocketAddr], registry: Registry, status: Arc<Mutex<Status>
             Health { ok: ok(&status), detail: serde_json::to_value(&status).unwrap_or_default() }
         })
     };
-    let ready = |status: &Status| !status.partitions.is_empty() && status.partitions.iter().all(|partition| !partition.replaying);
+    let ready = |status: &Status| {
+        !status.partitions.is_empty() && status.partitions.iter().all(|partition| !partition.replaying)
+    };
     let endpoints = Endpoints { registry: Arc::new(registry), alive: probe(|_| true), ready: probe(ready) };
     let mut addresses = addresses.to_vec();
     addresses.dedup();

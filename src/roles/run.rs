@@ -85,7 +85,11 @@ pub fn run(command: RunCommand) -> Result<u8> {
     Ok(DONE)
 }
 
-fn serve(config: &crate::config::AgentConfig, registry: Registry, agent: Arc<amoskys_collectors::AgentHandle>) -> Result<Server> {
+fn serve(
+    config: &crate::config::AgentConfig,
+    registry: Registry,
+    agent: Arc<amoskys_collectors::AgentHandle>,
+) -> Result<Server> {
     let agent = Arc::downgrade(&agent);
     let probe = Arc::new(move || {
         let report = agent.upgrade().map(|agent| agent.status());

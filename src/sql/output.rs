@@ -37,9 +37,12 @@ impl Output {
         let create = |path: &Path| File::create(path).with_context(|| format!("{} cannot be written", path.display()));
         let writer = match (format, &place) {
             (Format::Json, None) => Writer::Json(LineDelimitedWriter::new(Box::new(BufWriter::new(std::io::stdout())))),
-            (Format::Json, Some((path, _))) => Writer::Json(LineDelimitedWriter::new(Box::new(BufWriter::new(create(path)?)))),
+            (Format::Json, Some((path, _))) => {
+                Writer::Json(LineDelimitedWriter::new(Box::new(BufWriter::new(create(path)?))))
+            }
             (Format::Parquet, Some((path, _))) => {
-                let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
+                let properties =
+                    WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
                 Writer::Parquet(Box::new(ArrowWriter::try_new(create(path)?, schema, Some(properties))?))
             }
             (Format::Parquet, None) => bail!(Misuse("--format parquet needs --output FILE".into())),

@@ -235,7 +235,10 @@ fn check_types(function: &str, model: &Model, columns: &[Expr], schema: &DFSchem
     for (expression, feature) in columns.iter().zip(&model.features) {
         let data_type = expression.get_type(schema)?;
         if !data_type.is_numeric() && data_type != DataType::Boolean {
-            return plan_err!("{function}('{}', …): feature `{feature}` must be a number, `{expression}` is {data_type}", model.name);
+            return plan_err!(
+                "{function}('{}', …): feature `{feature}` must be a number, `{expression}` is {data_type}",
+                model.name
+            );
         }
     }
     Ok(())

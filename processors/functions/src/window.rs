@@ -112,21 +112,38 @@ fn interval_ns(expression: &Expr, what: &str, function: &WindowFunction) -> Resu
         expression = &cast.expr;
     }
     let Expr::Literal(value, _) = expression else {
-        return plan_err!("the {what} of {} must be a literal interval, not `{expression}`: {}", function.name, function.usage());
+        return plan_err!(
+            "the {what} of {} must be a literal interval, not `{expression}`: {}",
+            function.name,
+            function.usage()
+        );
     };
     let parts = match value {
-        ScalarValue::IntervalMonthDayNano(Some(value)) => (value.months, i64::from(value.days), Some(value.nanoseconds)),
-        ScalarValue::IntervalDayTime(Some(value)) => (0, i64::from(value.days), Some(i64::from(value.milliseconds) * MILLISECOND_NS)),
+        ScalarValue::IntervalMonthDayNano(Some(value)) => {
+            (value.months, i64::from(value.days), Some(value.nanoseconds))
+        }
+        ScalarValue::IntervalDayTime(Some(value)) => {
+            (0, i64::from(value.days), Some(i64::from(value.milliseconds) * MILLISECOND_NS))
+        }
         ScalarValue::IntervalYearMonth(Some(months)) => (*months, 0, Some(0)),
         ScalarValue::DurationNanosecond(Some(value)) => (0, 0, Some(*value)),
         ScalarValue::DurationMicrosecond(Some(value)) => (0, 0, value.checked_mul(1_000)),
         ScalarValue::DurationMillisecond(Some(value)) => (0, 0, value.checked_mul(MILLISECOND_NS)),
         ScalarValue::DurationSecond(Some(value)) => (0, 0, value.checked_mul(1_000_000_000)),
-        _ => return plan_err!("the {what} of {} must be an interval, not `{value}`: {}", function.name, function.usage()),
+        _ => {
+            return plan_err!(
+                "the {what} of {} must be an interval, not `{value}`: {}",
+                function.name,
+                function.usage()
+            );
+        }
     };
     let (months, days, nanoseconds) = parts;
     if months != 0 {
-        return plan_err!("the {what} of {} is in months, which differ in length; write it in days or less", function.name);
+        return plan_err!(
+            "the {what} of {} is in months, which differ in length; write it in days or less",
+            function.name
+        );
     }
     match nanoseconds.and_then(|nanoseconds| days.checked_mul(DAY_NS)?.checked_add(nanoseconds)) {
         Some(total) => Ok(total),

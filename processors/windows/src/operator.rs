@@ -77,7 +77,12 @@ struct Pane {
 
 impl WindowOperator {
     /// `keys` is the schema of [`Rows::keys`]. Windows that end at or before `closed_through_ns` are closed already.
-    pub fn new(hop: Hop, keys: SchemaRef, aggregates: Vec<Aggregate>, closed_through_ns: i64) -> Result<Self, WindowError> {
+    pub fn new(
+        hop: Hop,
+        keys: SchemaRef,
+        aggregates: Vec<Aggregate>,
+        closed_through_ns: i64,
+    ) -> Result<Self, WindowError> {
         Ok(Self {
             hop,
             aggregates,
@@ -90,7 +95,12 @@ impl WindowOperator {
     }
 
     /// Adds rows and closes windows up to `watermark_ns` (that after the last row), in order of their ends.
-    pub fn push(&mut self, rows: &Rows<'_>, watermark_ns: i64, closed: &mut Vec<ClosedWindow>) -> Result<(), WindowError> {
+    pub fn push(
+        &mut self,
+        rows: &Rows<'_>,
+        watermark_ns: i64,
+        closed: &mut Vec<ClosedWindow>,
+    ) -> Result<(), WindowError> {
         let count = rows.times_ns.len();
         let mut panes = Vec::with_capacity(count);
         let mut from = 0;
@@ -199,7 +209,8 @@ impl WindowOperator {
         let Some(first) = panes.first() else { return Ok(()) };
         if panes.iter().all(|pane| pane == first) {
             let Some(pane) = *first else { return Ok(()) };
-            let slice = |arrays: &[ArrayRef]| arrays.iter().map(|array| array.slice(from, panes.len())).collect::<Vec<_>>();
+            let slice =
+                |arrays: &[ArrayRef]| arrays.iter().map(|array| array.slice(from, panes.len())).collect::<Vec<_>>();
             let (keys, columns) = (slice(rows.keys), slice(rows.columns));
             let last = from + panes.len() - 1;
             return self.add_to_pane(pane, &keys, &columns, record(rows, from), record(rows, last).offset, panes.len());
@@ -208,7 +219,9 @@ impl WindowOperator {
             let (first, last) = (indices[0] as usize, indices[indices.len() - 1] as usize);
             let length = indices.len();
             let indices = UInt32Array::from(indices);
-            let pick = |arrays: &[ArrayRef]| arrays.iter().map(|array| take(array, &indices, None)).collect::<Result<Vec<_>, _>>();
+            let pick = |arrays: &[ArrayRef]| {
+                arrays.iter().map(|array| take(array, &indices, None)).collect::<Result<Vec<_>, _>>()
+            };
             let (keys, columns) = (pick(rows.keys)?, pick(rows.columns)?);
             self.add_to_pane(pane, &keys, &columns, record(rows, first), record(rows, last).offset, length)?;
         }
@@ -262,7 +275,8 @@ impl WindowOperator {
             last_offset = last_offset.max(segment.last_offset);
         }
         ids.iter().for_each(|&id| self.window_of_key[id as usize] = ABSENT);
-        let values = accumulators.iter_mut().map(|accumulator| accumulator.evaluate(EmitTo::All)).collect::<Result<_, _>>()?;
+        let values =
+            accumulators.iter_mut().map(|accumulator| accumulator.evaluate(EmitTo::All)).collect::<Result<_, _>>()?;
         let keys = self.keys.values(&ids)?;
         Ok(ClosedWindow { start_ns, end_ns, keys, values, rows: ids.len(), first_offset, last_offset })
     }
@@ -313,7 +327,8 @@ impl Pane {
 
     /// Keys of all segments; one that is in two counts twice.
     fn keys(&self) -> usize {
-        self.sealed.iter().map(|segment| segment.ids.len()).sum::<usize>() + self.open.as_ref().map_or(0, OpenSegment::keys)
+        self.sealed.iter().map(|segment| segment.ids.len()).sum::<usize>()
+            + self.open.as_ref().map_or(0, OpenSegment::keys)
     }
 
     fn mark_live(&self, live: &mut [bool]) {

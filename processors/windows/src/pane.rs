@@ -71,7 +71,11 @@ impl Hop {
         let slide = self.slide_of(pane);
         let behind_cut = self.cut_ns() != 0 && pane.rem_euclid(2) == 1;
         // A pane before the cut is still in the window that ends at the cut.
-        let reach = if self.cut_ns() != 0 && !behind_cut { self.size_ns / self.slide_ns } else { self.size_ns / self.slide_ns - 1 };
+        let reach = if self.cut_ns() != 0 && !behind_cut {
+            self.size_ns / self.slide_ns
+        } else {
+            self.size_ns / self.slide_ns - 1
+        };
         (slide - reach, slide)
     }
 

@@ -147,7 +147,13 @@ impl SealedSegment {
 }
 
 impl Fold {
-    fn add(&mut self, arguments: Vec<ArrayRef>, filter: Option<ArrayRef>, groups: &[usize], total: usize) -> Result<()> {
+    fn add(
+        &mut self,
+        arguments: Vec<ArrayRef>,
+        filter: Option<ArrayRef>,
+        groups: &[usize],
+        total: usize,
+    ) -> Result<()> {
         let Some(waiting) = &mut self.waiting else {
             return self.accumulator.update_batch(&arguments, groups, as_filter(filter.as_ref()), total);
         };

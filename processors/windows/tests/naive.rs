@@ -107,7 +107,8 @@ fn aggregate(udf: Arc<AggregateUDF>, column: &str, literal: Option<f64>, filter:
     arguments.extend(literal.map(expressions::lit));
     let index = schema.index_of(column).expect("column");
     let places = vec![index; arguments.len()];
-    let expression = AggregateExprBuilder::new(udf, arguments).schema(Arc::new(schema)).alias("a").build().expect("builds");
+    let expression =
+        AggregateExprBuilder::new(udf, arguments).schema(Arc::new(schema)).alias("a").build().expect("builds");
     Aggregate::new(Arc::new(expression), places, filter)
 }
 
@@ -135,7 +136,8 @@ fn push(case: &Case, operator: &mut WindowOperator, from: usize, to: usize, clos
     let (watermarks, starts) = (case.watermarks(), case.record_starts());
     let records: Vec<ReplayPoint> =
         (0..case.rows.len()).map(|row| ReplayPoint { offset: row as i64, watermark: watermarks[row] }).collect();
-    let keys: ArrayRef = Arc::new(StringViewArray::from_iter_values(rows.iter().map(|row| format!("a key of some length {}", row.key))));
+    let keys: ArrayRef =
+        Arc::new(StringViewArray::from_iter_values(rows.iter().map(|row| format!("a key of some length {}", row.key))));
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.integer))),
         Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| row.float))),
@@ -288,7 +290,8 @@ fn keys_that_left_are_forgotten() {
     let mut operator = WindowOperator::new(hop, key_schema(), aggregates(), i64::MIN).expect("valid");
     let mut closed = Vec::new();
     for batch in 0i64..40 {
-        let names: ArrayRef = Arc::new(StringViewArray::from_iter_values((0..500).map(|key| format!("{batch}/{key} and then some"))));
+        let names: ArrayRef =
+            Arc::new(StringViewArray::from_iter_values((0..500).map(|key| format!("{batch}/{key} and then some"))));
         let columns: Vec<ArrayRef> = vec![
             Arc::new(Int64Array::from(vec![1; 500])),
             Arc::new(Float64Array::from(vec![1.0; 500])),

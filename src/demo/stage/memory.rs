@@ -26,8 +26,10 @@ const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// A program running out of a memory-backed folder. Ended and cleaned up on drop.
 pub struct MemoryRun {
-    // Before the folder, so that the process is gone when its folder is removed.
+    // Held to be dropped: the process before the folder, so that it is gone when its folder is removed.
+    #[cfg_attr(not(test), expect(dead_code, reason = "held to be dropped"))]
     process: Running,
+    #[cfg_attr(not(test), expect(dead_code, reason = "held to be dropped"))]
     folder: tempfile::TempDir,
     staged: Staged,
 }
@@ -63,6 +65,7 @@ impl MemoryRun {
     }
 
     /// Whether the process has not ended yet.
+    #[cfg(test)]
     pub fn is_running(&mut self) -> bool {
         matches!(self.process.0.try_wait(), Ok(None))
     }
@@ -72,6 +75,7 @@ impl MemoryRun {
     }
 
     /// The folder that is removed on drop.
+    #[cfg(test)]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }

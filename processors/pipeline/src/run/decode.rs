@@ -136,7 +136,9 @@ impl RecordDecoder {
                 decoder: Decoder::new(Layout::batch(batch, &own)?, Limits::default()),
                 schema_name: batch.full_name().to_owned(),
             },
-            Format::Protobuf { message } => Body::Protobuf(Decoder::new(Layout::new(message, &own)?, Limits::default())),
+            Format::Protobuf { message } => {
+                Body::Protobuf(Decoder::new(Layout::new(message, &own)?, Limits::default()))
+            }
             Format::Json => Body::Json(Box::new(json(stream, &own)?)),
         };
         let constants = Constants::new(extras.iter().map(|(name, _, kind)| (*name, *kind)));
@@ -197,11 +199,17 @@ impl RecordDecoder {
     fn verify_waiting(&mut self) {
         let Verify::Required(ring) = self.verify.clone() else { return };
         let waiting = std::mem::take(&mut self.waiting);
-        let views: Vec<Result<EnvelopeView<'_>, Failure>> = waiting.iter().map(|record| view(&record.payload)).collect();
+        let views: Vec<Result<EnvelopeView<'_>, Failure>> =
+            waiting.iter().map(|record| view(&record.payload)).collect();
         let whole: Vec<EnvelopeView<'_>> = views.iter().filter_map(|view| view.as_ref().ok().cloned()).collect();
         let mut verdicts = ring.verify(&whole).into_iter();
         for (record, view) in waiting.iter().zip(views) {
-            let source = Source { offset: record.offset, log_time_ms: record.log_time_ms, key: &record.key, payload: &record.payload };
+            let source = Source {
+                offset: record.offset,
+                log_time_ms: record.log_time_ms,
+                key: &record.key,
+                payload: &record.payload,
+            };
             let result = view.and_then(|view| match verdicts.next() {
                 Some(Err(error)) => Err(Failure { reason: error.reason(), detail: error.to_string() }),
                 _ => self.add_envelope(&view, &source),
@@ -262,7 +270,9 @@ impl RecordDecoder {
 
     fn add_plain(&mut self, source: &Source<'_>) -> Result<u32, Failure> {
         let result = match &mut self.body {
-            Body::Json(decoder) => decoder.push(source.payload).map(|()| 1).map_err(|error| (error.is_limit(), error.to_string())),
+            Body::Json(decoder) => {
+                decoder.push(source.payload).map(|()| 1).map_err(|error| (error.is_limit(), error.to_string()))
+            }
             Body::Protobuf(decoder) | Body::Envelope { decoder, .. } => {
                 decoder.push(source.payload).map_err(|error| (error.is_limit(), error.to_string()))
             }
@@ -271,7 +281,8 @@ impl RecordDecoder {
             let reason = if is_limit { DeadLetterReason::TooLarge } else { DeadLetterReason::Malformed };
             Failure { reason, detail }
         })?;
-        let values: Vec<Constant<'_>> = self.kinds.iter().map(|kind| log_constant(*kind, self.partition, source)).collect();
+        let values: Vec<Constant<'_>> =
+            self.kinds.iter().map(|kind| log_constant(*kind, self.partition, source)).collect();
         self.constants.push(&values, rows).map_err(internal)?;
         Ok(rows as u32)
     }

@@ -77,9 +77,9 @@ impl Emitter {
         let Some(sink) = insert.sink.clone() else { return Ok(None) };
         let refuse = |detail: String| EmitError { insert: insert.name.clone(), topic: sink.topic.clone(), detail };
         let encoder = match &sink.format {
-            Format::Protobuf { message } => {
-                ProtobufEncoder::new(insert.output.clone(), message).map(Encoder::Protobuf).map_err(|error| refuse(error.to_string()))?
-            }
+            Format::Protobuf { message } => ProtobufEncoder::new(insert.output.clone(), message)
+                .map(Encoder::Protobuf)
+                .map_err(|error| refuse(error.to_string()))?,
             Format::Json | Format::Envelope { .. } => {
                 JsonEncoder::new(insert.output.clone()).map(Encoder::Json).map_err(|error| refuse(error.to_string()))?
             }
@@ -126,7 +126,9 @@ impl Emitter {
         for (row, payload) in rows.into_iter().enumerate() {
             let evidence = &emission.evidence[if emission.evidence.len() == 1 { 0 } else { row }];
             let id = self.id(emission.window_ns, evidence, &payload, &mut seen);
-            let payload = self.fill(payload, self.provenance(&id, emission.window_ns, evidence)).map_err(|error| refuse(error.to_string()))?;
+            let payload = self
+                .fill(payload, self.provenance(&id, emission.window_ns, evidence))
+                .map_err(|error| refuse(error.to_string()))?;
             let key = keys.as_ref().map(|keys| keys.as_string::<i32>());
             records.push(Outgoing {
                 topic: self.sink.topic.clone(),
@@ -139,7 +141,13 @@ impl Emitter {
         Ok(())
     }
 
-    fn id(&self, window_ns: Option<(i64, i64)>, evidence: &Evidence, payload: &[u8], seen: &mut HashMap<blake3::Hash, u64>) -> String {
+    fn id(
+        &self,
+        window_ns: Option<(i64, i64)>,
+        evidence: &Evidence,
+        payload: &[u8],
+        seen: &mut HashMap<blake3::Hash, u64>,
+    ) -> String {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.sql_hash.as_bytes()).update(self.name.as_bytes()).update(&[0]);
         hasher.update(evidence.topic.as_bytes()).update(&evidence.partition.to_le_bytes());

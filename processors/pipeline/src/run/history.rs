@@ -60,7 +60,12 @@ pub fn run_history(
     Ok(())
 }
 
-fn run_partition(flow: &StreamFlow, partition: i32, rows: &Rows, on_emission: &mut dyn FnMut(Emission)) -> Result<(), HistoryError> {
+fn run_partition(
+    flow: &StreamFlow,
+    partition: i32,
+    rows: &Rows,
+    on_emission: &mut dyn FnMut(Emission),
+) -> Result<(), HistoryError> {
     let mut core = Core::new(flow, &flow.stream.topic, partition, Checkpoint::start(0))?;
     let mut emissions = Vec::new();
     let mut from = 0;
@@ -112,22 +117,30 @@ fn partitions(flow: &StreamFlow, files: &[PathBuf]) -> Result<BTreeMap<i32, Rows
     let number = |name: &str, data_type: &DataType| -> Result<Option<ArrayRef>, ArrowError> {
         all.column_by_name(name).map(|column| cast(column, data_type)).transpose()
     };
-    let partitions = number("_partition", &DataType::Int32)?.unwrap_or_else(|| Arc::new(Int32Array::from_value(0, all.num_rows())));
+    let partitions =
+        number("_partition", &DataType::Int32)?.unwrap_or_else(|| Arc::new(Int32Array::from_value(0, all.num_rows())));
     let offsets = number("_offset", &DataType::Int64)?;
     let order = order(&partitions, offsets.as_ref())?;
     let log_times = number("_log_time", &DataType::Timestamp(TimeUnit::Nanosecond, None))?;
     let wanted = select(&all, flow).map_err(refuse)?;
     let mut found = BTreeMap::new();
     let numbers = partitions.as_primitive::<Int32Type>();
-    for chunk in order.values().chunk_by(|one, other| numbers.value(*one as usize) == numbers.value(*other as usize)).map(<[u32]>::to_vec) {
+    for chunk in order
+        .values()
+        .chunk_by(|one, other| numbers.value(*one as usize) == numbers.value(*other as usize))
+        .map(<[u32]>::to_vec)
+    {
         let partition = numbers.value(chunk[0] as usize);
         let indices = UInt32Array::from(chunk);
         let pick = |column: &ArrayRef| arrow::compute::take(column, &indices, None);
-        found.insert(partition, Rows {
-            batch: take_record_batch(&wanted, &indices)?,
-            offsets: offsets.as_ref().map(pick).transpose()?.map(|array| array.as_primitive::<Int64Type>().clone()),
-            log_times: log_times.as_ref().map(pick).transpose()?,
-        });
+        found.insert(
+            partition,
+            Rows {
+                batch: take_record_batch(&wanted, &indices)?,
+                offsets: offsets.as_ref().map(pick).transpose()?.map(|array| array.as_primitive::<Int64Type>().clone()),
+                log_times: log_times.as_ref().map(pick).transpose()?,
+            },
+        );
     }
     Ok(found)
 }
@@ -136,7 +149,10 @@ fn partitions(flow: &StreamFlow, files: &[PathBuf]) -> Result<BTreeMap<i32, Rows
 fn order(partitions: &ArrayRef, offsets: Option<&ArrayRef>) -> Result<UInt32Array, ArrowError> {
     let rows: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..partitions.len() as u32));
     let columns = [Some(partitions), offsets, Some(&rows)].into_iter().flatten();
-    lexsort_to_indices(&columns.map(|values| SortColumn { values: values.clone(), options: None }).collect::<Vec<_>>(), None)
+    lexsort_to_indices(
+        &columns.map(|values| SortColumn { values: values.clone(), options: None }).collect::<Vec<_>>(),
+        None,
+    )
 }
 
 /// The flow's columns, in its order and types; a column of the stream that the file lacks is null.
@@ -167,7 +183,8 @@ fn select(all: &RecordBatch, flow: &StreamFlow) -> Result<RecordBatch, String> {
 
 fn read(path: &PathBuf, batches: &mut Vec<RecordBatch>) -> Result<(), String> {
     let file = File::open(path).map_err(|error| format!("cannot be opened: {error}"))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.with_batch_size(BATCH_ROWS).build());
+    let reader =
+        ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.with_batch_size(BATCH_ROWS).build());
     let reader = reader.map_err(|error| format!("is no readable Parquet file: {error}"))?;
     for batch in reader {
         batches.push(batch.map_err(|error| format!("cannot be read: {error}"))?);

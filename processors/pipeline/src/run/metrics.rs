@@ -52,7 +52,12 @@ impl Metrics {
             state_bytes: Gauge::default(),
             watermark_lag_seconds: Gauge::default(),
         };
-        registry.register_with_unit("commit", "Time to write outputs and positions", Unit::Seconds, metrics.commit_seconds.clone());
+        registry.register_with_unit(
+            "commit",
+            "Time to write outputs and positions",
+            Unit::Seconds,
+            metrics.commit_seconds.clone(),
+        );
         registry.register("partitions", "Partitions owned", metrics.partitions.clone());
         registry.register("keys", "Group keys held, over all views", metrics.keys.clone());
         registry.register_with_unit("state", "State of open windows", Unit::Bytes, metrics.state_bytes.clone());

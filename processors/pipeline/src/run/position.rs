@@ -20,7 +20,9 @@ pub struct Checkpoint {
 
 /// The committed metadata is not ours, or from a version that this one does not know.
 #[derive(Debug, thiserror::Error)]
-#[error("the position committed for {topic}/{partition} has metadata that is not understood ({detail}); commit a plain offset or choose another --group")]
+#[error(
+    "the position committed for {topic}/{partition} has metadata that is not understood ({detail}); commit a plain offset or choose another --group"
+)]
 pub struct PositionError {
     pub topic: String,
     pub partition: i32,

@@ -55,7 +55,13 @@ pub struct Task {
 }
 
 impl Task {
-    pub fn new(flow: &StreamFlow, topic: &str, partition: i32, verify: Verify, checkpoint: Checkpoint) -> Result<Self, TaskError> {
+    pub fn new(
+        flow: &StreamFlow,
+        topic: &str,
+        partition: i32,
+        verify: Verify,
+        checkpoint: Checkpoint,
+    ) -> Result<Self, TaskError> {
         let layout = |source| TaskError::Layout { stream: flow.stream.name.clone(), source };
         let decoder = RecordDecoder::new(&flow.stream, &flow.columns, partition, verify).map_err(layout)?;
         Ok(Self { decoder, core: Core::new(flow, topic, partition, checkpoint)? })
@@ -76,7 +82,12 @@ impl Task {
     }
 
     /// Computes what was pushed.
-    pub fn flush(&mut self, flow: &StreamFlow, emissions: &mut Vec<Emission>, dead: &mut Vec<DeadRecord>) -> Result<(), TaskError> {
+    pub fn flush(
+        &mut self,
+        flow: &StreamFlow,
+        emissions: &mut Vec<Emission>,
+        dead: &mut Vec<DeadRecord>,
+    ) -> Result<(), TaskError> {
         let (batch, taken, mut failed) = self.decoder.finish()?;
         if taken.is_empty() {
             return Ok(());
@@ -118,7 +129,8 @@ impl Core {
         };
         let closed_through_ns = checkpoint.replay.watermark.time_ns;
         let views = flow.views.iter().map(|view| {
-            let operator = WindowOperator::new(view.hop, view.key_schema.clone(), view.aggregates.clone(), closed_through_ns)?;
+            let operator =
+                WindowOperator::new(view.hop, view.key_schema.clone(), view.aggregates.clone(), closed_through_ns)?;
             Ok(View { operator, columns: place(&view.program.columns) })
         });
         let views = views.collect::<Result<_, WindowError>>()?;
@@ -199,7 +211,12 @@ impl Core {
     }
 
     /// At the end of the partition: closes what the idle rule will close anyway.
-    pub fn anticipate(&mut self, flow: &StreamFlow, now_ns: i64, emissions: &mut Vec<Emission>) -> Result<(), TaskError> {
+    pub fn anticipate(
+        &mut self,
+        flow: &StreamFlow,
+        now_ns: i64,
+        emissions: &mut Vec<Emission>,
+    ) -> Result<(), TaskError> {
         if self.replaying {
             self.end_replay();
         }
@@ -308,7 +325,12 @@ impl Core {
         Ok(judged)
     }
 
-    fn emit_rows(&mut self, flow: &StreamFlow, judged: &Judged, emissions: &mut Vec<Emission>) -> Result<(), TaskError> {
+    fn emit_rows(
+        &mut self,
+        flow: &StreamFlow,
+        judged: &Judged,
+        emissions: &mut Vec<Emission>,
+    ) -> Result<(), TaskError> {
         if self.replaying {
             return Ok(());
         }
@@ -320,7 +342,9 @@ impl Core {
             }
             let offset = |row: usize| judged.records[judged.record_of_row[row] as usize].offset;
             let evidence = match &kept.rows {
-                Some(rows) => rows.values().iter().map(|&row| self.evidence(offset(row as usize), offset(row as usize))).collect(),
+                Some(rows) => {
+                    rows.values().iter().map(|&row| self.evidence(offset(row as usize), offset(row as usize))).collect()
+                }
                 None => (0..kept.batch.num_rows()).map(|row| self.evidence(offset(row), offset(row))).collect(),
             };
             self.counters.emitted_rows += kept.batch.num_rows() as u64;
@@ -343,7 +367,8 @@ impl Core {
         for (index, closed) in closed.iter().enumerate() {
             for window in closed.iter().filter(|window| window.end_ns > self.published_through_ns) {
                 let batch = flow.views[index].batch(window)?;
-                let entry = windows.entry((window.end_ns, window.start_ns)).or_insert_with(|| vec![None; self.views.len()]);
+                let entry =
+                    windows.entry((window.end_ns, window.start_ns)).or_insert_with(|| vec![None; self.views.len()]);
                 entry[index] = Some(Closed { batch, offsets: (window.first_offset, window.last_offset) });
                 self.counters.closed_windows += 1;
             }
@@ -351,8 +376,11 @@ impl Core {
         for ((end_ns, start_ns), inputs) in &windows {
             for (index, insert) in flow.inserts.iter().enumerate() {
                 let Query::Windows { views, template } = &insert.query else { continue };
-                let found: Vec<(i64, i64)> = views.iter().filter_map(|&view| inputs[view].as_ref()).map(|closed| closed.offsets).collect();
-                let (Some(first), Some(last)) = (found.iter().map(|span| span.0).min(), found.iter().map(|span| span.1).max()) else {
+                let found: Vec<(i64, i64)> =
+                    views.iter().filter_map(|&view| inputs[view].as_ref()).map(|closed| closed.offsets).collect();
+                let (Some(first), Some(last)) =
+                    (found.iter().map(|span| span.0).min(), found.iter().map(|span| span.1).max())
+                else {
                     continue;
                 };
                 let batches = views.iter().map(|&view| match &inputs[view] {
@@ -405,7 +433,8 @@ impl View {
             Some((times, watermarks, records)) => (times.as_slice(), watermarks.as_slice(), records.as_slice()),
             None => (judged.times_ns.as_slice(), judged.watermarks_ns.as_slice(), judged.record_of_row.as_slice()),
         };
-        let rows = Rows { times_ns, watermarks_ns, record_of_row, records: &judged.records, keys: &keys, columns: &columns };
+        let rows =
+            Rows { times_ns, watermarks_ns, record_of_row, records: &judged.records, keys: &keys, columns: &columns };
         Ok(self.operator.push(&rows, watermark_ns, closed)?)
     }
 }

@@ -6,7 +6,7 @@
 
 use super::{
     decode::{DeadRecord, Verify},
-    emit::{EmitError, Emission, Emitter, timestamp},
+    emit::{Emission, EmitError, Emitter, timestamp},
     metrics::Metrics,
     position::{Checkpoint, PositionError},
     task::{Task, TaskError},
@@ -107,7 +107,12 @@ struct Owned {
 type Tasks = BTreeMap<TopicPartition, Owned>;
 
 impl Worker {
-    pub fn new(bus: Arc<dyn Bus>, dataflow: Dataflow, mut options: WorkerOptions, metrics: Metrics) -> Result<Self, WorkerError> {
+    pub fn new(
+        bus: Arc<dyn Bus>,
+        dataflow: Dataflow,
+        mut options: WorkerOptions,
+        metrics: Metrics,
+    ) -> Result<Self, WorkerError> {
         options.member.topics = dataflow.streams.iter().map(|flow| flow.stream.topic.clone()).collect();
         options.member.topics.sort();
         options.member.topics.dedup();
@@ -195,7 +200,13 @@ impl Worker {
         Ok(())
     }
 
-    fn change(&self, member: &mut dyn Member, tasks: &mut Tasks, change: Change, outputs: &mut Vec<Outgoing>) -> Result<(), WorkerError> {
+    fn change(
+        &self,
+        member: &mut dyn Member,
+        tasks: &mut Tasks,
+        change: Change,
+        outputs: &mut Vec<Outgoing>,
+    ) -> Result<(), WorkerError> {
         match change {
             Change::Assigned(assignments) => {
                 self.metrics.rebalances.inc();
@@ -228,17 +239,23 @@ impl Worker {
 
     fn assign(&self, member: &mut dyn Member, tasks: &mut Tasks, assignment: Assignment) -> Result<(), WorkerError> {
         let partition = assignment.partition;
-        let Some(flow) = self.dataflow.streams.iter().position(|flow| flow.stream.topic == partition.topic) else { return Ok(()) };
+        let Some(flow) = self.dataflow.streams.iter().position(|flow| flow.stream.topic == partition.topic) else {
+            return Ok(());
+        };
         let checkpoint = match &assignment.committed {
             Some(position) => Checkpoint::decode(&partition.topic, partition.partition, position)?,
-            None => Checkpoint::start(0),
+            None => Checkpoint::start(assignment.begin),
         };
         tracing::info!(
-            topic = partition.topic, partition = partition.partition, from = checkpoint.replay.offset,
-            position = checkpoint.position, "partition assigned"
+            topic = partition.topic,
+            partition = partition.partition,
+            from = checkpoint.replay.offset,
+            position = checkpoint.position,
+            "partition assigned"
         );
         let definition = &self.dataflow.streams[flow];
-        let task = Task::new(definition, &partition.topic, partition.partition, self.options.verify.clone(), checkpoint)?;
+        let task =
+            Task::new(definition, &partition.topic, partition.partition, self.options.verify.clone(), checkpoint)?;
         member.start(&partition, checkpoint.replay.offset)?;
         tasks.insert(partition, Owned { task, flow, at_end: false, changed: false });
         Ok(())
@@ -254,7 +271,12 @@ impl Worker {
         owned.task.flush(flow, &mut emissions, &mut dead)?;
         self.metrics.add(&before, &owned.task.core.counters);
         for record in &dead {
-            tracing::warn!(stream = flow.stream.name, offset = record.offset, reason = record.detail, "record sent to the dead-letter topic");
+            tracing::warn!(
+                stream = flow.stream.name,
+                offset = record.offset,
+                reason = record.detail,
+                "record sent to the dead-letter topic"
+            );
             outputs.push(self.dead_letter(flow, owned.task.core.partition(), record));
         }
         self.encode(owned.flow, &emissions, outputs)
@@ -308,9 +330,10 @@ impl Worker {
 
     /// Tries until it succeeds or cannot: what was computed is not computed again for a broker that is away.
     fn commit(&self, member: &mut dyn Member, tasks: &mut Tasks, outputs: &[Outgoing]) -> Result<(), WorkerError> {
-        let positions = tasks.iter().filter(|(_, owned)| owned.changed).filter_map(|(partition, owned)| {
-            Some((partition.clone(), owned.task.core.checkpoint()?.encode()))
-        });
+        let positions = tasks
+            .iter()
+            .filter(|(_, owned)| owned.changed)
+            .filter_map(|(partition, owned)| Some((partition.clone(), owned.task.core.checkpoint()?.encode())));
         let positions: Vec<_> = positions.collect();
         if outputs.is_empty() && positions.is_empty() {
             return Ok(());

@@ -63,9 +63,13 @@ impl Stream {
 
     /// Reads a definition; every fault of it is reported.
     pub fn define(table: &CreateExternalTable, pool: &DescriptorPool) -> Result<Self, Vec<String>> {
-        let options: BTreeMap<&str, &str> =
-            table.options.iter().map(|(key, value)| (key.strip_prefix("format.").unwrap_or(key), value.as_str())).collect();
-        let mut faults: Vec<String> = options.keys().filter(|key| !OPTIONS.contains(key)).map(|key| unknown_option(key)).collect();
+        let options: BTreeMap<&str, &str> = table
+            .options
+            .iter()
+            .map(|(key, value)| (key.strip_prefix("format.").unwrap_or(key), value.as_str()))
+            .collect();
+        let mut faults: Vec<String> =
+            options.keys().filter(|key| !OPTIONS.contains(key)).map(|key| unknown_option(key)).collect();
         let [topic] = table.locations.as_slice() else {
             return Err(vec!["a stream has one LOCATION: the name of its topic".into()]);
         };
@@ -76,7 +80,9 @@ impl Stream {
         let columns = match &format {
             Some(Format::Json) => Ok(declared),
             Some(Format::Envelope { batch }) => envelope_columns(batch),
-            Some(Format::Protobuf { message }) => message_schema(message).map(Arc::new).map_err(|error| error.to_string()),
+            Some(Format::Protobuf { message }) => {
+                message_schema(message).map(Arc::new).map_err(|error| error.to_string())
+            }
             None => Ok(Arc::new(Schema::empty())),
         };
         let columns = columns.map_err(|fault| faults.push(fault)).ok();
@@ -131,8 +137,12 @@ fn format(
             Err(format!("STORED AS {file_type} takes its columns from the message; leave the column list out"))
         }
         "ENVELOPE" => Ok(Format::Envelope { batch: descriptor(message.or_else(|| known_batch(topic)), topic, pool)? }),
-        "PROTOBUF" => Ok(Format::Protobuf { message: descriptor(message.or_else(|| known_message(topic)), topic, pool)? }),
-        other => Err(format!("STORED AS {other} is not a stream; write ENVELOPE, PROTOBUF or JSON (files: PARQUET or CSV)")),
+        "PROTOBUF" => {
+            Ok(Format::Protobuf { message: descriptor(message.or_else(|| known_message(topic)), topic, pool)? })
+        }
+        other => {
+            Err(format!("STORED AS {other} is not a stream; write ENVELOPE, PROTOBUF or JSON (files: PARQUET or CSV)"))
+        }
     }
 }
 

@@ -61,7 +61,9 @@ fn window_of(aggregate: &AggregatePlan) -> Result<Option<(usize, WindowCall)>> {
     for (index, expression) in aggregate.group_expr.iter().enumerate() {
         match (WindowCall::parse(expression), &found) {
             (None, _) => {}
-            (Some(_), Some(_)) => return Err(DataFusionError::Plan("GROUP BY names two windows; a view has one".into())),
+            (Some(_), Some(_)) => {
+                return Err(DataFusionError::Plan("GROUP BY names two windows; a view has one".into()));
+            }
             (Some(call), None) => found = Some((index, call?)),
         }
     }
@@ -95,7 +97,13 @@ pub fn windowed_view(aggregate: &AggregatePlan, stream: &Stream, context: &Sessi
     check_event_time(aggregate, &call, stream)?;
     check_partition_key(aggregate, stream)?;
     let program = below(aggregate, context)?;
-    let keys: Vec<&Expr> = aggregate.group_expr.iter().enumerate().filter(|(index, _)| *index != window_index).map(|(_, key)| key).collect();
+    let keys: Vec<&Expr> = aggregate
+        .group_expr
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| *index != window_index)
+        .map(|(_, key)| key)
+        .collect();
     let key_fields: Vec<Field> = (0..aggregate.group_expr.len())
         .filter(|index| *index != window_index)
         .map(|index| aggregate.schema.field(index).as_ref().clone())
@@ -126,7 +134,10 @@ fn check_event_time(aggregate: &AggregatePlan, call: &WindowCall, stream: &Strea
     };
     match base_column(&aggregate.input, &call.time) {
         Some(column) if column == *event_time => Ok(()),
-        _ => plan(format!("the window's time is `{}`; it must be `{event_time}`, the event time of `{}`", call.time, stream.name)),
+        _ => plan(format!(
+            "the window's time is `{}`; it must be `{event_time}`, the event time of `{}`",
+            call.time, stream.name
+        )),
     }
 }
 
@@ -134,7 +145,10 @@ fn check_event_time(aggregate: &AggregatePlan, call: &WindowCall, stream: &Strea
 fn check_partition_key(aggregate: &AggregatePlan, stream: &Stream) -> Result<()> {
     let plan = |message: String| Err(DataFusionError::Plan(message));
     let Some(key) = &stream.partition_key else {
-        return plan(format!("`{}` does not say which column decides its partitions; add partition_key '…' to its OPTIONS", stream.name));
+        return plan(format!(
+            "`{}` does not say which column decides its partitions; add partition_key '…' to its OPTIONS",
+            stream.name
+        ));
     };
     if aggregate.group_expr.iter().any(|expression| base_column(&aggregate.input, expression).as_ref() == Some(key)) {
         return Ok(());
@@ -152,7 +166,8 @@ fn below(aggregate: &AggregatePlan, context: &SessionContext) -> Result<RowProgr
         expr_to_columns(expression, &mut used)?;
     }
     let input = aggregate.input.as_ref().clone();
-    let columns: Vec<Expr> = input.schema().columns().into_iter().filter(|column| used.contains(column)).map(Expr::Column).collect();
+    let columns: Vec<Expr> =
+        input.schema().columns().into_iter().filter(|column| used.contains(column)).map(Expr::Column).collect();
     let plan = LogicalPlanBuilder::from(input).project(columns)?.build()?;
     let optimized = context.state().optimize(&plan)?;
     RowProgram::compile(&optimized, context)
@@ -166,11 +181,16 @@ fn lower(
 ) -> Result<Aggregate> {
     let state = context.state();
     let planning = PhysicalPlanningContext::default();
-    let lowered = LoweredAggregateBuilder::new(expression, schema, schema.as_arrow(), state.execution_props(), &planning).build()?;
+    let lowered =
+        LoweredAggregateBuilder::new(expression, schema, schema.as_arrow(), state.execution_props(), &planning)
+            .build()?;
     // These take their rows as sorted already; the others order them themselves.
     const WANT_SORTED: [&str; 3] = ["array_agg", "nth_value", "string_agg"];
     if !lowered.order_bys.is_empty() && WANT_SORTED.contains(&lowered.aggregate.fun().name()) {
-        return Err(DataFusionError::Plan(format!("ORDER BY inside `{}` is not supported yet", lowered.aggregate.name())));
+        return Err(DataFusionError::Plan(format!(
+            "ORDER BY inside `{}` is not supported yet",
+            lowered.aggregate.name()
+        )));
     }
     let mut place = |expression: Arc<dyn PhysicalExpr>| {
         let known = columns.iter().position(|known| known.as_ref() == expression.as_ref());

@@ -178,7 +178,8 @@ mod tests {
 
     #[test]
     fn comments_become_annotations() {
-        let lines = ["what this is", "title: a title", "next_steps: look at it,", "then think", "technique: T1036, T1070.004"];
+        let lines =
+            ["what this is", "title: a title", "next_steps: look at it,", "then think", "technique: T1036, T1070.004"];
         let annotations = Annotations::parse(&lines.map(str::to_owned));
         assert_eq!(annotations.title.as_deref(), Some("a title"));
         assert_eq!(annotations.next_steps.as_deref(), Some("look at it, then think"));

@@ -94,7 +94,12 @@ fn at_file(file: &Path, message: String) -> Problem {
 /// Splits one file's text into statements; every statement that does not parse is a problem of its own.
 pub fn parse(file: &Path, text: &str) -> Result<Vec<Statement>, Vec<Problem>> {
     let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize_with_location().map_err(|error| {
-        vec![Problem { file: file.to_owned(), line: error.location.line, column: error.location.column, message: error.message }]
+        vec![Problem {
+            file: file.to_owned(),
+            line: error.location.line,
+            column: error.location.column,
+            message: error.message,
+        }]
     })?;
     let mut statements = Vec::new();
     let mut problems = Vec::new();
@@ -123,10 +128,19 @@ fn statement(file: &Path, text: &str, tokens: &[TokenWithSpan]) -> Result<Option
             comments,
             ast: ast.clone(),
         })),
-        Ok(_) => Err(Problem { file: file.to_owned(), line: start.line, column: start.column, message: "is no single statement".into() }),
+        Ok(_) => Err(Problem {
+            file: file.to_owned(),
+            line: start.line,
+            column: start.column,
+            message: "is no single statement".into(),
+        }),
         Err(error) => {
             let (message, line, column) = locate(&error.strip_backtrace());
-            let (line, column) = if line == 1 { (start.line, start.column + column.saturating_sub(1)) } else { (start.line + line - 1, column) };
+            let (line, column) = if line == 1 {
+                (start.line, start.column + column.saturating_sub(1))
+            } else {
+                (start.line + line - 1, column)
+            };
             Err(Problem { file: file.to_owned(), line, column, message })
         }
     }
@@ -186,11 +200,15 @@ mod tests {
 
     #[test]
     fn statements_keep_their_place_and_the_comments_above() {
-        let sql = "-- licence\n\n-- title: é one\n-- technique: T1\nSELECT 'a;b' -- inner\n;\n\nSELECT 2;\n-- the end\n";
-        assert_eq!(texts(sql), vec![
-            (5, "SELECT 'a;b'".to_owned(), vec!["title: é one".to_owned(), "technique: T1".to_owned()]),
-            (8, "SELECT 2".to_owned(), vec![]),
-        ]);
+        let sql =
+            "-- licence\n\n-- title: é one\n-- technique: T1\nSELECT 'a;b' -- inner\n;\n\nSELECT 2;\n-- the end\n";
+        assert_eq!(
+            texts(sql),
+            vec![
+                (5, "SELECT 'a;b'".to_owned(), vec!["title: é one".to_owned(), "technique: T1".to_owned()]),
+                (8, "SELECT 2".to_owned(), vec![]),
+            ]
+        );
     }
 
     #[test]

@@ -147,7 +147,9 @@ impl<'a> Planner<'a> {
                     }
                 }
                 Kind::Insert(_) => {}
-                Kind::Other => self.fail(index, "only CREATE EXTERNAL TABLE, CREATE VIEW and INSERT INTO belong into these files"),
+                Kind::Other => {
+                    self.fail(index, "only CREATE EXTERNAL TABLE, CREATE VIEW and INSERT INTO belong into these files")
+                }
             }
         }
         names
@@ -156,24 +158,26 @@ impl<'a> Planner<'a> {
     /// Statements so that each comes after those it reads; finds unknown names and cycles.
     fn order(&mut self, names: &BTreeMap<String, usize>) -> Vec<usize> {
         let mut direct: Vec<Vec<usize>> = vec![Vec::new(); self.statements.len()];
-        for index in 0..self.statements.len() {
-            let references = match self.context.state().resolve_table_references(&self.statements[index].ast) {
+        let statements = self.statements;
+        for (index, statement) in statements.iter().enumerate() {
+            let references = match self.context.state().resolve_table_references(&statement.ast) {
                 Ok(references) if !self.broken.contains(&index) => references,
                 _ => continue,
             };
-            let own = match kind(&self.statements[index]) {
+            let own = match kind(statement) {
                 Kind::Table(name) | Kind::View(name) => Some(name),
                 _ => None,
             };
             for reference in references {
                 let name = reference.table().to_owned();
                 match names.get(&name) {
-                    Some(&other) if own.as_ref() != Some(&name) => direct[index].push(other),
-                    Some(_) if matches!(kind(&self.statements[index]), Kind::View(_)) => {
-                        // The view's own name is among its references; whether it reads itself shows when it is planned.
-                    }
-                    Some(_) => {}
-                    None => self.fail(index, format!("table `{name}` is not known{}", nearest(&name, names.keys().map(String::as_str)))),
+                    // A definition's own name is among its references.
+                    Some(_) if own.as_ref() == Some(&name) => {}
+                    Some(&other) => direct[index].push(other),
+                    None => self.fail(
+                        index,
+                        format!("table `{name}` is not known{}", nearest(&name, names.keys().map(String::as_str))),
+                    ),
                 }
             }
         }
@@ -242,7 +246,8 @@ impl<'a> Planner<'a> {
     }
 
     fn define_view(&mut self, index: usize, name: &str) -> Result<()> {
-        let LogicalPlan::Ddl(DdlStatement::CreateView(view)) = self.logical(&self.statements[index].ast.clone())? else {
+        let LogicalPlan::Ddl(DdlStatement::CreateView(view)) = self.logical(&self.statements[index].ast.clone())?
+        else {
             return Err(DataFusionError::Plan("is no CREATE VIEW".into()));
         };
         // Models and types are checked here, so that the fault is reported at the view and not at what reads it.
@@ -285,7 +290,9 @@ impl<'a> Planner<'a> {
             return Err(DataFusionError::Plan(format!("`{name}` is no topic that can be inserted into")));
         };
         if matches!(sink.format, Format::Envelope { .. }) {
-            return Err(DataFusionError::Plan(format!("`{name}` is STORED AS ENVELOPE, which only agents write; use PROTOBUF or JSON")));
+            return Err(DataFusionError::Plan(format!(
+                "`{name}` is STORED AS ENVELOPE, which only agents write; use PROTOBUF or JSON"
+            )));
         }
         let Some(source) = &insert.source else {
             return Err(DataFusionError::Plan("INSERT INTO takes a SELECT".into()));
@@ -302,7 +309,10 @@ impl<'a> Planner<'a> {
 
     fn plan_collected(&mut self) {
         for name in &self.options.collect {
-            let defined = self.statements.iter().position(|statement| matches!(kind(statement), Kind::View(view) if view == *name));
+            let defined = self
+                .statements
+                .iter()
+                .position(|statement| matches!(kind(statement), Kind::View(view) if view == *name));
             let Some(index) = defined else {
                 let views = self.statements.iter().filter_map(|statement| match kind(statement) {
                     Kind::View(name) => Some(name),
@@ -323,7 +333,8 @@ impl<'a> Planner<'a> {
             }
             let hash = self.hash(&self.reads[index].clone());
             let file = self.statements[index].file.clone();
-            let query = block_on(self.context.table(TableReference::bare(name.as_str()))).map(|table| table.into_unoptimized_plan());
+            let query = block_on(self.context.table(TableReference::bare(name.as_str())))
+                .map(|table| table.into_unoptimized_plan());
             let added = query.and_then(|query| self.add(query, None, name.clone(), file, Annotations::default(), hash));
             if let Err(error) = added {
                 self.fail(index, message(&error));
@@ -372,11 +383,14 @@ impl<'a> Planner<'a> {
         let streams = parts.aggregates.iter().map(|(aggregate, _)| self.stream(&stream_of(&aggregate.input)?));
         let streams: Vec<Stream> = streams.collect::<Result<_>>()?;
         if let Some(other) = streams.iter().find(|stream| **stream != streams[0]) {
-            let message = format!("a query over two streams (`{}` and `{}`) is not supported yet", streams[0].name, other.name);
+            let message =
+                format!("a query over two streams (`{}` and `{}`) is not supported yet", streams[0].name, other.name);
             return Err(DataFusionError::Plan(message));
         }
         if let Some(name) = self.streams.keys().find(|name| reads_table(&parts.above, name)) {
-            return Err(DataFusionError::Plan(format!("`{name}` is read without a window beside a windowed view; window it too")));
+            return Err(DataFusionError::Plan(format!(
+                "`{name}` is read without a window beside a windowed view; window it too"
+            )));
         }
         let stream = streams[0].clone();
         let mut views = Vec::new();
@@ -391,7 +405,10 @@ impl<'a> Planner<'a> {
             let (one, other) = (flow.views[views[0]].hop, flow.views[*view].hop);
             return Err(DataFusionError::Plan(format!(
                 "joins views of different windows (slide {} ns, size {} ns and slide {} ns, size {} ns); give them the same window",
-                one.slide_ns(), one.size_ns(), other.slide_ns(), other.size_ns()
+                one.slide_ns(),
+                one.size_ns(),
+                other.slide_ns(),
+                other.size_ns()
             )));
         }
         let state = self.context.state();
@@ -421,7 +438,9 @@ impl<'a> Planner<'a> {
 
     fn stream(&self, name: &str) -> Result<Stream> {
         let known = self.streams.get(name).cloned();
-        known.ok_or_else(|| DataFusionError::Plan(format!("`{name}` is a file, not a stream; INSERT needs a stream to follow")))
+        known.ok_or_else(|| {
+            DataFusionError::Plan(format!("`{name}` is a file, not a stream; INSERT needs a stream to follow"))
+        })
     }
 
     fn flow(&mut self, stream: Stream) -> &mut StreamFlow {
@@ -434,19 +453,24 @@ impl<'a> Planner<'a> {
 
     fn finish(mut self) -> Result<Dataflow, Problems> {
         if !self.problems.is_empty() {
-            self.problems.sort_by(|one, other| (&one.file, one.line, one.column).cmp(&(&other.file, other.line, other.column)));
+            self.problems
+                .sort_by(|one, other| (&one.file, one.line, one.column).cmp(&(&other.file, other.line, other.column)));
             self.problems.dedup();
             return Err(Problems(self.problems));
         }
         for flow in &mut self.flows {
-            let programs = flow.views.iter().map(|view| &view.program).chain(flow.inserts.iter().filter_map(|insert| match &insert.query {
-                Query::Rows(program) => Some(program),
-                Query::Windows { .. } => None,
-            }));
+            let programs =
+                flow.views.iter().map(|view| &view.program).chain(flow.inserts.iter().filter_map(|insert| {
+                    match &insert.query {
+                        Query::Rows(program) => Some(program),
+                        Query::Windows { .. } => None,
+                    }
+                }));
             let mut used: BTreeSet<&String> = programs.flat_map(|program| &program.columns).collect();
             used.extend(&flow.stream.event_time);
             let schema = flow.stream.schema();
-            flow.columns = schema.fields().iter().map(|field| field.name().clone()).filter(|name| used.contains(name)).collect();
+            flow.columns =
+                schema.fields().iter().map(|field| field.name().clone()).filter(|name| used.contains(name)).collect();
         }
         Ok(Dataflow { streams: self.flows })
     }
@@ -461,7 +485,8 @@ enum Visit {
 
 fn reads_table(plan: &LogicalPlan, name: &str) -> bool {
     use datafusion::common::tree_node::TreeNode;
-    plan.exists(|node| Ok(matches!(node, LogicalPlan::TableScan(scan) if scan.table_name.table() == name))).unwrap_or(false)
+    plan.exists(|node| Ok(matches!(node, LogicalPlan::TableScan(scan) if scan.table_name.table() == name)))
+        .unwrap_or(false)
 }
 
 /// The stream below an aggregate.
@@ -487,7 +512,8 @@ fn rename(query: LogicalPlan, names: &[String]) -> Result<LogicalPlan> {
         let message = format!("INSERT names {} columns, its SELECT has {}", names.len(), columns.len());
         return Err(DataFusionError::Plan(message));
     }
-    let renamed: Vec<Expr> = columns.into_iter().zip(names).map(|(column, name)| Expr::Column(column).alias(name)).collect();
+    let renamed: Vec<Expr> =
+        columns.into_iter().zip(names).map(|(column, name)| Expr::Column(column).alias(name)).collect();
     LogicalPlanBuilder::from(query).project(renamed)?.build()
 }
 
@@ -501,29 +527,46 @@ fn match_sink(query: LogicalPlan, sink: &Sink) -> Result<LogicalPlan> {
         .fields()
         .iter()
         .filter(|field| sink.columns.column_with_name(field.name()).is_none())
-        .map(|field| format!("`{}`{}", field.name(), nearest(field.name(), sink.columns.fields().iter().map(|field| field.name().as_str()))))
+        .map(|field| {
+            format!(
+                "`{}`{}",
+                field.name(),
+                nearest(field.name(), sink.columns.fields().iter().map(|field| field.name().as_str()))
+            )
+        })
         .collect();
     if !unknown.is_empty() {
         return Err(DataFusionError::Plan(format!("`{}` has no column {}", sink.name, unknown.join(", "))));
     }
-    let columns = sink.columns.fields().iter().map(|field| {
-        match schema.iter().find(|(_, found)| found.name() == field.name()) {
+    let columns =
+        sink.columns.fields().iter().map(|field| match schema.iter().find(|(_, found)| found.name() == field.name()) {
             Some((qualifier, found)) => {
                 let column = Expr::Column(datafusion::common::Column::new(qualifier.cloned(), found.name()));
-                let column = if found.data_type() == field.data_type() { column } else { column.cast_to(field.data_type(), schema.as_ref())? };
+                let column = if found.data_type() == field.data_type() {
+                    column
+                } else {
+                    column.cast_to(field.data_type(), schema.as_ref())?
+                };
                 Ok(column.alias(field.name()))
             }
-            None if field.is_nullable() => Ok(cast(lit(ScalarValue::Null), field.data_type().clone()).alias(field.name())),
-            None => Err(DataFusionError::Plan(format!("`{}` is NOT NULL in `{}` and the SELECT has no such column", field.name(), sink.name))),
-        }
-    });
+            None if field.is_nullable() => {
+                Ok(cast(lit(ScalarValue::Null), field.data_type().clone()).alias(field.name()))
+            }
+            None => Err(DataFusionError::Plan(format!(
+                "`{}` is NOT NULL in `{}` and the SELECT has no such column",
+                field.name(),
+                sink.name
+            ))),
+        });
     let columns: Vec<Expr> = columns.collect::<Result<_>>()?;
     LogicalPlanBuilder::from(query).project(columns)?.build()
 }
 
 fn check_encoder(sink: &Sink, output: &SchemaRef) -> Result<()> {
     let problem = match &sink.format {
-        Format::Protobuf { message } => ProtobufEncoder::new(output.clone(), message).err().map(|error| error.to_string()),
+        Format::Protobuf { message } => {
+            ProtobufEncoder::new(output.clone(), message).err().map(|error| error.to_string())
+        }
         Format::Json | Format::Envelope { .. } => JsonEncoder::new(output.clone()).err().map(|error| error.to_string()),
     };
     problem.map_or(Ok(()), |problem| Err(DataFusionError::Plan(format!("does not fit `{}`: {problem}", sink.name))))

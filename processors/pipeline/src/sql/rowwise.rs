@@ -43,7 +43,8 @@ pub struct Kept {
 impl RowProgram {
     /// From an optimised plan.
     pub fn compile(plan: &LogicalPlan, context: &SessionContext) -> Result<Self> {
-        let mut program = Self { stream: String::new(), columns: Vec::new(), steps: Vec::new(), output: plan.schema().clone() };
+        let mut program =
+            Self { stream: String::new(), columns: Vec::new(), steps: Vec::new(), output: plan.schema().clone() };
         program.add(plan, context)?;
         Ok(program)
     }
@@ -65,7 +66,8 @@ impl RowProgram {
             LogicalPlan::Projection(node) => {
                 self.add(&node.input, context)?;
                 let expressions = node.expr.iter().map(|expression| physical(expression, node.input.schema(), context));
-                self.steps.push(Step::Project(expressions.collect::<Result<_>>()?, Arc::new(node.schema.as_arrow().clone())));
+                self.steps
+                    .push(Step::Project(expressions.collect::<Result<_>>()?, Arc::new(node.schema.as_arrow().clone())));
             }
             other => return Err(refused(other)),
         }
@@ -80,10 +82,14 @@ impl RowProgram {
                 Step::Keep(predicate) => keep(kept, predicate.as_ref())?,
                 Step::Project(expressions, schema) => {
                     let rows = kept.batch.num_rows();
-                    let arrays = expressions.iter().map(|expression| expression.evaluate(&kept.batch)?.into_array(rows));
+                    let arrays =
+                        expressions.iter().map(|expression| expression.evaluate(&kept.batch)?.into_array(rows));
                     let options = RecordBatchOptions::new().with_row_count(Some(rows));
                     let arrays = arrays.collect::<Result<_>>()?;
-                    Kept { batch: RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?, rows: kept.rows }
+                    Kept {
+                        batch: RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?,
+                        rows: kept.rows,
+                    }
                 }
             };
         }
@@ -114,8 +120,12 @@ pub fn physical(expression: &Expr, schema: &DFSchemaRef, context: &SessionContex
 
 fn refused(plan: &LogicalPlan) -> DataFusionError {
     let what = match plan {
-        LogicalPlan::Aggregate(_) => "an aggregate over a stream without a window never ends; add hop(…) or tumble(…) to GROUP BY",
-        LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => "ORDER BY and LIMIT on a stream need a window; put them above a windowed view",
+        LogicalPlan::Aggregate(_) => {
+            "an aggregate over a stream without a window never ends; add hop(…) or tumble(…) to GROUP BY"
+        }
+        LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => {
+            "ORDER BY and LIMIT on a stream need a window; put them above a windowed view"
+        }
         LogicalPlan::Join(_) => "a join below a window is not supported; join above it, on the windowed view",
         LogicalPlan::Distinct(_) => "DISTINCT on a stream needs a window; use GROUP BY with hop(…) or tumble(…)",
         LogicalPlan::Union(_) => "UNION below a window is not supported; window each stream in a view of its own",
