@@ -1,12 +1,30 @@
 //! `docs/metrics.md` says what the registries show. The checker's own examples show that it can fail.
 
+// Each test file uses a part of it.
+#[allow(dead_code)]
+mod common;
 mod metrics_page;
 
+use amoskys_bus::{Bus, MemberOptions, Outgoing};
+use amoskys_collectors::{Agent, AgentConfig};
+use amoskys_pipeline::{
+    run::{Metrics, Worker, WorkerOptions},
+    sql,
+};
 use metrics_page::faults;
 use prometheus_client::{
     encoding::text::encode,
     metrics::{counter::Counter, gauge::Gauge},
     registry::{Registry, Unit},
+};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
 };
 
 const PAGE: &str =
@@ -86,4 +104,84 @@ fn a_metric_without_help_is_a_fault() {
     let mut registry = Registry::default();
     registry.register_with_unit("x", "", events(), Counter::<u64>::default());
     assert_eq!(faults("x", &text(&registry), PAGE), ["`x_events_total` has no help"]);
+}
+
+/// A processor that reads `topic`, with a registry of its own.
+fn processor(bus: &Arc<dyn Bus>, topic: &str) -> (Worker, Registry) {
+    let text = format!(
+        "CREATE EXTERNAL TABLE t (host VARCHAR) STORED AS JSON LOCATION '{topic}' OPTIONS (partition_key 'host');
+         CREATE EXTERNAL TABLE seen (host VARCHAR) STORED AS JSON LOCATION 'seen';
+         INSERT INTO seen SELECT host FROM t;"
+    );
+    let statements = sql::parse(Path::new("t.sql"), &text).expect("parses");
+    let options = sql::Options {
+        pool: amoskys_proto::pool().expect("the contract loads"),
+        models: Arc::new(|name| Err(format!("no model {name}"))),
+        collect: Vec::new(),
+        without_inserts: false,
+    };
+    let dataflow = sql::plan(&statements, &options).expect("plans");
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let options = WorkerOptions::new(MemberOptions::new(topic, Vec::new()));
+    (Worker::new(bus.clone(), dataflow, options, metrics).expect("a worker"), registry)
+}
+
+#[test]
+fn several_in_one_process_serve_their_own_numbers_and_all_are_on_the_page() {
+    let page = include_str!("../docs/metrics.md");
+    let folder = tempfile::tempdir().expect("a folder");
+    let bus = common::open(&format!("local:{}", folder.path().join("log").display()));
+    let topics =
+        ["one", "two", "seen", "amoskys.deadletter.v1", "amoskys.telemetry.process.v1", "amoskys.agent.status.v1"];
+    topics.iter().for_each(|topic| common::create(bus.as_ref(), topic, 1));
+    for (topic, rows) in [("one", 3), ("two", 5)] {
+        let record = Outgoing {
+            topic: topic.into(),
+            partition: None,
+            key: None,
+            payload: br#"{"host":"h"}"#.to_vec(),
+            headers: Vec::new(),
+        };
+        common::produce(bus.as_ref(), vec![record; rows]);
+    }
+
+    let agents = ["a", "b"].map(|name| {
+        let mut registry = Registry::default();
+        let config = AgentConfig::new(name, "host", folder.path().join(name));
+        (Agent::start(config, bus.clone(), &mut registry).expect("an agent"), registry)
+    });
+    let stop = AtomicBool::new(false);
+    let workers = ["one", "two"].map(|topic| processor(&bus, topic));
+    let registries = thread::scope(|scope| {
+        let (running, registries): (Vec<_>, Vec<_>) = workers
+            .into_iter()
+            .map(|(mut worker, registry)| {
+                (
+                    scope.spawn({
+                        let stop = &stop;
+                        move || worker.run(stop)
+                    }),
+                    registry,
+                )
+            })
+            .unzip();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let wanted = ["amoskys_processor_decoded_rows_total 3", "amoskys_processor_decoded_rows_total 5"];
+        while !registries.iter().zip(wanted).all(|(registry, wanted)| text(registry).contains(wanted)) {
+            assert!(Instant::now() < deadline, "{}", registries.iter().map(text).collect::<String>());
+            thread::sleep(Duration::from_millis(20));
+        }
+        stop.store(true, Ordering::Relaxed);
+        running.into_iter().for_each(|worker| worker.join().expect("ends").expect("ends well"));
+        registries
+    });
+    for registry in &registries {
+        assert_eq!(faults("amoskys_processor_", &text(registry), page), Vec::<String>::new());
+    }
+    for (agent, registry) in agents {
+        assert_eq!(faults("amoskys_agent_", &text(&registry), page), Vec::<String>::new());
+        agent.stop(Duration::from_secs(5));
+        agent.join();
+    }
 }

@@ -165,7 +165,9 @@ fn select(all: &RecordBatch, flow: &StreamFlow) -> Result<RecordBatch, String> {
         let field = schema.field_with_name(name).map_err(|error| error.to_string())?;
         let array = match all.column_by_name(name) {
             Some(column) => cast(column, field.data_type()).map_err(|error| format!("column `{name}`: {error}"))?,
-            None if field.is_nullable() => new_null_array(field.data_type(), all.num_rows()),
+            None if field.is_nullable() && flow.stream.event_time.as_ref() != Some(name) => {
+                new_null_array(field.data_type(), all.num_rows())
+            }
             None => {
                 missing.push(name.as_str());
                 continue;

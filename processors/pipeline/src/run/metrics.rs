@@ -30,42 +30,40 @@ pub struct Metrics {
 impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let registry = registry.sub_registry_with_prefix("amoskys_processor");
-        let mut counter = |name: &str, help: &str| {
+        let unit = |name: &str| Unit::Other(name.to_owned());
+        let mut counter = |name: &str, of: &str, help: &str| {
             let counter = Counter::default();
-            registry.register(name, help, counter.clone());
+            registry.register_with_unit(name, help, unit(of), counter.clone());
             counter
         };
         let metrics = Self {
-            records: counter("records", "Records read, replayed ones not counted again"),
-            rows: counter("rows", "Rows (events) decoded"),
-            dead_records: counter("dead_records", "Records sent to the dead-letter topic"),
-            late_rows: counter("late_rows", "Rows that came after one of their windows had closed"),
-            dropped_rows: counter("dropped_rows", "Late rows that no open window was left for"),
-            quarantined_rows: counter("quarantined_rows", "Rows whose clock is too far ahead of the log"),
-            rows_without_time: counter("rows_without_time", "Rows whose event time is null"),
-            closed_windows: counter("closed_windows", "Windows closed, per view and partition"),
-            emitted_rows: counter("emitted_rows", "Rows written to sinks"),
-            rebalances: counter("rebalances", "Times that partitions were assigned or taken away"),
+            records: counter("read", "records", "Records read, replayed ones not counted again"),
+            rows: counter("decoded", "rows", "Rows (events) that count"),
+            dead_records: counter("dead", "records", "Records sent to the dead-letter topic"),
+            late_rows: counter("late", "rows", "Rows that came after one of their windows had closed"),
+            dropped_rows: counter("dropped", "rows", "Late rows that no open window was left for"),
+            quarantined_rows: counter("quarantined", "rows", "Rows whose clock is too far ahead of the log"),
+            rows_without_time: counter("timeless", "rows", "Rows whose event time is null"),
+            closed_windows: counter("closed", "windows", "Windows closed, per view and partition"),
+            emitted_rows: counter("emitted", "rows", "Rows that INSERTs gave"),
+            rebalances: counter("group", "rebalances", "Times that partitions were assigned or taken away"),
             commit_seconds: Histogram::new([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0]),
             partitions: Gauge::default(),
             keys: Gauge::default(),
             state_bytes: Gauge::default(),
             watermark_lag_seconds: Gauge::default(),
         };
-        registry.register_with_unit(
-            "commit",
-            "Time to write outputs and positions",
-            Unit::Seconds,
-            metrics.commit_seconds.clone(),
-        );
-        registry.register("partitions", "Partitions owned", metrics.partitions.clone());
-        registry.register("keys", "Group keys held, over all views", metrics.keys.clone());
+        let commit = metrics.commit_seconds.clone();
+        registry.register_with_unit("commit", "Time to write outputs and positions", Unit::Seconds, commit);
+        registry.register_with_unit("owned", "Partitions owned", unit("partitions"), metrics.partitions.clone());
+        registry.register_with_unit("held", "Group keys held, over all views", unit("keys"), metrics.keys.clone());
         registry.register_with_unit("state", "State of open windows", Unit::Bytes, metrics.state_bytes.clone());
+        let lag = metrics.watermark_lag_seconds.clone();
         registry.register_with_unit(
             "watermark_lag",
             "How far the slowest watermark is behind the clock",
             Unit::Seconds,
-            metrics.watermark_lag_seconds.clone(),
+            lag,
         );
         metrics
     }
