@@ -15,6 +15,7 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    silence_onnxruntime();
     let cli = cli::Cli::parse();
     cli.log.start();
     match cli.command.run(cli.log) {
@@ -24,4 +25,12 @@ fn main() -> ExitCode {
             ExitCode::from(if error.is::<cli::Misuse>() { cli::MISUSED } else { cli::FAILED })
         }
     }
+}
+
+/// ONNX Runtime reports its use over the network and keeps a file for that, unless this is set when it is loaded.
+/// What runs on a host that is being watched talks to nobody but its log.
+#[allow(unsafe_code)]
+fn silence_onnxruntime() {
+    // SAFETY: called first in `main`; no other thread exists that could read the environment meanwhile.
+    unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
 }

@@ -52,7 +52,27 @@ pub fn cut(plan: LogicalPlan) -> Result<Cut> {
         }
         node => Ok(Transformed::no(node)),
     })?;
+    refuse_stray_windows(&above.data)?;
+    for (aggregate, _) in &aggregates {
+        aggregate.aggr_expr.iter().try_for_each(refuse_window_in)?;
+        refuse_stray_windows(&aggregate.input)?;
+    }
     Ok(Cut { above: above.data, aggregates })
+}
+
+/// A window that is not in GROUP BY has no value; left in, it would fail at the first row instead of here.
+fn refuse_stray_windows(plan: &LogicalPlan) -> Result<()> {
+    let visit = |node: &LogicalPlan| {
+        node.apply_expressions(|expression| refuse_window_in(expression).map(|()| TreeNodeRecursion::Continue))
+    };
+    plan.apply_with_subqueries(visit).map(drop)
+}
+
+fn refuse_window_in(expression: &Expr) -> Result<()> {
+    if expression.exists(|part| Ok(WindowCall::parse(part).is_some()))? {
+        return Err(DataFusionError::Plan(format!("`{expression}`: hop and tumble belong into GROUP BY")));
+    }
+    Ok(())
 }
 
 /// Where the window stands in GROUP BY, and what it is.
@@ -94,9 +114,10 @@ pub fn windowed_view(aggregate: &AggregatePlan, stream: &Stream, context: &Sessi
         return Err(DataFusionError::Internal("a view without a window".into()));
     };
     let hop = Hop::new(call.slide_ns, call.size_ns).map_err(|error| DataFusionError::Plan(error.to_string()))?;
+    // First, because through a join or a union no column is known as the event time.
+    let program = below(aggregate, context)?;
     check_event_time(aggregate, &call, stream)?;
     check_partition_key(aggregate, stream)?;
-    let program = below(aggregate, context)?;
     let keys: Vec<&Expr> = aggregate
         .group_expr
         .iter()

@@ -135,11 +135,12 @@ fn statement(file: &Path, text: &str, tokens: &[TokenWithSpan]) -> Result<Option
             message: "is no single statement".into(),
         }),
         Err(error) => {
-            let (message, line, column) = locate(&error.strip_backtrace());
-            let (line, column) = if line == 1 {
-                (start.line, start.column + column.saturating_sub(1))
-            } else {
-                (start.line + line - 1, column)
+            let (message, place) = locate(&error.strip_backtrace());
+            let (line, column) = match place {
+                Some((1, column)) => (start.line, start.column + column.saturating_sub(1)),
+                Some((line, column)) => (start.line + line - 1, column),
+                None if message.ends_with("found: EOF") => (end.line, end.column),
+                None => (start.line, start.column),
             };
             Err(Problem { file: file.to_owned(), line, column, message })
         }
@@ -166,15 +167,16 @@ fn comments(tokens: &[TokenWithSpan]) -> Vec<String> {
     lines
 }
 
-/// Takes ` at Line: 3, Column: 7` off a parser's message.
-fn locate(message: &str) -> (String, u64, u64) {
+/// Takes ` at Line: 3, Column: 7` off a parser's message, and the names of its layers.
+fn locate(message: &str) -> (String, Option<(u64, u64)>) {
+    let message = message.replace("SQL error: ParserError(\"", "").replace("Error during planning: ", "");
+    let message = message.trim_end_matches("\")");
     let parsed = message.rsplit_once(" at Line: ").and_then(|(before, place)| {
         let (line, column) = place.split_once(", Column: ")?;
         let digits: String = column.chars().take_while(char::is_ascii_digit).collect();
-        Some((before.to_owned(), line.parse().ok()?, digits.parse().ok()?))
+        Some((before.to_owned(), (line.parse().ok()?, digits.parse().ok()?)))
     });
-    let (message, line, column) = parsed.unwrap_or_else(|| (message.to_owned(), 1, 1));
-    (message.replace("SQL error: ParserError(\"", "").replace("Error during planning: ", ""), line, column)
+    parsed.map_or_else(|| (message.to_owned(), None), |(message, place)| (message, Some(place)))
 }
 
 /// Byte offset of a 1-based line and column (in characters).
