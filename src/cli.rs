@@ -1,7 +1,8 @@
 //! The command line: commands, their flags and their help.
 
 use crate::{config, demo, roles, sql, topics};
-use amoskys_bus::Address;
+use amoskys_bus::{Address, BusError, Fault};
+use amoskys_proto::Signer;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use std::{io::IsTerminal, path::PathBuf};
@@ -20,6 +21,14 @@ impl Misuse {
     pub fn because(error: impl std::fmt::Display) -> anyhow::Error {
         Misuse(error.to_string()).into()
     }
+}
+
+/// 2 when the user has something to change, else 1.
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    let users = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<Misuse>() || cause.downcast_ref::<BusError>().is_some_and(|error| error.fault() == Fault::User)
+    };
+    if error.chain().any(users) { MISUSED } else { FAILED }
 }
 
 /// Security telemetry in, alerts out, on an external log.
@@ -60,10 +69,10 @@ pub struct Log {
 
 impl Log {
     /// AMOSKYS_LOG (in the syntax of tracing's EnvFilter) wins over the flags.
-    pub fn start(self) {
+    pub fn start(self, usual: LevelFilter) {
         let level = match (self.quiet, self.verbose) {
             (true, _) => LevelFilter::ERROR,
-            (_, 0) => LevelFilter::INFO,
+            (_, 0) => usual,
             (_, 1) => LevelFilter::DEBUG,
             _ => LevelFilter::TRACE,
         };
@@ -99,9 +108,20 @@ pub enum Command {
     /// Check configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Make an agent's signing key; the public half goes beside it, for the processors.
+    Keygen {
+        /// The private key's file (PKCS#8 PEM, mode 0600); never overwritten.
+        #[arg(value_name = "FILE")]
+        key: PathBuf,
+    },
 }
 
 impl Command {
+    /// The demo has its own display, which a log would disturb.
+    pub fn usual_log_level(&self) -> LevelFilter {
+        if let Command::Demo(_) = self { LevelFilter::ERROR } else { LevelFilter::INFO }
+    }
+
     pub fn run(self, log: Log) -> Result<u8> {
         match self {
             Command::Demo(command) => demo::run(command, log),
@@ -110,6 +130,11 @@ impl Command {
             Command::Process(command) => roles::process(command),
             Command::Sql(command) => sql::run(command),
             Command::Topics(command) => topics::run(command),
+            Command::Keygen { key } => {
+                let public = Signer::generate()?.write_files(&key).map_err(Misuse::because)?;
+                println!("private key {}\npublic key  {}", key.display(), public.display());
+                Ok(DONE)
+            }
             Command::Config(ConfigCommand::Reference) => {
                 print!("{}", config::reference());
                 Ok(DONE)

@@ -17,12 +17,12 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     silence_onnxruntime();
     let cli = cli::Cli::parse();
-    cli.log.start();
+    cli.log.start(cli.command.usual_log_level());
     match cli.command.run(cli.log) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("amoskys: {error:#}");
-            ExitCode::from(if error.is::<cli::Misuse>() { cli::MISUSED } else { cli::FAILED })
+            ExitCode::from(cli::exit_code(&error))
         }
     }
 }

@@ -43,7 +43,7 @@ use std::{
   amoskys demo --bus kafka://127.0.0.1:9092 --seconds 60")]
 pub struct Command {
     /// The log to use; without it an embedded one in a temporary folder.
-    #[arg(long, value_parser = address)]
+    #[arg(long, env = "AMOSKYS_BUS", value_parser = address)]
     bus: Option<Address>,
     /// End after this long at the latest.
     #[arg(long, default_value_t = 55, value_parser = clap::value_parser!(u64).range(25..))]

@@ -29,7 +29,7 @@ pub struct AgentCommand {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The log to push to; overrides the file.
-    #[arg(long, value_parser = address)]
+    #[arg(long, env = "AMOSKYS_BUS", value_parser = address)]
     bus: Option<Address>,
     /// Create Amoskys' topics, with this many partitions, where they are missing.
     #[arg(long, value_name = "PARTITIONS")]

@@ -35,7 +35,7 @@ pub struct ProcessCommand {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// The log to read from and write to; overrides the file.
-    #[arg(long, value_parser = address)]
+    #[arg(long, env = "AMOSKYS_BUS", value_parser = address)]
     bus: Option<Address>,
     /// Consumer group; overrides the file.
     #[arg(long)]
@@ -118,9 +118,33 @@ impl Processor {
             without_inserts: false,
         };
         let dataflow = sql::plan(&statements, &options).map_err(Misuse::because)?;
-        let worker = Worker::new(bus, dataflow, parts.options, Metrics::register(registry))?;
+        let worker = Worker::new(bus.clone(), dataflow, parts.options, Metrics::register(registry))?;
+        check_topics(bus.as_ref(), &worker)?;
         Ok(Self { worker })
     }
+}
+
+/// All topics that are missing are one error. A log that cannot be reached now is waited for later.
+fn check_topics(bus: &dyn Bus, worker: &Worker) -> Result<()> {
+    let there = match bus.topics() {
+        Ok(there) => there,
+        Err(error) if error.retryable() => {
+            tracing::warn!(%error, "topics cannot be checked");
+            return Ok(());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let missing: Vec<&str> =
+        worker.topics().into_iter().filter(|name| !there.iter().any(|topic| topic.name == *name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.join(" ");
+    Err(Misuse(format!(
+        "topics are missing: {names}; create them: amoskys topics create {names} --bus {}",
+        bus.address()
+    ))
+    .into())
 }
 
 fn serve(addresses: &[SocketAddr], registry: Registry, status: Arc<Mutex<Status>>) -> Result<Vec<Server>> {

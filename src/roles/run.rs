@@ -31,7 +31,7 @@ pub struct RunCommand {
     #[arg(long, required = true, value_name = "DIR")]
     sql: Vec<PathBuf>,
     /// The log between the two.
-    #[arg(long, value_parser = address, default_value = "local:amoskys-log")]
+    #[arg(long, env = "AMOSKYS_BUS", value_parser = address, default_value = "local:amoskys-log")]
     bus: Address,
     #[arg(long, default_value = "models", value_name = "DIR")]
     models: PathBuf,

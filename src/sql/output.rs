@@ -2,6 +2,7 @@
 
 use super::Format;
 use crate::cli::Misuse;
+use amoskys_columns::json_lines;
 use anyhow::{Context, Result, bail};
 use arrow::{datatypes::SchemaRef, json::LineDelimitedWriter, record_batch::RecordBatch};
 use parquet::{
@@ -36,9 +37,11 @@ impl Output {
         });
         let create = |path: &Path| File::create(path).with_context(|| format!("{} cannot be written", path.display()));
         let writer = match (format, &place) {
-            (Format::Json, None) => Writer::Json(LineDelimitedWriter::new(Box::new(BufWriter::new(std::io::stdout())))),
+            (Format::Json, None) => {
+                Writer::Json(json_lines(Box::new(BufWriter::new(std::io::stdout())) as Box<dyn Write>))
+            }
             (Format::Json, Some((path, _))) => {
-                Writer::Json(LineDelimitedWriter::new(Box::new(BufWriter::new(create(path)?))))
+                Writer::Json(json_lines(Box::new(BufWriter::new(create(path)?)) as Box<dyn Write>))
             }
             (Format::Parquet, Some((path, _))) => {
                 let properties =

@@ -28,7 +28,7 @@ mod wire;
 
 pub use constants::{Constant, ConstantError, ConstantType, Constants};
 pub use decode::Decoder;
-pub use encode::{EncodeError, JsonEncoder, Mismatch, Mismatches, ProtobufEncoder};
+pub use encode::{EncodeError, JsonEncoder, Mismatch, Mismatches, ProtobufEncoder, json_lines};
 pub use error::{DecodeError, LayoutError, What};
 pub use json::{JsonDecoder, JsonError};
 pub use layout::{Layout, batch_element};

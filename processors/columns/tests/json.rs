@@ -100,7 +100,7 @@ fn two_halves_do_not_make_a_record() {
 fn rows_are_objects_again() {
     let mut decoder = decoder();
     let records: [&[u8]; 2] =
-        [br#"{"host":"a\nb","pid":7,"at":"1970-01-01T00:00:01.500","ok":false,"tags":["x","y"]}"#, b"{}"];
+        [br#"{"host":"a\nb","pid":7,"at":"1970-01-01T00:00:01.500Z","ok":false,"tags":["x","y"]}"#, b"{}"];
     records.iter().for_each(|record| decoder.push(record).expect("good"));
     let encoder = JsonEncoder::new(schema()).expect("types that JSON has");
     let lines = encoder.encode(&decoder.finish().expect("a batch")).expect("rows");

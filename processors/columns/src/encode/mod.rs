@@ -9,5 +9,5 @@ mod target;
 mod values;
 
 pub use error::{EncodeError, Mismatch, Mismatches};
-pub use json::JsonEncoder;
+pub use json::{JsonEncoder, json_lines};
 pub use protobuf::ProtobufEncoder;
