@@ -1,10 +1,10 @@
 //! `amoskys agent`: sources → signed envelopes → a log.
 
-use super::{create_topics, host_name, open_bus};
+use super::{create_topics, host_name, open_bus, serve};
 use crate::{
     cli::{DONE, Misuse, address},
     config::{self, AgentConfig},
-    http::{Endpoints, Health, Server},
+    http::{Endpoints, Health, Probe},
     stop,
 };
 use amoskys_bus::{Address, Bus};
@@ -13,7 +13,6 @@ use anyhow::{Context, Result};
 use clap::Args;
 use prometheus_client::registry::Registry;
 use std::{
-    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
     thread,
@@ -50,7 +49,8 @@ pub fn agent(command: AgentCommand) -> Result<u8> {
     }
     let mut registry = Registry::default();
     let agent = Arc::new(start(&config, bus, &mut registry)?);
-    let servers = serve(&[config.metrics_address(), config.health_address()], registry, agent.clone())?;
+    let endpoints = Endpoints { registry: Arc::new(registry), alive: probe(&agent), ready: probe(&agent) };
+    let servers = serve(&[config.metrics_address(), config.health_address()], &endpoints)?;
     while !stop.load(Ordering::Relaxed) {
         thread::sleep(Duration::from_millis(50));
     }
@@ -79,22 +79,12 @@ pub fn finish(agent: Arc<AgentHandle>) {
     }
 }
 
-fn serve(addresses: &[SocketAddr], registry: Registry, agent: Arc<AgentHandle>) -> Result<Vec<Server>> {
-    let agent = Arc::downgrade(&agent);
-    let probe = Arc::new(move || {
+/// What the agent says of itself, for probes. Keeps no agent alive.
+pub fn probe(agent: &Arc<AgentHandle>) -> Probe {
+    let agent = Arc::downgrade(agent);
+    Arc::new(move || {
         let report = agent.upgrade().map(|agent| agent.status());
         let ok = report.as_ref().is_some_and(|report| report.problems.is_empty());
         Health { ok, detail: serde_json::to_value(&report).unwrap_or_default() }
-    });
-    let endpoints = Endpoints { registry: Arc::new(registry), alive: probe.clone(), ready: probe };
-    let mut addresses = addresses.to_vec();
-    addresses.dedup();
-    addresses
-        .into_iter()
-        .map(|address| {
-            let server = Server::start(address, endpoints.clone())?;
-            tracing::info!(address = %server.address(), "serving /metrics and /healthz");
-            Ok(server)
-        })
-        .collect()
+    })
 }

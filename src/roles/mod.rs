@@ -10,10 +10,13 @@ pub use model::{ModelPlace, lookup};
 pub use processor::{ProcessCommand, Processor, ProcessorParts, process};
 pub use run::{RunCommand, run};
 
-use crate::config::BusConfig;
+use crate::{
+    config::BusConfig,
+    http::{Endpoints, Server},
+};
 use amoskys_bus::{Address, Bus, BusOptions};
 use anyhow::Result;
-use std::sync::Arc;
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 /// Connects to the log of a role.
 pub fn open_bus(address: Address, config: &BusConfig, client_id: &str) -> Result<Arc<dyn Bus>> {
@@ -34,6 +37,19 @@ pub fn create_topics(bus: &dyn Bus, partitions: i32) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// `/metrics` and the probes on each address; one that is named twice is served once.
+pub fn serve(addresses: &[SocketAddr], endpoints: &Endpoints) -> Result<Vec<Server>> {
+    let addresses: BTreeSet<SocketAddr> = addresses.iter().copied().collect();
+    addresses
+        .into_iter()
+        .map(|address| {
+            let server = Server::start(address, endpoints.clone())?;
+            tracing::info!(address = %server.address(), "serving /metrics, /healthz and /readyz");
+            Ok(server)
+        })
+        .collect()
 }
 
 /// This host's name, the default of `host_id` and `agent_id`.

@@ -1,10 +1,10 @@
 //! `amoskys process`: SQL on the partitions that this member of the group owns.
 
-use super::{ModelPlace, create_topics, lookup, open_bus};
+use super::{ModelPlace, create_topics, lookup, open_bus, serve};
 use crate::{
     cli::{DONE, Misuse, address},
     config::{self, ProcessorConfig},
-    http::{Endpoints, Health, Server},
+    http::{Endpoints, Health, Probe},
     stop,
 };
 use amoskys_bus::{Address, Bus, MemberOptions};
@@ -17,7 +17,6 @@ use anyhow::{Context, Result};
 use clap::Args;
 use prometheus_client::registry::Registry;
 use std::{
-    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -63,7 +62,9 @@ pub fn process(command: ProcessCommand) -> Result<u8> {
     let mut registry = Registry::default();
     let parts = ProcessorParts::from_config(&config, command.sql)?;
     let mut processor = Processor::new(parts, bus, &mut registry)?;
-    let servers = serve(&[config.metrics_address(), config.health_address()], registry, processor.worker.status())?;
+    let (alive, ready) = probes(processor.worker.status());
+    let endpoints = Endpoints { registry: Arc::new(registry), alive, ready };
+    let servers = serve(&[config.metrics_address(), config.health_address()], &endpoints)?;
     let result = processor.worker.run(&stop);
     drop(servers);
     result?;
@@ -147,27 +148,17 @@ fn check_topics(bus: &dyn Bus, worker: &Worker) -> Result<()> {
     .into())
 }
 
-fn serve(addresses: &[SocketAddr], registry: Registry, status: Arc<Mutex<Status>>) -> Result<Vec<Server>> {
-    let read = move || status.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let probe = move |ok: fn(&Status) -> bool| {
-        let read = read.clone();
+/// Alive as long as it answers, ready once it owns partitions and has replayed them.
+pub fn probes(status: Arc<Mutex<Status>>) -> (Probe, Probe) {
+    let probe = |ok: fn(&Status) -> bool| -> Probe {
+        let status = status.clone();
         Arc::new(move || {
-            let status = read();
+            let status = status.lock().unwrap_or_else(PoisonError::into_inner).clone();
             Health { ok: ok(&status), detail: serde_json::to_value(&status).unwrap_or_default() }
         })
     };
     let ready = |status: &Status| {
         !status.partitions.is_empty() && status.partitions.iter().all(|partition| !partition.replaying)
     };
-    let endpoints = Endpoints { registry: Arc::new(registry), alive: probe(|_| true), ready: probe(ready) };
-    let mut addresses = addresses.to_vec();
-    addresses.dedup();
-    addresses
-        .into_iter()
-        .map(|address| {
-            let server = Server::start(address, endpoints.clone())?;
-            tracing::info!(address = %server.address(), "serving /metrics, /healthz and /readyz");
-            Ok(server)
-        })
-        .collect()
+    (probe(|_| true), probe(ready))
 }

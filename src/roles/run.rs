@@ -1,9 +1,9 @@
 //! `amoskys run`: agent and processor in one process, joined by a log (the embedded one, usually).
 
-use super::{ModelPlace, Processor, ProcessorParts, agent, create_topics, open_bus};
+use super::{ModelPlace, Processor, ProcessorParts, agent, create_topics, open_bus, processor::probes, serve};
 use crate::{
     cli::{DONE, Misuse, address},
-    http::{Endpoints, Health, Server},
+    http::Endpoints,
     stop,
 };
 use amoskys_bus::{Address, MemberOptions};
@@ -61,7 +61,9 @@ pub fn run(command: RunCommand) -> Result<u8> {
     };
     let mut processor = Processor::new(parts, bus.clone(), &mut registry)?;
     let agent = Arc::new(agent::start(&config, bus, &mut registry)?);
-    let server = serve(&config, registry, agent.clone())?;
+    let (_, ready) = probes(processor.worker.status());
+    let endpoints = Endpoints { registry: Arc::new(registry), alive: agent::probe(&agent), ready };
+    let servers = serve(&[config.metrics_address(), config.health_address()], &endpoints)?;
     let worker_stop = stop.clone();
     let worker = thread::Builder::new()
         .name("worker".into())
@@ -76,26 +78,11 @@ pub fn run(command: RunCommand) -> Result<u8> {
         thread::sleep(Duration::from_millis(50));
     }
     agent.stop(Duration::from_secs(5));
-    drop(server);
+    drop(servers);
     agent::finish(agent);
     match worker.join() {
         Ok(result) => result?,
         Err(_) => anyhow::bail!("the worker ended by a fault of its own"),
     }
     Ok(DONE)
-}
-
-fn serve(
-    config: &crate::config::AgentConfig,
-    registry: Registry,
-    agent: Arc<amoskys_collectors::AgentHandle>,
-) -> Result<Server> {
-    let agent = Arc::downgrade(&agent);
-    let probe = Arc::new(move || {
-        let report = agent.upgrade().map(|agent| agent.status());
-        let ok = report.as_ref().is_some_and(|report| report.problems.is_empty());
-        Health { ok, detail: serde_json::to_value(&report).unwrap_or_default() }
-    });
-    let endpoints = Endpoints { registry: Arc::new(registry), alive: probe.clone(), ready: probe };
-    Ok(Server::start(config.metrics_address(), endpoints)?)
 }
