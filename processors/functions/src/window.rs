@@ -38,8 +38,9 @@ struct WindowFunction {
 }
 
 impl WindowFunction {
+    /// Any number of arguments as far as the planner knows, so that the wrong one is refused in our words.
     fn new(name: &'static str, arguments: usize) -> Self {
-        Self { name, arguments, signature: Signature::any(arguments, Volatility::Immutable) }
+        Self { name, arguments, signature: Signature::variadic_any(Volatility::Immutable) }
     }
 
     fn usage(&self) -> &'static str {

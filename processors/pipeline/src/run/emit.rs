@@ -200,6 +200,8 @@ impl Emitter {
                 or(&mut alert.severity, Some(&severity(alert.confidence).to_owned()));
                 alert.time = alert.time.or(provenance.window_end);
                 alert.provenance = Some(provenance);
+                let Alert { detection, entity, host_id, confidence, .. } = &alert;
+                tracing::info!(detection, host_id, entity, confidence, "alert");
                 Ok(alert.encode_to_vec())
             }
         }

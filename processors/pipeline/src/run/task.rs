@@ -387,7 +387,8 @@ impl Core {
                     Some(closed) => closed.batch.clone(),
                     None => flow.views[view].empty(),
                 });
-                for batch in template.run(batches.collect())?.into_iter().filter(|batch| batch.num_rows() > 0) {
+                let batch = template.run(batches.collect())?;
+                if batch.num_rows() > 0 {
                     self.counters.emitted_rows += batch.num_rows() as u64;
                     let evidence = vec![self.evidence(first, last)];
                     emissions.push(Emission { insert: index, batch, window_ns: Some((*start_ns, *end_ns)), evidence });

@@ -16,7 +16,7 @@ use amoskys_bus::{Assignment, Bus, BusError, Change, Member, MemberOptions, Outg
 use amoskys_proto::v1::DeadLetter;
 use prost::Message;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -126,9 +126,11 @@ impl Worker {
         self.status.clone()
     }
 
-    /// Topics that are written to.
-    pub fn sinks(&self) -> impl Iterator<Item = &str> {
-        self.emitters.iter().flatten().flatten().map(Emitter::topic)
+    /// Topics that have to be there: read, written, and for dead letters.
+    pub fn topics(&self) -> BTreeSet<&str> {
+        let read = self.dataflow.streams.iter().map(|flow| flow.stream.topic.as_str());
+        let written = self.emitters.iter().flatten().flatten().map(Emitter::topic);
+        read.chain(written).chain([self.options.dead_letter_topic.as_str()]).collect()
     }
 
     /// Runs until `stop` is set, then computes what was read, commits and leaves the group.

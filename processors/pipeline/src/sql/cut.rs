@@ -70,7 +70,7 @@ fn refuse_stray_windows(plan: &LogicalPlan) -> Result<()> {
 
 fn refuse_window_in(expression: &Expr) -> Result<()> {
     if expression.exists(|part| Ok(WindowCall::parse(part).is_some()))? {
-        return Err(DataFusionError::Plan(format!("`{expression}`: hop and tumble belong into GROUP BY")));
+        return Err(DataFusionError::Plan("hop and tumble belong into GROUP BY; a single row has no window".into()));
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use amoskys_functions::model::Model;
 use amoskys_windows::{Aggregate, ClosedWindow, Hop};
 use arrow::{
     array::{ArrayRef, StructArray, TimestampNanosecondArray},
+    compute::concat_batches,
     datatypes::SchemaRef,
     error::ArrowError,
     record_batch::RecordBatch,
@@ -116,15 +117,18 @@ impl Template {
         Self { plan, slots, context }
     }
 
-    /// Runs the plan over one batch per slot.
-    pub fn run(&self, inputs: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
+    /// Runs the plan over one batch per slot. All rows come in one batch, so that equal rows are told apart among all.
+    pub fn run(&self, inputs: Vec<RecordBatch>) -> Result<RecordBatch> {
         for (slot, batch) in self.slots.iter().zip(inputs) {
             slot.fill(batch);
         }
         let plan = reset_plan_states(self.plan.clone())?;
         let batches = futures::executor::block_on(collect(plan, self.context.clone()))?;
         self.slots.iter().for_each(|slot| slot.fill(RecordBatch::new_empty(slot.schema().clone())));
-        Ok(batches)
+        match <[RecordBatch; 1]>::try_from(batches) {
+            Ok([batch]) => Ok(batch),
+            Err(batches) => Ok(concat_batches(&self.plan.schema(), &batches)?),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`load`] reads the files, [`plan`] does the rest. All problems of all files are reported together.
 
 mod catalog;
+mod concat;
 mod cut;
 mod dataflow;
 mod files;

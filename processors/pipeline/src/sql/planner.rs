@@ -3,6 +3,7 @@
 use super::{
     Dataflow, Insert, Problem, Problems, Query, Sink, Statement, Stream, StreamFlow, Template, WindowedView,
     catalog::{Format, nearest},
+    concat::concatenate,
     cut::{cut, windowed_view},
     dataflow::Annotations,
     rowwise::RowProgram,
@@ -20,6 +21,7 @@ use datafusion::{
     execution::{SessionStateBuilder, session_state::SessionState},
     logical_expr::{DdlStatement, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, lit},
     optimizer::Analyzer,
+    physical_optimizer::optimizer::PhysicalOptimizer,
     prelude::{SessionConfig, SessionContext},
     sql::{
         parser::Statement as Ast,
@@ -104,8 +106,16 @@ fn session(models: &Arc<Lookup>) -> SessionContext {
     config.options_mut().optimizer.enable_dynamic_filter_pushdown = false;
     let mut rules = Analyzer::new().rules;
     rules.insert(0, Arc::new(BindModels::new(models.clone())));
-    let state: SessionState =
-        SessionStateBuilder::new().with_config(config).with_default_features().with_analyzer_rules(rules).build();
+    // This rule alone takes no notice of volatile functions: it would move a filter on a score below the projection
+    // that computes it, and so run the model twice. The logical optimizer has moved all other filters already.
+    let mut physical = PhysicalOptimizer::new().rules;
+    physical.retain(|rule| !rule.name().starts_with("FilterPushdown"));
+    let state: SessionState = SessionStateBuilder::new()
+        .with_config(config)
+        .with_default_features()
+        .with_analyzer_rules(rules)
+        .with_physical_optimizer_rules(physical)
+        .build();
     let context = SessionContext::new_with_state(state);
     for function in unbound().into_iter().chain([window::hop(), window::tumble()]) {
         context.register_udf(function);
@@ -208,8 +218,13 @@ impl<'a> Planner<'a> {
         order.push(index);
     }
 
+    /// Whether the statement, or one that it reads, has been reported.
+    fn is_broken(&self, index: usize) -> bool {
+        self.broken.contains(&index) || !self.reads[index].is_disjoint(&self.broken)
+    }
+
     fn define(&mut self, index: usize) {
-        if self.broken.contains(&index) {
+        if self.is_broken(index) {
             return;
         }
         let result = match kind(&self.statements[index]) {
@@ -270,7 +285,7 @@ impl<'a> Planner<'a> {
         if self.options.without_inserts {
             return;
         }
-        let mut inserts: Vec<usize> = order.iter().copied().filter(|index| !self.broken.contains(index)).collect();
+        let mut inserts: Vec<usize> = order.iter().copied().filter(|&index| !self.is_broken(index)).collect();
         inserts.sort_unstable();
         for index in inserts {
             if let Kind::Insert(insert) = kind(&self.statements[index])
@@ -328,7 +343,7 @@ impl<'a> Planner<'a> {
                 });
                 continue;
             };
-            if self.broken.contains(&index) {
+            if self.is_broken(index) {
                 continue;
             }
             let hash = self.hash(&self.reads[index].clone());
@@ -412,7 +427,7 @@ impl<'a> Planner<'a> {
             )));
         }
         let state = self.context.state();
-        let physical = block_on(state.create_physical_plan(&parts.above))?;
+        let physical = concatenate(block_on(state.create_physical_plan(&parts.above))?)?;
         let template = Template::new(physical, slots, state.task_ctx());
         Ok((stream, Query::Windows { views, template }))
     }

@@ -1,0 +1,177 @@
+//! What the pipeline's tests share: planning SQL from strings, records made by hand, emissions made comparable.
+//!
+//! No log and no clock: everything is a function of the records given.
+
+// Each test file uses a part of this.
+#![allow(dead_code)]
+
+use amoskys_bus::Record;
+use amoskys_functions::model::{Model, explanation_type};
+use amoskys_pipeline::{
+    run::{Checkpoint, DeadRecord, Emission, Task, Verify},
+    sql::{Dataflow, Options, Problems, Query, StreamFlow, WindowedView, parse, plan},
+};
+use arrow::{
+    array::{Array, ArrayRef, AsArray, Float64Array},
+    compute::cast,
+    datatypes::{DataType, Float64Type},
+    util::display::array_value_to_string,
+};
+use std::{path::Path, sync::Arc};
+
+pub const MS_NS: i64 = 1_000_000;
+/// Log time of the first record, milliseconds; a whole minute, so that windows of seconds begin there.
+pub const BASE_MS: i64 = 1_700_000_040_000;
+
+/// A stream of JSON objects with an event time and a partition key.
+pub const EVENTS: &str =
+    "CREATE EXTERNAL TABLE ev (t TIMESTAMP, k VARCHAR, v DOUBLE, n BIGINT) STORED AS JSON LOCATION 'ev-topic'
+OPTIONS (event_time 't', lateness '1s', idle '5s', partition_key 'k');";
+
+/// `mean` wants `a` and `b` and answers their mean.
+pub fn model(name: &str) -> Result<Arc<Model>, String> {
+    if name != "mean" {
+        return Err(format!("model `{name}` is not known; there are mean"));
+    }
+    let score = |features: &[ArrayRef]| -> Result<ArrayRef, String> {
+        let column = |index: usize| cast(&features[index], &DataType::Float64).map_err(|error| error.to_string());
+        let (a, b) = (column(0)?, column(1)?);
+        let (a, b) = (a.as_primitive::<Float64Type>(), b.as_primitive::<Float64Type>());
+        Ok(Arc::new(a.iter().zip(b.iter()).map(|(a, b)| Some((a? + b?) / 2.0)).collect::<Float64Array>()))
+    };
+    Ok(Arc::new(Model {
+        name: "mean".into(),
+        version: "7".into(),
+        sha256: "ab12".into(),
+        features: vec!["a".into(), "b".into()],
+        score: Box::new(score),
+        explain: Box::new(|_| Err("is not asked for".into())),
+        explain_type: explanation_type(),
+    }))
+}
+
+pub fn options() -> Options {
+    Options {
+        pool: amoskys_proto::pool().expect("the embedded contract"),
+        models: Arc::new(model),
+        collect: Vec::new(),
+        without_inserts: false,
+    }
+}
+
+/// Plans files given as (name, text).
+pub fn plan_files(files: &[(&str, &str)]) -> Result<Dataflow, Problems> {
+    let mut statements = Vec::new();
+    for (name, text) in files {
+        statements.extend(parse(Path::new(name), text).map_err(Problems)?);
+    }
+    plan(&statements, &options())
+}
+
+/// Plans SQL that must be good.
+pub fn planned(files: &[(&str, &str)]) -> Dataflow {
+    plan_files(files).unwrap_or_else(|problems| panic!("must plan: {problems}"))
+}
+
+/// A record of a partition, kept.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    pub offset: i64,
+    pub log_ms: i64,
+    pub payload: Vec<u8>,
+}
+
+impl Kept {
+    pub fn record(&self) -> Record<'_> {
+        Record {
+            topic: "ev-topic",
+            partition: 3,
+            offset: self.offset,
+            log_time_ms: self.log_ms,
+            key: Some(b"key"),
+            payload: &self.payload,
+            headers: Vec::new(),
+        }
+    }
+}
+
+/// A JSON record of [`EVENTS`]; times in milliseconds after [`BASE_MS`].
+pub fn json(offset: i64, log_ms: i64, time_ms: Option<i64>, key: &str, v: f64, n: i64) -> Kept {
+    let time = time_ms.map_or("null".into(), |time_ms| ((BASE_MS + time_ms) * MS_NS).to_string());
+    let payload = format!(r#"{{"t": {time}, "k": "{key}", "v": {v:?}, "n": {n}}}"#).into_bytes();
+    Kept { offset, log_ms: BASE_MS + log_ms, payload }
+}
+
+/// What came out of a task so far.
+#[derive(Default)]
+pub struct Out {
+    pub emissions: Vec<Emission>,
+    pub dead: Vec<DeadRecord>,
+}
+
+pub fn task(flow: &StreamFlow, checkpoint: Checkpoint) -> Task {
+    Task::new(flow, "ev-topic", 3, Verify::Off, checkpoint).expect("a task")
+}
+
+pub fn flush(task: &mut Task, flow: &StreamFlow, out: &mut Out) {
+    task.flush(flow, &mut out.emissions, &mut out.dead).expect("computes");
+}
+
+/// Pushes as the worker does: what was pushed before the end of replay is computed first.
+pub fn push(task: &mut Task, flow: &StreamFlow, record: &Kept, out: &mut Out) {
+    if task.ends_replay(record.offset) {
+        flush(task, flow, out);
+    }
+    task.push(&record.record());
+}
+
+/// All records, one flush for each, windows left open at the end.
+pub fn run_one_by_one(flow: &StreamFlow, records: &[Kept]) -> (Task, Out) {
+    let mut task = task(flow, Checkpoint::start(0));
+    let mut out = Out::default();
+    for record in records {
+        push(&mut task, flow, record, &mut out);
+        flush(&mut task, flow, &mut out);
+    }
+    (task, out)
+}
+
+/// One line for each row: window, evidence and values, floats by their bits. Lines of each INSERT in their order.
+pub fn lines(flow: &StreamFlow, emissions: &[Emission]) -> Vec<Vec<String>> {
+    let mut lines = vec![Vec::new(); flow.inserts.len()];
+    for emission in emissions {
+        for row in 0..emission.batch.num_rows() {
+            let evidence = &emission.evidence[if emission.evidence.len() == 1 { 0 } else { row }];
+            let values: Vec<String> = emission.batch.columns().iter().map(|column| value(column, row)).collect();
+            let offsets = (evidence.partition, evidence.first_offset, evidence.last_offset);
+            lines[emission.insert].push(format!("{:?} {offsets:?} {}", emission.window_ns, values.join(" ")));
+        }
+    }
+    lines
+}
+
+fn value(column: &ArrayRef, row: usize) -> String {
+    match column.as_primitive_opt::<Float64Type>() {
+        Some(floats) if floats.is_valid(row) => format!("{:016x}", floats.value(row).to_bits()),
+        _ => array_value_to_string(column, row).expect("prints"),
+    }
+}
+
+/// Start, end (milliseconds after [`BASE_MS`]) and number of rows of each emission.
+pub fn windows(emissions: &[Emission]) -> Vec<(i64, i64, usize)> {
+    let after = |time_ns: i64| time_ns / MS_NS - BASE_MS;
+    let windows = emissions.iter().filter_map(|emission| Some((emission.window_ns?, emission.batch.num_rows())));
+    windows.map(|((start, end), rows)| (after(start), after(end), rows)).collect()
+}
+
+pub fn views(flow: &StreamFlow) -> &[WindowedView] {
+    &flow.views
+}
+
+/// The views that an INSERT reads.
+pub fn reads(flow: &StreamFlow, insert: usize) -> Vec<usize> {
+    match &flow.inserts[insert].query {
+        Query::Windows { views, .. } => views.clone(),
+        Query::Rows(_) => Vec::new(),
+    }
+}

@@ -1,0 +1,215 @@
+//! Results are a function of the records alone: neither how they are grouped, nor restarts, nor the clock change a bit.
+
+mod common;
+
+use amoskys_pipeline::{
+    run::{Checkpoint, Task},
+    sql::{Dataflow, StreamFlow},
+};
+use common::{BASE_MS, EVENTS, Kept, MS_NS, Out, flush, json, lines, planned, push, run_one_by_one, task};
+use proptest::{
+    prelude::*,
+    test_runner::{Config, TestRunner},
+};
+
+/// Two views whose windows overlap oddly, a join of two with equal windows, rows without a window.
+const SQL: &str = "
+CREATE EXTERNAL TABLE sink (k VARCHAR, s TIMESTAMP, c BIGINT, x DOUBLE, y DOUBLE, z DOUBLE)
+STORED AS JSON LOCATION 'sink-topic';
+CREATE VIEW slow AS SELECT k, hop(t, INTERVAL '1 second', INTERVAL '3500 milliseconds') AS win,
+  count(*) AS c, sum(v) AS x, avg(v) AS y, stddev(v) AS z FROM ev GROUP BY k, win;
+CREATE VIEW fast AS SELECT k, tumble(t, INTERVAL '700 milliseconds') AS win, count(DISTINCT n) AS c, sum(v) AS x,
+  max(v) AS y, approx_percentile_cont(0.9) WITHIN GROUP (ORDER BY v) AS z FROM ev WHERE n <> 2 GROUP BY k, win;
+CREATE VIEW fast_too AS SELECT k, tumble(t, INTERVAL '700 milliseconds') AS win, sum(n) AS c, sum(v * v) AS x
+  FROM ev WHERE n = 1 GROUP BY k, win;
+INSERT INTO sink SELECT k, win.start AS s, c, x, y, z FROM slow;
+INSERT INTO sink SELECT k, win.start AS s, c, x, y, z FROM fast WHERE c > 1;
+INSERT INTO sink SELECT a.k, a.win.start AS s, b.c, a.x, b.x AS y FROM fast a LEFT JOIN fast_too b ON a.k = b.k;
+INSERT INTO sink SELECT k, t AS s, n AS c, v AS x FROM ev WHERE n > 1;";
+
+fn dataflow() -> Dataflow {
+    planned(&[("a.sql", EVENTS), ("q.sql", SQL)])
+}
+
+/// Records with gaps in log time, out of order, late, ahead of the log, without time, unreadable.
+fn records() -> impl Strategy<Value = Vec<Kept>> {
+    let gap_ms = prop_oneof![12 => 0i64..400, 2 => 2000i64..9000, 1 => Just(5001i64)];
+    let one = (gap_ms, -2500i64..900, 0usize..3, -1e6f64..1e6, 0i64..4, 0u8..20);
+    prop::collection::vec(one, 1..60).prop_map(|all| {
+        let mut log_ms = 0;
+        let kept = all.into_iter().enumerate().map(|(index, (gap_ms, shift_ms, key, v, n, fate))| {
+            log_ms += gap_ms;
+            let key = ["a", "b", "c"][key];
+            let time_ms = match fate {
+                0 => None,
+                1 => Some(log_ms + 120_000),
+                _ => Some(log_ms + shift_ms),
+            };
+            let record = json(index as i64, log_ms, time_ms, key, v, n);
+            if fate == 2 { Kept { payload: b"{]".to_vec(), ..record } } else { record }
+        });
+        kept.collect()
+    })
+}
+
+fn run(test: impl Fn(&StreamFlow, Vec<Kept>, Vec<u8>) -> Result<(), TestCaseError>) {
+    let dataflow = dataflow();
+    let steps = prop::collection::vec(any::<u8>(), 240);
+    TestRunner::new(Config { cases: 150, failure_persistence: None, ..Config::default() })
+        .run(&(records(), steps), |(records, steps)| test(&dataflow.streams[0], records, steps))
+        .expect("holds for every case");
+}
+
+fn close(task: &mut Task, flow: &StreamFlow, out: &mut Out) {
+    flush(task, flow, out);
+    task.core.close_all(flow, &mut out.emissions).expect("closes");
+}
+
+/// One flush for each record, no clock, no restart; every window closed at the end.
+fn undisturbed(flow: &StreamFlow, records: &[Kept]) -> (Vec<Vec<String>>, Vec<i64>) {
+    let (mut task, mut out) = run_one_by_one(flow, records);
+    close(&mut task, flow, &mut out);
+    (lines(flow, &out.emissions), offsets(&out))
+}
+
+fn offsets(out: &Out) -> Vec<i64> {
+    out.dead.iter().map(|dead| dead.offset).collect()
+}
+
+#[test]
+fn grouping_changes_nothing() {
+    run(|flow, records, steps| {
+        let expected = undisturbed(flow, &records);
+        let mut task = task(flow, Checkpoint::start(0));
+        let mut out = Out::default();
+        for (record, step) in records.iter().zip(&steps) {
+            push(&mut task, flow, record, &mut out);
+            if step % 7 == 0 {
+                flush(&mut task, flow, &mut out);
+            }
+        }
+        close(&mut task, flow, &mut out);
+        prop_assert_eq!((lines(flow, &out.emissions), offsets(&out)), expected);
+        Ok(())
+    });
+}
+
+/// A time that the clock may show after record `index` and before the next: at most a second behind whose log time.
+fn clock_ns(records: &[Kept], index: usize, step: u8) -> i64 {
+    let now = records[index].log_ms;
+    let most = records.get(index + 1).map_or(now + 20_000, |next| next.log_ms + 1000);
+    (now + (most - now) * i64::from(step) / 255) * MS_NS
+}
+
+#[test]
+fn the_clock_closes_windows_sooner_and_changes_nothing_else() {
+    let sooner = std::cell::Cell::new(0u32);
+    run(|flow, records, steps| {
+        let expected = undisturbed(flow, &records);
+        let mut task = task(flow, Checkpoint::start(0));
+        let mut out = Out::default();
+        for (index, (record, step)) in records.iter().zip(&steps).enumerate() {
+            push(&mut task, flow, record, &mut out);
+            flush(&mut task, flow, &mut out);
+            let before = out.emissions.len();
+            task.core.anticipate(flow, clock_ns(&records, index, *step), &mut out.emissions).expect("computes");
+            if out.emissions.len() > before && index + 1 < records.len() {
+                sooner.set(sooner.get() + 1);
+            }
+        }
+        close(&mut task, flow, &mut out);
+        prop_assert_eq!((lines(flow, &out.emissions), offsets(&out)), expected);
+        Ok(())
+    });
+    assert!(sooner.get() > 10, "the clock did something: {sooner:?}");
+}
+
+/// What a log would hold: outputs of commits, and the last position.
+struct Log {
+    out: Out,
+    position: Option<amoskys_bus::Position>,
+}
+
+impl Log {
+    /// Outputs since the last commit and the position together; nothing while replaying, as the worker does.
+    fn commit(&mut self, task: &Task, pending: &mut Out) -> Result<(), TestCaseError> {
+        let Some(checkpoint) = task.core.checkpoint() else {
+            prop_assert!(pending.emissions.is_empty() && pending.dead.is_empty(), "replay emits nothing");
+            return Ok(());
+        };
+        prop_assert!(checkpoint.replay.offset <= checkpoint.position);
+        self.out.emissions.append(&mut pending.emissions);
+        self.out.dead.append(&mut pending.dead);
+        self.position = Some(checkpoint.encode());
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> Checkpoint {
+        let decoded = self.position.as_ref().map(|position| Checkpoint::decode("ev-topic", 3, position).expect("ours"));
+        decoded.unwrap_or_else(|| Checkpoint::start(0))
+    }
+}
+
+#[test]
+fn restarts_lose_nothing_and_repeat_nothing() {
+    let (replays, restarts) = (std::cell::Cell::new(0u32), std::cell::Cell::new(0u32));
+    run(|flow, records, steps| {
+        let expected = undisturbed(flow, &records);
+        let mut log = Log { out: Out::default(), position: None };
+        let mut pending = Out::default();
+        let mut one = task(flow, Checkpoint::start(0));
+        // The furthest that anybody has read: the clock counts only for who has read that far, as at a partition's end.
+        let (mut index, mut furthest) = (0, 0);
+        for step in steps {
+            let Some(record) = records.get(index) else { break };
+            push(&mut one, flow, record, &mut pending);
+            furthest = furthest.max(index);
+            if step % 3 == 0 {
+                flush(&mut one, flow, &mut pending);
+                if step % 9 == 0 && index == furthest {
+                    let now_ns = clock_ns(&records, index, step);
+                    one.core.anticipate(flow, now_ns, &mut pending.emissions).expect("computes");
+                }
+                if step % 2 == 0 {
+                    log.commit(&one, &mut pending)?;
+                }
+            }
+            index += 1;
+            if step % 16 == 5 {
+                // Killed: what was not committed is gone.
+                pending = Out::default();
+                let checkpoint = log.checkpoint();
+                one = task(flow, checkpoint);
+                index = checkpoint.replay.offset as usize;
+                restarts.set(restarts.get() + 1);
+                replays.set(replays.get() + u32::from(one.core.is_replaying()));
+            }
+        }
+        for record in &records[index..] {
+            push(&mut one, flow, record, &mut pending);
+        }
+        close(&mut one, flow, &mut pending);
+        log.commit(&one, &mut pending)?;
+        prop_assert_eq!((lines(flow, &log.out.emissions), offsets(&log.out)), expected);
+        Ok(())
+    });
+    assert!(restarts.get() > 100 && replays.get() > 50, "{restarts:?} restarts, {replays:?} of them with a replay");
+}
+
+#[test]
+fn a_plain_offset_starts_there_knowing_nothing() {
+    let dataflow = dataflow();
+    let flow = &dataflow.streams[0];
+    let position = amoskys_bus::Position { offset: 1, metadata: String::new() };
+    let mut task = task(flow, Checkpoint::decode("ev-topic", 3, &position).expect("plain"));
+    assert!(!task.core.is_replaying());
+    let mut out = Out::default();
+    for record in [json(1, 0, Some(0), "a", 1.0, 1), json(2, 9000, Some(9000), "a", 1.0, 1)] {
+        push(&mut task, flow, &record, &mut out);
+    }
+    flush(&mut task, flow, &mut out);
+    let checkpoint = task.core.checkpoint().expect("not replaying");
+    assert_eq!((checkpoint.replay.offset, checkpoint.position), (2, 3));
+    assert_eq!(checkpoint.replay.watermark.time_ns, (BASE_MS - 1000) * MS_NS, "as the record found it");
+    assert!(common::windows(&out.emissions).contains(&(0, 3500, 1)), "{:?}", common::windows(&out.emissions));
+}
