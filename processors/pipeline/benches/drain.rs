@@ -56,10 +56,8 @@ fn main() {
     println!("{millions} M events in {records} envelopes, {} bytes per event", bytes / records / 500);
 
     let bench = Bench { bus, events: records * EVENTS_PER_ENVELOPE as u64, broker: broker_process() };
-    println!(
-        "| pass | events/s | CPU-s per million events | broker's | cores elsewhere | findings | commits |\n{}",
-        "|---|---|---|---|---|---|---|"
-    );
+    println!("| pass | events/s | CPU-s per million events | broker's | cores elsewhere | findings | commits |");
+    println!("|---|---|---|---|---|---|---|");
     bench.pass("first over the topic", 1, &Verify::Off, NEVER);
     for _ in 0..passes {
         bench.read_only();
