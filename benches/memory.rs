@@ -81,7 +81,7 @@ fn agent(folder: &Path, broker: &KafkaBroker) -> Running {
 fn processor(folder: &Path, broker: &KafkaBroker) -> Running {
     let mut command = amoskys("PROCESSOR");
     command.args(["process", "sql", "--create-topics", "4", "--group", "memory"]);
-    command.args(["--bus", &broker.address().to_string()]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.args(["--bus", &broker.address().to_string()]);
     command.env("AMOSKYS_PROCESSOR_KEYS_DIR", folder.join("public"));
     Running { name: "processor", child: command.spawn().expect("the processor starts") }
 }

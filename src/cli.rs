@@ -23,7 +23,8 @@ impl Misuse {
     }
 }
 
-/// 2 when the user has something to change, else 1.
+/// 2 when the user has something to change (not only flags: a topic that is not there, a login that the log refuses),
+/// else 1.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     let users = |cause: &(dyn std::error::Error + 'static)| {
         cause.is::<Misuse>() || cause.downcast_ref::<BusError>().is_some_and(|error| error.fault() == Fault::User)

@@ -16,7 +16,7 @@ use std::{
 
 fn demo(temporary: &Path) -> Command {
     let mut command = common::amoskys();
-    command.arg("demo").current_dir(env!("CARGO_MANIFEST_DIR")).env("TMPDIR", temporary).stdout(Stdio::piped());
+    command.arg("demo").env("TMPDIR", temporary).stdout(Stdio::piped());
     command
 }
 
@@ -47,6 +47,30 @@ fn check_alerts(text: &str) {
     }
 }
 
+/// What other tools see of the topics.
+fn check_with_kcat(bus: &str) {
+    let kcat = |arguments: &[&str]| {
+        let mut command = Command::new("kcat");
+        command
+            .args(["-b", bus.trim_start_matches("kafka://"), "-X", "isolation.level=read_committed"])
+            .args(arguments);
+        let output = command.output().expect("kcat runs (`make setup` installs it)");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    };
+    let topics = String::from_utf8_lossy(&kcat(&["-L"])).into_owned();
+    for topic in ["amoskys.telemetry.process.v1", "amoskys.alerts.v1", "amoskys.features.process_activity.v1"] {
+        assert!(topics.contains(&format!("topic \"{topic}\"")), "{topic} is not listed:\n{topics}");
+    }
+    let read = ["-C", "-e", "-q", "-o", "beginning", "-t", "amoskys.alerts.v1", "-f", "%t %k %S\n"];
+    let alerts = String::from_utf8_lossy(&kcat(&read)).into_owned();
+    let is_alert = |line: &str| {
+        let [topic, key, bytes] = line.split(' ').collect::<Vec<_>>()[..] else { return false };
+        topic == "amoskys.alerts.v1" && !key.is_empty() && bytes.parse().is_ok_and(|bytes: usize| bytes > 100)
+    };
+    assert!(alerts.lines().count() >= 2 && alerts.lines().all(is_alert), "two behaviours were alerted:\n{alerts}");
+}
+
 #[test]
 fn the_demo_alerts_what_it_stages_and_leaves_nothing() {
     let temporary = tempfile::tempdir().expect("a folder");
@@ -61,6 +85,7 @@ fn the_demo_alerts_what_it_stages_and_leaves_nothing() {
         finish(Running(demo(temporary.path()).args(["--bus", &broker.address().to_string()]).spawn().expect("starts")));
     assert_eq!(code, Some(0), "{text}");
     check_alerts(&text);
+    check_with_kcat(&broker.address().to_string());
 
     let running = Running(demo(temporary.path()).spawn().expect("starts"));
     let begun = Instant::now();

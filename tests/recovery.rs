@@ -20,7 +20,8 @@ const PARTITIONS: i32 = 4;
 const ROWS_PER_PARTITION: i64 = 15_000;
 const KILLS: usize = 8;
 
-/// A windowed feature with floats, and a row-wise output that ends with a mark in each partition.
+/// A windowed feature with floats, and a row-wise output (each row its own, by its random `bytes`) that ends with a mark
+/// in each partition.
 fn sql(folder: &Path, run: &str) -> PathBuf {
     let text = format!(
         "CREATE EXTERNAL TABLE events (host VARCHAR, user VARCHAR, at TIMESTAMP, bytes DOUBLE, mark BOOLEAN)
@@ -28,14 +29,14 @@ fn sql(folder: &Path, run: &str) -> PathBuf {
          CREATE EXTERNAL TABLE features (host VARCHAR, user VARCHAR, start TIMESTAMP, n BIGINT, total DOUBLE, mean DOUBLE,
                                          spread DOUBLE, p90 DOUBLE)
          STORED AS JSON LOCATION 'features_{run}' OPTIONS (partition_key 'host');
-         CREATE EXTERNAL TABLE marks (host VARCHAR, at TIMESTAMP, mark BOOLEAN) STORED AS JSON LOCATION 'marks_{run}'
+         CREATE EXTERNAL TABLE marks (host VARCHAR, at TIMESTAMP, bytes DOUBLE, mark BOOLEAN) STORED AS JSON LOCATION 'marks_{run}'
          OPTIONS (partition_key 'host');
          CREATE VIEW per_user AS
          SELECT host, user, hop(at, INTERVAL '1 second', INTERVAL '5 seconds') AS win, count(*) AS n, sum(bytes) AS total,
                 avg(bytes) AS mean, stddev(bytes) AS spread, approx_percentile_cont(0.9) WITHIN GROUP (ORDER BY bytes) AS p90
          FROM events GROUP BY host, user, win;
          INSERT INTO features SELECT host, user, win.start AS start, n, total, mean, spread, p90 FROM per_user;
-         INSERT INTO marks SELECT host, at, mark FROM events WHERE mark OR bytes > 0.999;"
+         INSERT INTO marks SELECT host, at, bytes, mark FROM events WHERE mark OR bytes > 0.999;"
     );
     let path = folder.join(format!("{run}.sql"));
     fs::write(&path, text).expect("written");

@@ -86,6 +86,8 @@ pub trait Member: Send {
         records_max: usize,
         on_record: &mut dyn FnMut(&Record<'_>),
     ) -> Result<Vec<Change>, BusError>;
+    /// The offset after the last record that can be read, as far as it is known without asking the log.
+    fn known_end(&self, partition: &TopicPartition) -> Option<i64>;
     /// Starts (or moves) an assigned partition at `offset`.
     fn start(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), BusError>;
     /// Writes `outputs` and `positions` together: with [`Delivery::ExactlyOnce`] both or neither can be read, with

@@ -6,7 +6,7 @@
 use crate::Address;
 use std::{
     io::{BufRead, BufReader, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
 };
 
@@ -133,8 +133,13 @@ fn signal(signal: &str, pid: &str) {
     assert!(sent.is_ok_and(|status| status.success()), "{signal} could not be sent to process {pid}");
 }
 
+/// Looked for where the test runs, not where this was compiled: two clones may share a target folder.
 fn script() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/dev/kafka/run")
+    const SCRIPT: &str = "infra/dev/kafka/run";
+    let begin = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let begin = begin.unwrap_or_else(|| std::env::current_dir().unwrap_or_default());
+    let found = begin.ancestors().map(|folder| folder.join(SCRIPT)).find(|script| script.is_file());
+    found.unwrap_or_else(|| panic!("{SCRIPT} is neither in {} nor in a folder above it", begin.display()))
 }
 
 fn first_lines(output: impl std::io::Read, lines: usize) -> Vec<String> {

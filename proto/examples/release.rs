@@ -2,8 +2,9 @@
 //! version is released, never to make a failing comparison pass.
 
 fn main() -> std::io::Result<()> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/released/v1.bin");
-    std::fs::write(path, amoskys_proto::DESCRIPTOR_SET)?;
+    let package = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| "proto".to_owned());
+    let path = format!("{package}/released/v1.bin");
+    std::fs::write(&path, amoskys_proto::DESCRIPTOR_SET)?;
     println!("wrote {} bytes to {path}", amoskys_proto::DESCRIPTOR_SET.len());
     Ok(())
 }

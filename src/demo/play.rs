@@ -133,10 +133,9 @@ impl Demo {
     fn announce(&mut self, staged: &Staged) {
         self.note(format!("staged: {} ({})", staged.behaviour.title(), staged.behaviour.techniques().join(", ")));
         self.note(format!("ran: {}", staged.commands.join("; ")));
-        self.now.notes = staged.note.iter().fold(std::mem::take(&mut self.now.notes), |mut notes, note| {
-            notes.push(note.clone());
-            notes
-        });
+        if let Some(note) = &staged.note {
+            self.note(note.clone());
+        }
     }
 
     /// Shows what comes, for `time` or until `enough`.

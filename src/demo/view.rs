@@ -78,8 +78,8 @@ pub struct PartitionState {
     pub watermark_ms: Option<i64>,
     /// How far the watermark is behind the clock.
     pub behind: Option<Duration>,
-    /// Records in the log that have not been read.
-    pub lag_records: u64,
+    /// Records in the log that have not been read, where that is known.
+    pub lag_records: Option<u64>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -24,8 +24,7 @@ pub mod text;
 pub use connect::BusArguments;
 pub use own::{ALERTS, PROCESS_FEATURES, own_topics};
 
-use crate::{cli::Misuse, stop};
-use amoskys_bus::{BusError, Fault};
+use crate::stop;
 use std::{
     io::{self, BufWriter, Write},
     sync::atomic::AtomicBool,
@@ -56,8 +55,7 @@ pub enum Format {
     Json,
 }
 
-/// Carries out the command on standard output and returns the exit code. What the user has to change is a [`Misuse`].
-/// Ends in good order on SIGINT and SIGTERM, and when the reader of standard output goes away.
+/// Carries out the command on standard output and returns the exit code. Ends in good order on SIGINT and SIGTERM, and when the reader of standard output goes away.
 pub fn run(command: Command) -> anyhow::Result<u8> {
     let stop = stop::on_signal()?;
     let mut out = BufWriter::new(io::stdout().lock());
@@ -67,7 +65,6 @@ pub fn run(command: Command) -> anyhow::Result<u8> {
     });
     match result {
         Err(error) if is_closed_pipe(&error) => Ok(EXIT_DONE),
-        Err(error) if is_users_fault(&error) => Err(Misuse(format!("{error:#}")).into()),
         result => result,
     }
 }
@@ -79,14 +76,6 @@ fn run_on(command: Command, out: &mut dyn Write, stop: &AtomicBool) -> anyhow::R
         Command::Tail(arguments) => tail::tail(&arguments, out, stop),
         Command::Export(arguments) => export::export(&arguments, out, stop),
     }
-}
-
-/// Not only wrong flags: a topic that is not there, a login that the log refuses.
-fn is_users_fault(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let bus = cause.downcast_ref::<BusError>();
-        cause.is::<Misuse>() || bus.is_some_and(|error| error.fault() == Fault::User)
-    })
 }
 
 /// Nobody reads our output any more (`… | head -1`): done, not failed.

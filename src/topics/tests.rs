@@ -1,6 +1,7 @@
 //! The commands on real embedded logs: what was produced is what comes out, poison included.
 
-use super::{Command, alert::tests::sample, is_users_fault, run_on};
+use super::{Command, alert::tests::sample, run_on};
+use crate::cli::exit_code;
 use amoskys_bus::{Address, Bus, BusOptions, Outgoing, ProducerOptions, Security, TopicSpec};
 use amoskys_proto::{
     Signer,
@@ -89,7 +90,7 @@ impl Place {
         let text = String::from_utf8(out).expect("output is text");
         match result {
             Ok(code) => (code, text),
-            Err(error) => (1 + u8::from(is_users_fault(&error)), format!("{text}error: {error:#}")),
+            Err(error) => (exit_code(&error), format!("{text}error: {error:#}")),
         }
     }
 

@@ -8,6 +8,7 @@ use super::{
     context::{ConsumerEvents, Rebalance, list_of, lock},
     errors::During,
     fetch::Fetcher,
+    queue::known_end,
     reader::read_from,
     transaction::{Offsets, Writer},
 };
@@ -270,6 +271,10 @@ impl Member for KafkaMember {
                 }
             }
         }
+    }
+
+    fn known_end(&self, partition: &TopicPartition) -> Option<i64> {
+        known_end(self.consumer(), partition)
     }
 
     fn start(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), BusError> {

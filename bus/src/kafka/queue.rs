@@ -92,6 +92,19 @@ impl RecordQueue {
     }
 }
 
+/// The partition's end as the last fetch told it; nothing is asked. `None` before the first fetch.
+#[allow(unsafe_code)]
+pub(super) fn known_end(consumer: &BaseConsumer<ConsumerEvents>, partition: &TopicPartition) -> Option<i64> {
+    let topic = CString::new(partition.topic.as_str()).ok()?;
+    let (mut first, mut end) = (-1, -1);
+    // SAFETY: client and name are alive, both results are written to locals.
+    let code = unsafe {
+        let client = consumer.client().native_ptr();
+        native::rd_kafka_get_watermark_offsets(client, topic.as_ptr(), partition.partition, &mut first, &mut end)
+    };
+    (code == Response::RD_KAFKA_RESP_ERR_NO_ERROR && end >= 0).then_some(end)
+}
+
 impl Drop for RecordQueue {
     #[allow(unsafe_code)]
     fn drop(&mut self) {

@@ -177,6 +177,10 @@ impl Member for LocalMember {
         }
     }
 
+    fn known_end(&self, partition: &TopicPartition) -> Option<i64> {
+        self.log.core.shared().partition(partition).map(|(_, state)| state.end)
+    }
+
     fn start(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), BusError> {
         let found = self.log.core.shared().partition(partition).filter(|_| self.owned.contains(partition));
         let (topic_id, _) = found.ok_or_else(|| BusError::Fenced {

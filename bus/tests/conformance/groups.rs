@@ -53,6 +53,23 @@ pub fn read(member: &mut dyn Member, count: usize) -> Vec<(i32, i64, String)> {
     seen
 }
 
+pub fn the_known_end_is_where_the_partition_ends(log: &mut Fixture) {
+    let topic = log.topic(1);
+    log.produce((0..20).map(|n| outgoing(&topic, "k", n.to_string())).collect());
+    let mut member = log.member(&unique("group"), &topic);
+    assigned(&mut *member, 1);
+    let here = tp(&topic, 0);
+    member.start(&here, 0).expect("started");
+    let mut read = 0;
+    until("a first record", || {
+        member.poll(Duration::from_millis(50), 5, &mut |_| read += 1).expect("polls");
+        (read > 0).then_some(())
+    });
+    assert!(read <= 5, "{read} records, 5 were asked for");
+    assert_eq!(member.known_end(&here), Some(20));
+    assert_eq!(member.known_end(&tp("nowhere", 0)), None);
+}
+
 pub fn outputs_and_positions_together_or_not_at_all(log: &mut Fixture) {
     let (input, output, group) = (log.topic(1), log.topic(2), unique("group"));
     log.produce((0..10).map(|n| outgoing(&input, "k", n.to_string())).collect());

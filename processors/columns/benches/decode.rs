@@ -158,8 +158,8 @@ fn records(events_per_record: usize) -> Vec<Vec<u8>> {
 }
 
 fn batch_type() -> MessageDescriptor {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/benches");
-    let set = protox::compile([format!("{folder}/syscall.proto")], [folder]).expect("the schema compiles");
+    // Benchmarks run in their package's folder.
+    let set = protox::compile(["benches/syscall.proto"], ["benches"]).expect("the schema compiles");
     let pool = DescriptorPool::from_file_descriptor_set(set).expect("the schema is complete");
     pool.get_message_by_name("bench.SyscallBatch").expect("the schema has the batch")
 }

@@ -96,7 +96,8 @@ fn partition_row(partition: &PartitionState) -> Row<'static> {
     let watermark: String = watermark.unwrap_or_else(|| "-".to_owned());
     let behind = partition.behind.map_or_else(|| "-".to_owned(), |behind| format!("{:.1} s", behind.as_secs_f64()));
     let name = format!("{}/{}", visible(&partition.topic), partition.partition);
-    Row::new([name, watermark.trim_end_matches('Z').to_owned(), behind, partition.lag_records.to_string()])
+    let lag = partition.lag_records.map_or_else(|| "-".to_owned(), |lag| lag.to_string());
+    Row::new([name, watermark.trim_end_matches('Z').to_owned(), behind, lag])
 }
 
 fn draw_entities(frame: &mut Frame<'_>, now: &Snapshot, area: Rect) {
@@ -178,7 +179,7 @@ mod tests {
                 partition: 1,
                 watermark_ms: Some(1_700_000_000_123),
                 behind: Some(Duration::from_millis(2100)),
-                lag_records: 3,
+                lag_records: Some(3),
             }],
             entities: vec![EntityScore { entity: "sh 4711".into(), score: 0.93 }],
             ..Default::default()

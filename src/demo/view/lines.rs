@@ -37,7 +37,9 @@ fn clock(now: &Snapshot) -> String {
 
 fn status(now: &Snapshot) -> String {
     let rate = now.events_per_second.last().copied().unwrap_or(0);
-    let lag: u64 = now.partitions.iter().map(|partition| partition.lag_records).sum();
+    // One partition whose lag is not known makes the sum unknown.
+    let lag: Option<u64> = now.partitions.iter().map(|partition| partition.lag_records).sum();
+    let lag = lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
     let behind = now.partitions.iter().filter_map(|partition| partition.behind).max();
     let behind = behind.map(|behind| format!(", watermark {:.1} s behind", behind.as_secs_f64())).unwrap_or_default();
     let best = now.entities.first();
@@ -77,7 +79,7 @@ mod tests {
         now.events_per_second = vec![3, 7];
         now.entities = vec![EntityScore { entity: "sh 7".into(), score: 0.5 }];
         let behind = Some(Duration::from_millis(2500));
-        now.partitions = vec![PartitionState { lag_records: 4, behind, ..Default::default() }];
+        now.partitions = vec![PartitionState { lag_records: Some(4), behind, ..Default::default() }];
         let expected = "00:01 10 events (7/s), 0 dropped, 0 late, 0 windows, 0 alerts, lag 4, watermark 2.5 s behind, top sh 7 0.50";
         assert_eq!(lines(&start, &now), [expected]);
         let later = Snapshot { elapsed: Duration::from_secs(2), ..now.clone() };

@@ -1,8 +1,10 @@
 //! Records of one partition into columns: verified, decoded, and with what the log and the envelope say of them.
 //!
-//! Envelopes are copied and verified in groups, because verifying a group of signatures costs half; with verification
-//! off, and for other formats, records are decoded as they come, from the log's own buffer.
-//! Limits: [`amoskys_columns::Limits`] per record, `GROUP_RECORDS` records waiting for verification.
+//! Envelopes are copied and verified in groups, because verifying a group of signatures costs half, and JSON is decoded
+//! in groups for the same reason; with verification off, and for plain protobuf, records are decoded as they come, from
+//! the log's own buffer.
+//! Limits: [`amoskys_columns::Limits`] per record; of waiting records `VERIFIED_TOGETHER_MAX` or `JSON_TOGETHER_MAX`,
+//! and `TOGETHER_BYTES_MAX` and one more.
 
 use crate::sql::{Format, Stream};
 use amoskys_bus::Record;
@@ -52,7 +54,9 @@ pub struct Taken {
     pub rows: u32,
 }
 
-const GROUP_RECORDS: usize = 16;
+const VERIFIED_TOGETHER_MAX: usize = 16;
+const JSON_TOGETHER_MAX: usize = 256;
+const TOGETHER_BYTES_MAX: usize = 1 << 20;
 
 pub struct RecordDecoder {
     body: Body,
@@ -65,6 +69,7 @@ pub struct RecordDecoder {
     partition: i32,
     verify: Verify,
     waiting: Vec<Waiting>,
+    waiting_bytes: usize,
     taken: Vec<Taken>,
     dead: Vec<DeadRecord>,
 }
@@ -108,6 +113,13 @@ struct Waiting {
     payload: Vec<u8>,
 }
 
+impl Waiting {
+    fn source(&self) -> Source<'_> {
+        let Self { offset, log_time_ms, key, payload } = self;
+        Source { offset: *offset, log_time_ms: *log_time_ms, key, payload }
+    }
+}
+
 /// The parts of a record that a failure needs.
 struct Source<'a> {
     offset: i64,
@@ -149,24 +161,25 @@ impl RecordDecoder {
         let schema = Arc::new(Schema::new(order.iter().map(|&index| fields[index].clone()).collect::<Vec<_>>()));
         let kinds = extras.iter().map(|(_, extra, _)| *extra).collect();
         let (waiting, taken, dead) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { body, constants, kinds, schema, order, partition, verify, waiting, taken, dead })
+        Ok(Self { body, constants, kinds, schema, order, partition, verify, waiting, waiting_bytes: 0, taken, dead })
     }
 
-    /// Rows decoded since the last `finish`; records that wait for verification are not among them.
+    /// Rows decoded since the last `finish`; a record that waits for its group counts as one.
     pub fn rows(&self) -> usize {
-        self.body.rows()
+        self.body.rows() + self.waiting.len()
     }
 
     pub fn push(&mut self, record: &Record<'_>) {
-        if matches!((&self.body, &self.verify), (Body::Envelope { .. }, Verify::Required(_))) {
+        if let Some(records_max) = self.group_records_max() {
             self.waiting.push(Waiting {
                 offset: record.offset,
                 log_time_ms: record.log_time_ms,
                 key: record.key.unwrap_or_default().to_vec(),
                 payload: record.payload.to_vec(),
             });
-            if self.waiting.len() >= GROUP_RECORDS {
-                self.verify_waiting();
+            self.waiting_bytes += record.payload.len();
+            if self.waiting.len() >= records_max || self.waiting_bytes > TOGETHER_BYTES_MAX {
+                self.take_waiting();
             }
             return;
         }
@@ -178,14 +191,23 @@ impl RecordDecoder {
         };
         let result = match &self.body {
             Body::Envelope { .. } => view(source.payload).and_then(|view| self.add_envelope(&view, &source)),
-            Body::Protobuf(_) | Body::Json(_) => self.add_plain(&source),
+            Body::Protobuf(_) | Body::Json(_) => self.add_message(&source),
         };
         self.note(result, &source);
     }
 
+    /// How many records wait to be handled together; `None` when each is decoded as it comes.
+    fn group_records_max(&self) -> Option<usize> {
+        match (&self.body, &self.verify) {
+            (Body::Envelope { .. }, Verify::Required(_)) => Some(VERIFIED_TOGETHER_MAX),
+            (Body::Json(_), _) => Some(JSON_TOGETHER_MAX),
+            _ => None,
+        }
+    }
+
     /// All rows since the last call, the records they came from, and the records that gave none.
     pub fn finish(&mut self) -> Result<(RecordBatch, Vec<Taken>, Vec<DeadRecord>), ArrowError> {
-        self.verify_waiting();
+        self.take_waiting();
         let body = self.body.finish()?;
         let rows = body.num_rows();
         let mut arrays: Vec<ArrayRef> = body.columns().to_vec();
@@ -196,28 +218,40 @@ impl RecordDecoder {
         Ok((batch, std::mem::take(&mut self.taken), std::mem::take(&mut self.dead)))
     }
 
-    fn verify_waiting(&mut self) {
-        let Verify::Required(ring) = self.verify.clone() else { return };
-        let waiting = std::mem::take(&mut self.waiting);
+    fn take_waiting(&mut self) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        match (&mut self.body, self.verify.clone()) {
+            (Body::Json(decoder), _) => {
+                let payloads: Vec<&[u8]> = waiting.iter().map(|record| record.payload.as_slice()).collect();
+                let results = decoder.push_all(&payloads);
+                for (record, result) in waiting.iter().zip(results) {
+                    let source = record.source();
+                    let added = result.map_err(|error| failure(error.is_limit(), &error));
+                    let added = added.and_then(|()| self.add_constants(1, &source));
+                    self.note(added, &source);
+                }
+            }
+            (_, Verify::Required(ring)) => self.verify_waiting(&ring, &waiting),
+            (_, Verify::Off) => {}
+        }
+        waiting.clear();
+        self.waiting = waiting;
+        self.waiting_bytes = 0;
+    }
+
+    fn verify_waiting(&mut self, ring: &KeyRing, waiting: &[Waiting]) {
         let views: Vec<Result<EnvelopeView<'_>, Failure>> =
             waiting.iter().map(|record| view(&record.payload)).collect();
         let whole: Vec<EnvelopeView<'_>> = views.iter().filter_map(|view| view.as_ref().ok().cloned()).collect();
         let mut verdicts = ring.verify(&whole).into_iter();
         for (record, view) in waiting.iter().zip(views) {
-            let source = Source {
-                offset: record.offset,
-                log_time_ms: record.log_time_ms,
-                key: &record.key,
-                payload: &record.payload,
-            };
+            let source = record.source();
             let result = view.and_then(|view| match verdicts.next() {
                 Some(Err(error)) => Err(Failure { reason: error.reason(), detail: error.to_string() }),
                 _ => self.add_envelope(&view, &source),
             });
             self.note(result, &source);
         }
-        self.waiting = waiting;
-        self.waiting.clear();
     }
 
     fn note(&mut self, result: Result<u32, Failure>, source: &Source<'_>) {
@@ -242,17 +276,16 @@ impl RecordDecoder {
 
     fn add_envelope(&mut self, envelope: &EnvelopeView<'_>, source: &Source<'_>) -> Result<u32, Failure> {
         let Body::Envelope { decoder, schema_name } = &mut self.body else {
-            return Err(Failure { reason: DeadLetterReason::Malformed, detail: "not an envelope stream".into() });
+            return Err(internal("not a stream of envelopes"));
         };
         let header = &envelope.header;
         if header.schema != *schema_name {
             let detail = format!("the envelope holds {}, the stream {schema_name}", header.schema);
             return Err(Failure { reason: DeadLetterReason::SchemaMismatch, detail });
         }
-        let rows = decoder.push(envelope.payload).map_err(|error| {
-            let reason = if error.is_limit() { DeadLetterReason::TooLarge } else { DeadLetterReason::Malformed };
-            Failure { reason, detail: format!("payload: {error}") }
-        })?;
+        let rows = decoder
+            .push(envelope.payload)
+            .map_err(|error| failure(error.is_limit(), format_args!("payload: {error}")))?;
         let values: Vec<Constant<'_>> = self
             .kinds
             .iter()
@@ -268,19 +301,16 @@ impl RecordDecoder {
         Ok(rows as u32)
     }
 
-    fn add_plain(&mut self, source: &Source<'_>) -> Result<u32, Failure> {
-        let result = match &mut self.body {
-            Body::Json(decoder) => {
-                decoder.push(source.payload).map(|()| 1).map_err(|error| (error.is_limit(), error.to_string()))
-            }
-            Body::Protobuf(decoder) | Body::Envelope { decoder, .. } => {
-                decoder.push(source.payload).map_err(|error| (error.is_limit(), error.to_string()))
-            }
+    fn add_message(&mut self, source: &Source<'_>) -> Result<u32, Failure> {
+        let Body::Protobuf(decoder) = &mut self.body else {
+            return Err(internal("not a stream of plain messages"));
         };
-        let rows = result.map_err(|(is_limit, detail)| {
-            let reason = if is_limit { DeadLetterReason::TooLarge } else { DeadLetterReason::Malformed };
-            Failure { reason, detail }
-        })?;
+        let rows = decoder.push(source.payload).map_err(|error| failure(error.is_limit(), &error))?;
+        self.add_constants(rows, source)
+    }
+
+    /// What the log says of a record, for each of its rows.
+    fn add_constants(&mut self, rows: usize, source: &Source<'_>) -> Result<u32, Failure> {
         let values: Vec<Constant<'_>> =
             self.kinds.iter().map(|kind| log_constant(*kind, self.partition, source)).collect();
         self.constants.push(&values, rows).map_err(internal)?;
@@ -320,6 +350,11 @@ fn json(stream: &Stream, columns: &[&str]) -> Result<JsonDecoder, DecoderError> 
 fn view(payload: &[u8]) -> Result<EnvelopeView<'_>, Failure> {
     EnvelopeView::parse(payload)
         .map_err(|error| Failure { reason: DeadLetterReason::Malformed, detail: format!("envelope: {error}") })
+}
+
+fn failure(is_limit: bool, detail: impl std::fmt::Display) -> Failure {
+    let reason = if is_limit { DeadLetterReason::TooLarge } else { DeadLetterReason::Malformed };
+    Failure { reason, detail: detail.to_string() }
 }
 
 fn internal(error: impl std::fmt::Display) -> Failure {

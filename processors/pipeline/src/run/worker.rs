@@ -79,8 +79,9 @@ pub struct PartitionStatus {
     pub partition: i32,
     pub replaying: bool,
     pub next_offset: i64,
-    /// Records in the log that were not read when last known; 0 at the end.
-    pub lag_records: u64,
+    /// Offsets in the log that were not read when last known, marks of transactions included; 0 at the end. Null until
+    /// the log has said where its end is.
+    pub lag_records: Option<u64>,
     /// Null before the first row.
     pub watermark_ns: Option<i64>,
     pub open_panes: usize,
@@ -102,6 +103,16 @@ struct Owned {
     flow: usize,
     at_end: bool,
     changed: bool,
+}
+
+impl Owned {
+    fn lag_records(&self, known_end: Option<i64>) -> Option<u64> {
+        // At the end by the reader's word: what may stand between the last record and the end is not for readers.
+        if self.at_end {
+            return Some(0);
+        }
+        known_end.map(|end| u64::try_from(end - self.task.core.next_offset()).unwrap_or(0))
+    }
 }
 
 type Tasks = BTreeMap<TopicPartition, Owned>;
@@ -180,7 +191,7 @@ impl Worker {
             if !outputs.is_empty() || last_commit.elapsed() >= self.options.commit_interval {
                 self.commit(member, &mut tasks, &outputs)?;
                 last_commit = Instant::now();
-                self.report(&tasks);
+                self.report(member, &tasks);
             }
             records_max = next_records_max(records_max, records, rows, self.options.poll_rows_max);
         }
@@ -355,7 +366,7 @@ impl Worker {
         Ok(())
     }
 
-    fn report(&self, tasks: &Tasks) {
+    fn report(&self, member: &dyn Member, tasks: &Tasks) {
         let known = |time_ns: i64| (time_ns != i64::MIN).then_some(time_ns);
         let partitions: Vec<PartitionStatus> = tasks
             .iter()
@@ -364,7 +375,7 @@ impl Worker {
                 partition: partition.partition,
                 replaying: owned.task.core.is_replaying(),
                 next_offset: owned.task.core.next_offset(),
-                lag_records: 0,
+                lag_records: owned.lag_records(member.known_end(partition)),
                 watermark_ns: known(owned.task.core.watermark().time_ns),
                 open_panes: owned.task.core.panes(),
                 keys: owned.task.core.keys(),
