@@ -114,7 +114,7 @@ impl Bench {
         let start = |_| {
             let member = MemberOptions::new(group.clone(), Vec::new());
             let options = WorkerOptions { verify: verify.clone(), ..WorkerOptions::new(member) };
-            let dataflow = plan(AGGREGATES, 5, events_min);
+            let dataflow = plan(AGGREGATES, &[5], events_min);
             let mut worker = Worker::new(self.bus.clone(), dataflow, options, metrics.clone()).expect("a worker");
             let stop = stop.clone();
             let thread = thread::Builder::new().name("worker".into());

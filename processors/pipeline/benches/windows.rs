@@ -1,10 +1,13 @@
 //! Nanoseconds of CPU per event from envelope to closed window, by stage, without a log: one partition, batches of
-//! 8,000 rows, 10,000 keys, 20 aggregates, windows of 5 s and of 60 s that slide by a second.
+//! 8,000 rows, 10,000 keys, 20 aggregates, windows that slide by a second and are 5 s to 1440 s long, and 1 to 20 views
+//! (of 5 s, 6 s, 7 s …) that share panes.
 //!
 //! Run: `cargo bench --workspace --profile dev --bench windows -- [SECONDS_OF_EVENT_TIME]`. First the stages, each
 //! called by itself, then all of it as a worker calls it; "the rest" is what only the whole does: the watermark row by
-//! row, slicing batches, the plan above the windows. Windows are full before the clock is read. Making the events is
-//! not counted.
+//! row, slicing batches, the plan above the windows. "Close" is what emitting costs, and beside it, in milliseconds of
+//! CPU, the median and the 99th percentile of one second's windows. Windows are full before the clock is read, of a
+//! fifth of the events per second that are counted, so that filling 1440 s does not take for ever. Making the events is
+//! not counted. Needs 8 GB of memory for 1440 s.
 
 mod load;
 
@@ -35,48 +38,87 @@ struct Stages {
     close_ns: u64,
     whole_ns: u64,
     events: u64,
+    /// Each time that windows closed.
+    closings_ns: Vec<u64>,
+    state_bytes: usize,
 }
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let seconds: usize = arguments.first().map_or(20, |text| text.parse().expect("seconds of event time"));
-    println!("| windows | aggregates | decode | row program | keys, panes | close | the rest | ns per event |");
-    println!("|---|---|---|---|---|---|---|---|");
-    for (size_s, aggregates, name) in [(5, "count(*) AS events", 1), (5, AGGREGATES, 20), (60, AGGREGATES, 20)] {
-        let flow = plan(aggregates, size_s, u32::MAX).streams.pop().expect("a stream");
-        let stages = measure(&flow, size_s as usize + 3, seconds);
+    println!(
+        "| windows | decode | row program | keys, panes | close | the rest | ns per event | one closing, p50, p99 | state |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
+    let sizes = |views: u32| (5..5 + views).collect::<Vec<u32>>();
+    let cases: [(&str, &str, Vec<u32>); 7] = [
+        ("5 s/1 s, count alone", "count(*) AS events", vec![5]),
+        ("5 s/1 s", AGGREGATES, vec![5]),
+        ("60 s/1 s", AGGREGATES, vec![60]),
+        ("300 s/1 s", AGGREGATES, vec![300]),
+        ("1440 s/1 s", AGGREGATES, vec![1440]),
+        ("5 views, 5 to 9 s", AGGREGATES, sizes(5)),
+        ("20 views, 5 to 24 s", AGGREGATES, sizes(20)),
+    ];
+    for (name, aggregates, sizes_s) in cases {
+        let flow = plan(aggregates, &sizes_s, u32::MAX).streams.pop().expect("a stream");
+        let warm_s = *sizes_s.iter().max().expect("a size") as usize + 3;
+        let mut stages = measure(&flow, warm_s, seconds);
         let each = |ns: u64| ns as f64 / stages.events as f64;
         let parts = stages.decode_ns + stages.rows_ns + stages.panes_ns + stages.close_ns;
+        stages.closings_ns.sort_unstable();
+        let quantile = |of: usize| stages.closings_ns[(stages.closings_ns.len() - 1) * of / 100] as f64 / 1e6;
         println!(
-            "| {size_s} s/1 s | {name} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | **{:.0}** |",
+            "| {name} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} | **{:.0}** | {:.1} ms, {:.1} ms | {} MB |",
             each(stages.decode_ns),
             each(stages.rows_ns),
             each(stages.panes_ns),
             each(stages.close_ns),
             each(stages.whole_ns) - each(parts),
             each(stages.whole_ns),
+            quantile(50),
+            quantile(99),
+            stages.state_bytes / 1_000_000,
         );
     }
 }
 
+/// One after the other, so that only one of them holds state.
 fn measure(flow: &StreamFlow, warm_s: usize, counted_s: usize) -> Stages {
     let mut stages = Stages::default();
-    let mut load = Load::new(Signer::generate().expect("random bytes"), 1);
     let mut apart = Apart::new(flow);
-    let mut task = Task::new(flow, TOPIC, 0, Verify::Off, Checkpoint::start(0)).expect("a task");
-    let batches_per_second = EVENTS_PER_SECOND as usize / ROWS_PER_BATCH;
-    for batch in 0..(warm_s + counted_s) * batches_per_second {
-        let envelopes: Vec<Vec<u8>> = (0..ENVELOPES_PER_BATCH).map(|_| load.next_envelope().1).collect();
-        if batch == warm_s * batches_per_second {
+    feed(warm_s, counted_s, |envelopes, _, counts| {
+        if !counts {
             stages = Stages::default();
         }
-        apart.run(&envelopes, &mut stages);
-        let offset = (batch * ENVELOPES_PER_BATCH) as i64;
-        stages.whole_ns += timed(|| whole(flow, &mut task, &envelopes, offset)).1;
+        apart.run(envelopes, &mut stages);
         stages.events += ROWS_PER_BATCH as u64;
-    }
+    });
+    stages.state_bytes = apart.operator.bytes();
+    drop(apart);
+    let mut task = Task::new(flow, TOPIC, 0, Verify::Off, Checkpoint::start(0)).expect("a task");
+    feed(warm_s, counted_s, |envelopes, offset, counts| {
+        let ((), ns) = timed(|| whole(flow, &mut task, envelopes, offset));
+        stages.whole_ns += if counts { ns } else { 0 };
+    });
     assert!(task.core.counters.closed_windows as usize >= counted_s, "windows close");
     stages
+}
+
+/// Hands over batches, their first offset, and whether they count.
+fn feed(warm_s: usize, counted_s: usize, mut take: impl FnMut(&[Vec<u8>], i64, bool)) {
+    const SPARSER: u64 = 5;
+    let mut load = Load::new(Signer::generate().expect("random bytes"), 1);
+    let batches = |seconds: usize, per_second: u64| seconds * per_second as usize / ROWS_PER_BATCH;
+    let warm = batches(warm_s, EVENTS_PER_SECOND / SPARSER);
+    load.events_per_second = EVENTS_PER_SECOND / SPARSER;
+    for batch in 0..warm + batches(counted_s, EVENTS_PER_SECOND) {
+        if batch == warm {
+            load.events_per_second = EVENTS_PER_SECOND;
+        }
+        let envelopes: Vec<Vec<u8>> = (0..ENVELOPES_PER_BATCH).map(|_| load.next_envelope().1).collect();
+        take(&envelopes, (batch * ENVELOPES_PER_BATCH) as i64, batch >= warm);
+    }
 }
 
 fn whole(flow: &StreamFlow, task: &mut Task, envelopes: &[Vec<u8>], first_offset: i64) {
@@ -102,9 +144,8 @@ impl<'a> Apart<'a> {
         let Format::Envelope { batch } = &flow.stream.format else { panic!("the stream is of envelopes") };
         let columns: Vec<&str> = flow.columns.iter().map(String::as_str).collect();
         let decoder = Decoder::new(Layout::batch(batch, &columns).expect("a layout"), Limits::default());
-        let view = &flow.views[0];
-        let operator = WindowOperator::new(view.hop, view.key_schema.clone(), view.aggregates.clone(), i64::MIN);
-        Self { flow, decoder, operator: operator.expect("an operator"), watermark: Watermark::default() }
+        let operator = flow.panes[0].operator(i64::MIN).expect("an operator");
+        Self { flow, decoder, operator, watermark: Watermark::default() }
     }
 
     fn run(&mut self, envelopes: &[Vec<u8>], stages: &mut Stages) {
@@ -118,16 +159,16 @@ impl<'a> Apart<'a> {
         stages.decode_ns += ns;
         let times = batch.column_by_name("event_time").expect("event_time is decoded").clone();
         let times_ns = times.as_primitive::<TimestampNanosecondType>().values();
-        let view = &self.flow.views[0];
+        let shared = &self.flow.panes[0];
         let ((keys, columns), ns) = timed(|| {
-            let places = view.program.columns.iter().map(|name| batch.schema().index_of(name).expect("is decoded"));
+            let places = shared.program.columns.iter().map(|name| batch.schema().index_of(name).expect("is decoded"));
             let places: Vec<usize> = places.collect();
-            let kept = view.program.run(batch.project(&places).expect("columns")).expect("rows").batch;
+            let kept = shared.program.run(batch.project(&places).expect("columns")).expect("rows").batch;
             let evaluate = |expression: &std::sync::Arc<dyn datafusion::physical_expr::PhysicalExpr>| -> ArrayRef {
                 expression.evaluate(&kept).and_then(|value| value.into_array(kept.num_rows())).expect("a column")
             };
-            let keys: Vec<ArrayRef> = view.keys.iter().map(evaluate).collect();
-            (keys, view.columns.iter().map(evaluate).collect::<Vec<ArrayRef>>())
+            let keys: Vec<ArrayRef> = shared.keys.iter().map(evaluate).collect();
+            (keys, shared.columns.iter().map(evaluate).collect::<Vec<ArrayRef>>())
         });
         stages.rows_ns += ns;
         // The watermark of the last batch: nothing is late, so all windows close in `close`.
@@ -147,7 +188,9 @@ impl<'a> Apart<'a> {
         assert!(closed.is_empty());
         times_ns.iter().for_each(|&time_ns| self.watermark.observe(&self.flow.stream.rules, time_ns));
         let watermark_ns = self.watermark.time_ns;
-        stages.close_ns += timed(|| self.operator.close(watermark_ns, &mut closed).expect("windows close")).1;
+        let ((), ns) = timed(|| self.operator.close(watermark_ns, &mut closed).expect("windows close"));
+        stages.close_ns += ns;
+        stages.closings_ns.extend((!closed.is_empty()).then_some(ns));
     }
 }
 

@@ -1,24 +1,27 @@
 //! Event-time sliding windows over rows that arrive in any order.
 //!
-//! Rows go into **panes**, once, whatever the overlap of windows ([`pane`]); a pane holds the state of every
-//! aggregate for each key alive in it ([`segment`]); when the watermark passes a window's end its panes are merged
-//! and the window comes out as one batch ([`operator`]). Keys are interned once into dense ids ([`keys`]).
+//! Rows go into **panes**, once, whatever the overlap of windows ([`pane`]) and however many views share them; a pane
+//! holds the state of every aggregate for each key alive in it ([`segment`]); panes are merged along a tree that is
+//! anchored at absolute pane numbers ([`tree`]), and when the watermark passes a window's end the few parts that tile it
+//! come out as one batch ([`operator`]). Keys are interned once into dense ids ([`keys`]).
 //!
 //! Pure: no IO, no clock, no runtime, no SQL. Time is an argument, in nanoseconds since 1970 (UTC).
 //! A result is a function of the order of the rows alone: cutting them into other batches changes no bit.
-//! Limits: times within the range of a 64-bit nanosecond timestamp (1677 to 2262); a window merges all its panes when
-//! it closes, so closing costs in proportion to size / slide.
+//! Limits: times within the range of a 64-bit nanosecond timestamp (1677 to 2262).
 
 mod aggregate;
+mod fate;
 mod keys;
 mod operator;
 mod pane;
 mod segment;
+mod tree;
 mod watermark;
 
 pub use aggregate::Aggregate;
-pub use operator::{ClosedWindow, Counters, Rows, WindowOperator};
-pub use pane::{Hop, HopError};
+pub use fate::Counters;
+pub use operator::{ClosedWindow, Output, Rows, WindowOperator};
+pub use pane::{Grid, Hop, HopError};
 pub use segment::ReplayPoint;
 pub use watermark::{Watermark, WatermarkRules};
 
@@ -28,6 +31,13 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[error("aggregating a window failed: {0}")]
 pub struct WindowError(#[from] pub datafusion::error::DataFusionError);
+
+impl WindowError {
+    /// A fault of this crate or of its caller.
+    pub(crate) fn internal(what: &str) -> Self {
+        Self(datafusion::error::DataFusionError::Internal(what.to_owned()))
+    }
+}
 
 impl From<arrow::error::ArrowError> for WindowError {
     fn from(error: arrow::error::ArrowError) -> Self {

@@ -1,20 +1,21 @@
-//! The windowed aggregate of one view over one partition.
+//! The windowed aggregates of one or more views with the same keys, over one partition.
 //!
-//! [`WindowOperator::push`] takes rows with the watermark that each of them found; it adds every row to its pane and
-//! closes the windows that the watermark has passed. A row counts in every window that contains it and ends after the
-//! watermark set by the rows before it. What the caller keeps: the watermark, and the order of rows.
+//! [`WindowOperator::push`] takes rows with the watermark that each of them found; it adds every row to its pane, once
+//! for all views, and closes the windows that the watermark has passed. A row counts in every window that contains it
+//! and ends after the watermark set by the rows before it. What the caller keeps: the watermark, and the order of rows.
 
 use crate::{
-    Aggregate, Hop, ReplayPoint, WindowError,
-    keys::{ABSENT, Keys},
-    segment::{OpenSegment, SealedSegment},
+    Aggregate, Grid, Hop, ReplayPoint, WindowError,
+    fate::{Counters, Fate, Judge},
+    keys::Keys,
+    segment::{Merger, span},
+    tree::PaneTree,
 };
 use arrow::{
     array::{ArrayRef, UInt32Array},
     compute::take,
     datatypes::SchemaRef,
 };
-use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
 use std::collections::BTreeMap;
 
 /// Rows of one partition, in order. All slices and arrays have one entry per row.
@@ -31,14 +32,23 @@ pub struct Rows<'a> {
     pub columns: &'a [ArrayRef],
 }
 
+/// One view: its windows, and which of the operator's aggregates it wants, in which order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    pub hop: Hop,
+    pub aggregates: Vec<usize>,
+}
+
 /// A window whose end the watermark has passed, with a row for each key that was alive in it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClosedWindow {
+    /// Index of the [`Output`] whose window this is.
+    pub output: usize,
     pub start_ns: i64,
     pub end_ns: i64,
     /// In the order of the keys' schema.
     pub keys: Vec<ArrayRef>,
-    /// One array per aggregate.
+    /// One array per aggregate of the output.
     pub values: Vec<ArrayRef>,
     pub rows: usize,
     /// Offsets of the first and last record that rows of this window's panes came from.
@@ -46,51 +56,43 @@ pub struct ClosedWindow {
     pub last_offset: i64,
 }
 
-/// What became of rows, since the operator was made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Rows that came after at least one of their windows had closed.
-    pub late_rows: u64,
-    /// Late rows that no open window was left for.
-    pub dropped_rows: u64,
-    /// Rows between windows (slide greater than size).
-    pub gap_rows: u64,
-    pub closed_windows: u64,
-}
-
 pub struct WindowOperator {
-    hop: Hop,
+    grid: Grid,
+    outputs: Vec<Output>,
     aggregates: Vec<Aggregate>,
     keys: Keys,
-    panes: BTreeMap<i64, Pane>,
+    tree: PaneTree,
+    merger: Merger,
+    judge: Judge,
     /// Every window that ends at or before this is closed.
     closed_through_ns: i64,
-    counters: Counters,
-    window_of_key: Vec<u32>,
-}
-
-#[derive(Default)]
-struct Pane {
-    sealed: Vec<SealedSegment>,
-    open: Option<OpenSegment>,
 }
 
 impl WindowOperator {
     /// `keys` is the schema of [`Rows::keys`]. Windows that end at or before `closed_through_ns` are closed already.
+    /// An error when the outputs' windows cannot share panes ([`Grid::shared`]) or there are none.
     pub fn new(
-        hop: Hop,
+        outputs: Vec<Output>,
         keys: SchemaRef,
         aggregates: Vec<Aggregate>,
         closed_through_ns: i64,
     ) -> Result<Self, WindowError> {
+        let hops: Vec<Hop> = outputs.iter().map(|output| output.hop).collect();
+        let grid = Grid::shared(&hops).ok_or_else(|| WindowError::internal("windows that cannot share panes"))?;
+        let panes = |hop: &Hop| {
+            let (from, to) = grid.panes_of(*hop, 0);
+            to - from
+        };
+        let panes_max = hops.iter().map(panes).max().unwrap_or(1);
         Ok(Self {
-            hop,
+            grid,
+            outputs,
             aggregates,
             keys: Keys::new(keys)?,
-            panes: BTreeMap::new(),
+            tree: PaneTree::new(panes_max),
+            merger: Merger::default(),
+            judge: Judge::new(grid, hops),
             closed_through_ns,
-            counters: Counters::default(),
-            window_of_key: Vec::new(),
         })
     }
 
@@ -105,53 +107,50 @@ impl WindowOperator {
         let mut panes = Vec::with_capacity(count);
         let mut from = 0;
         for row in 0..count {
-            let (pane, fate) = self.judge(rows.times_ns[row], rows.watermarks_ns[row]);
-            if fate == Fate::Late && self.has_to_close(rows.watermarks_ns[row]) {
+            let watermark_ns = rows.watermarks_ns[row];
+            let fate = self.judge.judge(rows.times_ns[row], watermark_ns.max(self.closed_through_ns));
+            if let Fate::Late(_) = fate
+                && self.closed_through_ns < watermark_ns
+            {
                 // A window of this row's pane closes before the row: what came until here is all it gets.
                 self.add(rows, from, &panes)?;
-                self.close(rows.watermarks_ns[row], closed)?;
+                self.close(watermark_ns, closed)?;
                 panes.clear();
                 from = row;
             }
-            panes.push(self.count(pane, fate));
+            panes.push(fate.pane());
         }
         self.add(rows, from, &panes)?;
         self.close(watermark_ns, closed)
     }
 
-    /// Closes all windows that end at or before the watermark.
+    /// Closes all windows that end at or before the watermark; those that end together in the order of the outputs.
     pub fn close(&mut self, watermark_ns: i64, closed: &mut Vec<ClosedWindow>) -> Result<(), WindowError> {
-        while let Some(window) = self.next_window() {
-            let (start_ns, end_ns) = self.hop.bounds_ns(window);
-            if end_ns > watermark_ns {
-                break;
+        while let Some((end_ns, outputs)) = self.next_windows()
+            && end_ns <= watermark_ns
+        {
+            for (output, window) in outputs {
+                closed.push(self.merge(output, window)?);
+                self.judge.counters[output].closed_windows += 1;
             }
-            closed.push(self.merge(window, start_ns, end_ns)?);
-            self.closed_through_ns = end_ns;
-            self.counters.closed_windows += 1;
-            self.forget_panes_before(self.hop.panes_of(self.hop.first_ending_after(end_ns)).0);
+            self.closed_through(end_ns);
         }
-        if watermark_ns > self.closed_through_ns {
-            self.closed_through_ns = watermark_ns;
-            self.forget_panes_before(self.hop.panes_of(self.hop.first_ending_after(watermark_ns)).0);
-        }
+        self.closed_through(watermark_ns);
         self.compact()
     }
 
     /// From where the partition has to be read again to rebuild all open windows; `None` when none is open.
     pub fn oldest(&self) -> Option<ReplayPoint> {
-        let firsts = self.panes.values().flat_map(|pane| {
-            pane.sealed.iter().map(|segment| segment.first).chain(pane.open.iter().map(|segment| segment.first))
-        });
-        firsts.min_by_key(|point| point.offset)
+        self.tree.oldest()
     }
 
-    pub fn counters(&self) -> Counters {
-        self.counters
+    /// What became of rows, for each output.
+    pub fn counters(&self) -> &[Counters] {
+        &self.judge.counters
     }
 
     pub fn panes(&self) -> usize {
-        self.panes.len()
+        self.tree.len()
     }
 
     pub fn keys(&self) -> usize {
@@ -160,48 +159,7 @@ impl WindowOperator {
 
     /// Bytes of state, as the accumulators and arrays report them.
     pub fn bytes(&self) -> usize {
-        let panes: usize = self.panes.values().map(Pane::bytes).sum();
-        panes + self.keys.bytes() + self.window_of_key.capacity() * size_of::<u32>()
-    }
-
-    fn judge(&self, time_ns: i64, watermark_ns: i64) -> (i64, Fate) {
-        let pane = self.hop.pane_of(time_ns);
-        let (first, last) = self.hop.windows_of(pane);
-        if first > last {
-            return (pane, Fate::Gap);
-        }
-        let watermark_ns = watermark_ns.max(self.closed_through_ns);
-        if self.hop.bounds_ns(last).1 <= watermark_ns {
-            (pane, Fate::Dropped)
-        } else if self.hop.bounds_ns(first).1 <= watermark_ns {
-            (pane, Fate::Late)
-        } else {
-            (pane, Fate::InTime)
-        }
-    }
-
-    fn has_to_close(&self, watermark_ns: i64) -> bool {
-        self.closed_through_ns < watermark_ns
-    }
-
-    /// Counts a row's fate; the pane to add it to, if any.
-    fn count(&mut self, pane: i64, fate: Fate) -> Option<i64> {
-        match fate {
-            Fate::InTime => Some(pane),
-            Fate::Late => {
-                self.counters.late_rows += 1;
-                Some(pane)
-            }
-            Fate::Dropped => {
-                self.counters.late_rows += 1;
-                self.counters.dropped_rows += 1;
-                None
-            }
-            Fate::Gap => {
-                self.counters.gap_rows += 1;
-                None
-            }
-        }
+        self.tree.bytes() + self.keys.bytes()
     }
 
     /// Adds the rows from `from` on, one for each of `panes`.
@@ -237,112 +195,75 @@ impl WindowOperator {
         last_offset: i64,
         rows: usize,
     ) -> Result<(), WindowError> {
-        let pane = self.panes.entry(pane).or_default();
-        let mut open = match pane.open.take() {
-            Some(open) => open,
-            None => OpenSegment::new(&self.aggregates, first)?,
-        };
         let ids = self.keys.intern(keys, rows)?.to_vec();
+        let open = self.tree.open(pane, &self.aggregates, first)?;
         open.add(&self.aggregates, &ids, self.keys.len(), columns)?;
         open.last_offset = last_offset;
-        pane.open = Some(open);
         Ok(())
     }
 
-    /// The earliest window that is not closed and holds a pane.
-    fn next_window(&self) -> Option<i64> {
-        let oldest_open = self.hop.first_ending_after(self.closed_through_ns);
-        let (first_pane, _) = self.hop.panes_of(oldest_open);
-        self.panes.range(first_pane..).next().map(|(&pane, _)| self.hop.windows_of(pane).0.max(oldest_open))
-    }
-
-    fn merge(&mut self, window: i64, start_ns: i64, end_ns: i64) -> Result<ClosedWindow, WindowError> {
-        let (from, to) = self.hop.panes_of(window);
-        for (_, pane) in self.panes.range_mut(from..to) {
-            pane.seal()?;
-        }
-        self.window_of_key.resize(self.keys.len().max(self.window_of_key.len()), ABSENT);
-        let mut accumulators: Vec<Box<dyn GroupsAccumulator>> =
-            self.aggregates.iter().map(|aggregate| aggregate.accumulator()).collect::<Result<_, _>>()?;
-        let mut ids: Vec<u32> = Vec::new();
-        let (mut first_offset, mut last_offset) = (i64::MAX, i64::MIN);
-        for segment in self.panes.range(from..to).flat_map(|(_, pane)| &pane.sealed) {
-            let groups = groups_in_window(&mut self.window_of_key, &mut ids, &segment.ids);
-            for (accumulator, state) in accumulators.iter_mut().zip(&segment.states) {
-                accumulator.merge_batch(state, &groups, ids.len())?;
+    /// The earliest end of windows that are not closed and hold rows, and those windows by output.
+    fn next_windows(&self) -> Option<(i64, Vec<(usize, i64)>)> {
+        let mut next: Option<(i64, Vec<(usize, i64)>)> = None;
+        for (index, output) in self.outputs.iter().enumerate() {
+            let Some(window) = self.next_window(output.hop) else { continue };
+            let (_, end_ns) = output.hop.bounds_ns(window);
+            match &mut next {
+                Some((earliest_ns, _)) if *earliest_ns < end_ns => {}
+                Some((earliest_ns, windows)) if *earliest_ns == end_ns => windows.push((index, window)),
+                _ => next = Some((end_ns, vec![(index, window)])),
             }
-            first_offset = first_offset.min(segment.first.offset);
-            last_offset = last_offset.max(segment.last_offset);
         }
-        ids.iter().for_each(|&id| self.window_of_key[id as usize] = ABSENT);
-        let values =
-            accumulators.iter_mut().map(|accumulator| accumulator.evaluate(EmitTo::All)).collect::<Result<_, _>>()?;
-        let keys = self.keys.values(&ids)?;
-        Ok(ClosedWindow { start_ns, end_ns, keys, values, rows: ids.len(), first_offset, last_offset })
+        next
     }
 
-    fn forget_panes_before(&mut self, pane: i64) {
-        while let Some(entry) = self.panes.first_entry()
-            && *entry.key() < pane
-        {
-            entry.remove();
+    fn next_window(&self, hop: Hop) -> Option<i64> {
+        let mut oldest_open = hop.first_ending_after(self.closed_through_ns);
+        loop {
+            let pane = self.tree.first_from(self.grid.panes_of(hop, oldest_open).0)?;
+            let (first, last) = hop.windows_at(self.grid.bounds_ns(pane).0);
+            if first.max(oldest_open) <= last {
+                return Some(first.max(oldest_open));
+            }
+            // The pane is another output's: it lies between two windows of this one.
+            oldest_open = last + 1;
+        }
+    }
+
+    fn merge(&mut self, output: usize, window: i64) -> Result<ClosedWindow, WindowError> {
+        let Output { hop, aggregates: wanted } = &self.outputs[output];
+        let (from, to) = self.grid.panes_of(*hop, window);
+        let (start_ns, end_ns) = hop.bounds_ns(window);
+        self.merger.fit(self.keys.len());
+        let tiles = self.tree.tiles(from, to, &self.aggregates, &mut self.merger)?;
+        let (first, last_offset) = span(&tiles)?;
+        let (ids, values) = self.merger.evaluate(&self.aggregates, wanted, &tiles)?;
+        let (keys, rows) = (self.keys.values(&ids)?, ids.len());
+        Ok(ClosedWindow { output, start_ns, end_ns, keys, values, rows, first_offset: first.offset, last_offset })
+    }
+
+    fn closed_through(&mut self, time_ns: i64) {
+        if time_ns > self.closed_through_ns {
+            self.closed_through_ns = time_ns;
+            let first = |output: &Output| self.grid.panes_of(output.hop, output.hop.first_ending_after(time_ns)).0;
+            if let Some(first) = self.outputs.iter().map(first).min() {
+                self.tree.forget_before(first);
+            }
         }
     }
 
     /// Forgets keys that no pane holds, once they are more than half of all.
     fn compact(&mut self) -> Result<(), WindowError> {
         const FEW: usize = 1024;
-        let held: usize = self.panes.values().map(Pane::keys).sum();
-        if self.keys.len() < FEW.max(2 * held) {
+        if self.keys.len() < FEW.max(2 * self.tree.keys()) {
             return Ok(());
         }
         let mut live = vec![false; self.keys.len()];
-        self.panes.values().for_each(|pane| pane.mark_live(&mut live));
-        if live.iter().filter(|live| **live).count() * 2 > self.keys.len() {
-            return Ok(());
-        }
+        self.tree.mark_live(&mut live);
         let renumbered = self.keys.compact(&live)?;
-        let keys = self.keys.len();
-        self.panes.values_mut().for_each(|pane| pane.renumber(&renumbered, keys));
-        self.window_of_key = Vec::new();
+        self.tree.renumber(&renumbered, &self.keys);
+        self.merger = Merger::default();
         Ok(())
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    InTime,
-    Late,
-    Dropped,
-    Gap,
-}
-
-impl Pane {
-    fn seal(&mut self) -> Result<(), WindowError> {
-        if let Some(open) = self.open.take() {
-            self.sealed.push(open.seal()?);
-        }
-        Ok(())
-    }
-
-    /// Keys of all segments; one that is in two counts twice.
-    fn keys(&self) -> usize {
-        self.sealed.iter().map(|segment| segment.ids.len()).sum::<usize>()
-            + self.open.as_ref().map_or(0, OpenSegment::keys)
-    }
-
-    fn mark_live(&self, live: &mut [bool]) {
-        self.sealed.iter().for_each(|segment| segment.mark_live(live));
-        self.open.iter().for_each(|segment| segment.mark_live(live));
-    }
-
-    fn renumber(&mut self, renumbered: &[u32], keys: usize) {
-        self.sealed.iter_mut().for_each(|segment| segment.renumber(renumbered));
-        self.open.iter_mut().for_each(|segment| segment.renumber(renumbered, keys));
-    }
-
-    fn bytes(&self) -> usize {
-        self.sealed.iter().map(SealedSegment::bytes).sum::<usize>() + self.open.as_ref().map_or(0, OpenSegment::bytes)
     }
 }
 
@@ -359,18 +280,4 @@ fn by_pane(panes: &[Option<i64>], from: usize) -> BTreeMap<i64, Vec<u32>> {
         }
     }
     indices
-}
-
-/// Group index within the window of each key of a segment; new keys are added to `ids`.
-fn groups_in_window(window_of_key: &mut [u32], ids: &mut Vec<u32>, segment: &[u32]) -> Vec<usize> {
-    let mut groups = Vec::with_capacity(segment.len());
-    for &id in segment {
-        let group = &mut window_of_key[id as usize];
-        if *group == ABSENT {
-            *group = ids.len() as u32;
-            ids.push(id);
-        }
-        groups.push(*group as usize);
-    }
-    groups
 }

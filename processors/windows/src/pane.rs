@@ -2,7 +2,8 @@
 //!
 //! Windows are `[k·slide, k·slide + size)` for every integer `k`, aligned to 1970. Panes are cut where a window starts
 //! or ends ("paired windows"): at most two per slide, however odd the ratio of size to slide. Every window is a whole
-//! number of panes, and all rows of a pane are in the same windows.
+//! number of panes, and all rows of a pane are in the same windows. Windows of one slide and one remainder have the same
+//! panes, and can share them.
 
 use thiserror::Error;
 
@@ -47,45 +48,9 @@ impl Hop {
         self.size_ns
     }
 
-    /// Where in each slide a window ends; 0 when that is where one starts.
-    fn cut_ns(&self) -> i64 {
-        self.size_ns % self.slide_ns
-    }
-
-    /// Number of the pane that a time is in. Grows with time; consecutive panes have consecutive numbers.
-    pub fn pane_of(&self, time_ns: i64) -> i64 {
-        let slide = time_ns.div_euclid(self.slide_ns);
-        match self.cut_ns() {
-            0 => slide,
-            cut => slide * 2 + i64::from(time_ns.rem_euclid(self.slide_ns) >= cut),
-        }
-    }
-
-    /// Index `k` of the slide in which a pane lies.
-    fn slide_of(&self, pane: i64) -> i64 {
-        if self.cut_ns() == 0 { pane } else { pane.div_euclid(2) }
-    }
-
-    /// The windows that a pane is in, first and last `k`; first > last when it lies in a gap between windows.
-    pub fn windows_of(&self, pane: i64) -> (i64, i64) {
-        let slide = self.slide_of(pane);
-        let behind_cut = self.cut_ns() != 0 && pane.rem_euclid(2) == 1;
-        // A pane before the cut is still in the window that ends at the cut.
-        let reach = if self.cut_ns() != 0 && !behind_cut {
-            self.size_ns / self.slide_ns
-        } else {
-            self.size_ns / self.slide_ns - 1
-        };
-        (slide - reach, slide)
-    }
-
-    /// First and one past the last pane of window `k`.
-    pub fn panes_of(&self, window: i64) -> (i64, i64) {
-        let slides = self.size_ns / self.slide_ns;
-        match self.cut_ns() {
-            0 => (window, window.saturating_add(slides)),
-            _ => (window.saturating_mul(2), window.saturating_add(slides).saturating_mul(2).saturating_add(1)),
-        }
+    /// The windows that a time is in, first and last `k`; first > last when it lies in a gap between windows.
+    pub fn windows_at(&self, time_ns: i64) -> (i64, i64) {
+        (self.first_ending_after(time_ns), time_ns.div_euclid(self.slide_ns))
     }
 
     /// `[start, end)` of window `k`, clamped to what a timestamp can hold.
@@ -100,24 +65,84 @@ impl Hop {
     }
 }
 
+/// Where panes are cut: `[k·step, k·step + cut)` and `[k·step + cut, (k+1)·step)`, or whole steps when `cut` is 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grid {
+    step_ns: i64,
+    cut_ns: i64,
+}
+
+impl Grid {
+    /// The panes of one window.
+    pub fn of(hop: Hop) -> Self {
+        Self { step_ns: hop.slide_ns, cut_ns: hop.size_ns % hop.slide_ns }
+    }
+
+    /// The panes that all of these windows would have by themselves; `None` when they differ. A finer grid that fits
+    /// all is not looked for: floats would be added in another order for a view that stands beside another.
+    pub fn shared(hops: &[Hop]) -> Option<Self> {
+        let (first, rest) = hops.split_first()?;
+        let own = Self::of(*first);
+        rest.iter().all(|hop| Self::of(*hop) == own).then_some(own)
+    }
+
+    /// Number of the pane that a time is in. Grows with time; consecutive panes have consecutive numbers.
+    pub fn pane_of(&self, time_ns: i64) -> i64 {
+        let step = time_ns.div_euclid(self.step_ns);
+        match self.cut_ns {
+            0 => step,
+            cut_ns => step * 2 + i64::from(time_ns.rem_euclid(self.step_ns) >= cut_ns),
+        }
+    }
+
+    /// `[start, end)` of a pane, clamped to what a timestamp can hold.
+    pub fn bounds_ns(&self, pane: i64) -> (i64, i64) {
+        (self.start_ns(pane), self.start_ns(pane.saturating_add(1)))
+    }
+
+    fn start_ns(&self, pane: i64) -> i64 {
+        if self.cut_ns == 0 {
+            return pane.saturating_mul(self.step_ns);
+        }
+        let cut_ns = if pane.rem_euclid(2) == 1 { self.cut_ns } else { 0 };
+        pane.div_euclid(2).saturating_mul(self.step_ns).saturating_add(cut_ns)
+    }
+
+    /// First and one past the last pane of a window of one of the grid's hops.
+    pub fn panes_of(&self, hop: Hop, window: i64) -> (i64, i64) {
+        let (start_ns, end_ns) = hop.bounds_ns(window);
+        // An end that was clamped is inside a pane, which the window has all of.
+        (self.pane_of(start_ns), self.pane_of(end_ns) + i64::from(end_ns == i64::MAX))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn check(hop: Hop, grid: Grid, time: i64) -> Result<(), TestCaseError> {
+        let pane = grid.pane_of(time);
+        let (begin, end) = grid.bounds_ns(pane);
+        prop_assert!(begin <= time && time < end);
+        let (first, last) = hop.windows_at(time);
+        prop_assert_eq!(hop.windows_at(begin), (first, last), "all times of a pane are in the same windows");
+        let (slide, size) = (hop.slide_ns(), hop.size_ns());
+        for window in (time.div_euclid(slide) - size / slide - 2)..=(time.div_euclid(slide) + 2) {
+            let (start, end) = hop.bounds_ns(window);
+            let contains = start <= time && time < end;
+            prop_assert_eq!(contains, (first..=last).contains(&window));
+            let (from, to) = grid.panes_of(hop, window);
+            prop_assert_eq!(contains, (from..to).contains(&pane));
+        }
+        Ok(())
+    }
+
     proptest! {
         #[test]
         fn panes_tile_every_window_exactly(slide in 1i64..50, size in 1i64..200, time in -1000i64..1000) {
             let hop = Hop::new(slide, size).expect("valid");
-            let pane = hop.pane_of(time);
-            let (first, last) = hop.windows_of(pane);
-            for window in (time.div_euclid(slide) - size / slide - 2)..=(time.div_euclid(slide) + 2) {
-                let (start, end) = hop.bounds_ns(window);
-                let contains = start <= time && time < end;
-                prop_assert_eq!(contains, (first..=last).contains(&window));
-                let (from, to) = hop.panes_of(window);
-                prop_assert_eq!(contains, (from..to).contains(&pane));
-            }
+            check(hop, Grid::of(hop), time)?;
         }
 
         #[test]
@@ -127,6 +152,16 @@ mod tests {
             prop_assert!(hop.bounds_ns(window).1 > time);
             prop_assert!(hop.bounds_ns(window - 1).1 <= time);
         }
+    }
+
+    #[test]
+    fn panes_are_shared_where_each_window_has_the_same() {
+        let hop = |slide, size| Hop::new(slide, size).expect("valid");
+        assert_eq!(Grid::shared(&[]), None);
+        assert_eq!(Grid::shared(&[hop(10, 50), hop(10, 600)]), Some(Grid::of(hop(10, 10))));
+        assert_eq!(Grid::shared(&[hop(10, 25), hop(10, 15)]), Some(Grid::of(hop(10, 5))));
+        assert_eq!(Grid::shared(&[hop(10, 25), hop(10, 20)]), None);
+        assert_eq!(Grid::shared(&[hop(10, 20), hop(20, 40)]), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The aggregate state of one pane.
+//! The aggregate state of a pane, and of several merged.
 //!
 //! A pane is filled while it is open and sealed when a window that holds it closes: its state is then read, which
 //! consumes the accumulators. Rows that come for a sealed pane (late for the closed window, in time for later ones)
@@ -11,9 +11,10 @@ use arrow::{
     compute::concat,
 };
 use datafusion::{
-    error::Result,
+    error::{DataFusionError, Result},
     logical_expr::{EmitTo, GroupsAccumulator},
 };
+use std::sync::Arc;
 
 /// From where a partition has to be read again to rebuild a pane, and the watermark's state there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +37,10 @@ pub struct OpenSegment {
     pub last_offset: i64,
 }
 
-/// A segment that is only read.
-pub struct SealedSegment {
+/// The state of every aggregate for the keys alive in a pane or in a span of panes. Only read.
+#[derive(Clone)]
+pub struct Summary {
+    /// Key ids, in the order in which the keys came.
     pub ids: Vec<u32>,
     /// State arrays of each aggregate, a row per key.
     pub states: Vec<Vec<ArrayRef>>,
@@ -98,14 +101,14 @@ impl OpenSegment {
         groups
     }
 
-    pub fn seal(mut self) -> Result<SealedSegment> {
+    pub fn seal(mut self) -> Result<Summary> {
         let total = self.ids.len();
         let mut states = Vec::with_capacity(self.accumulators.len());
         for fold in &mut self.accumulators {
             fold.feed(true, total)?;
             states.push(fold.accumulator.state(EmitTo::All)?);
         }
-        Ok(SealedSegment { ids: self.ids, states, first: self.first, last_offset: self.last_offset })
+        Ok(Summary { ids: self.ids, states, first: self.first, last_offset: self.last_offset })
     }
 
     pub fn mark_live(&self, live: &mut [bool]) {
@@ -131,7 +134,7 @@ impl OpenSegment {
     }
 }
 
-impl SealedSegment {
+impl Summary {
     pub fn mark_live(&self, live: &mut [bool]) {
         self.ids.iter().for_each(|&id| live[id as usize] = true);
     }
@@ -144,6 +147,86 @@ impl SealedSegment {
         let states: usize = self.states.iter().flatten().map(|array| array.get_array_memory_size()).sum();
         states + self.ids.capacity() * size_of::<u32>()
     }
+}
+
+/// Merges summaries, and keeps the memory that this needs.
+#[derive(Default)]
+pub struct Merger {
+    /// Group index by key id; [`ABSENT`] everywhere between calls.
+    group_of_key: Vec<u32>,
+}
+
+impl Merger {
+    /// Ids are below `keys` from now on.
+    pub fn fit(&mut self, keys: usize) {
+        self.group_of_key.resize(keys, ABSENT);
+    }
+
+    /// All aggregates over `parts` (at least one), merged in their order; keys in the order in which they came.
+    pub fn merge(&mut self, aggregates: &[Aggregate], parts: &[Arc<Summary>]) -> Result<Summary> {
+        let all: Vec<usize> = (0..aggregates.len()).collect();
+        let (ids, mut accumulators) = self.fold(aggregates, &all, parts)?;
+        let states =
+            accumulators.iter_mut().map(|accumulator| accumulator.state(EmitTo::All)).collect::<Result<_>>()?;
+        let (first, last_offset) = span(parts)?;
+        Ok(Summary { ids, states, first, last_offset })
+    }
+
+    /// Values of the `wanted` aggregates over `parts`, and whose they are.
+    pub fn evaluate(
+        &mut self,
+        aggregates: &[Aggregate],
+        wanted: &[usize],
+        parts: &[Arc<Summary>],
+    ) -> Result<(Vec<u32>, Vec<ArrayRef>)> {
+        let (ids, mut accumulators) = self.fold(aggregates, wanted, parts)?;
+        let values =
+            accumulators.iter_mut().map(|accumulator| accumulator.evaluate(EmitTo::All)).collect::<Result<_>>()?;
+        Ok((ids, values))
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn fold(
+        &mut self,
+        aggregates: &[Aggregate],
+        wanted: &[usize],
+        parts: &[Arc<Summary>],
+    ) -> Result<(Vec<u32>, Vec<Box<dyn GroupsAccumulator>>)> {
+        let mut ids: Vec<u32> = Vec::new();
+        // Each part's groups, and how many groups there are by then.
+        let groups: Vec<(Vec<usize>, usize)> =
+            parts.iter().map(|part| (self.groups(&mut ids, &part.ids), ids.len())).collect();
+        ids.iter().for_each(|&id| self.group_of_key[id as usize] = ABSENT);
+        let accumulators = wanted.iter().map(|&index| {
+            let mut accumulator = aggregates[index].accumulator()?;
+            for (part, (groups, total)) in parts.iter().zip(&groups) {
+                accumulator.merge_batch(&part.states[index], groups, *total)?;
+            }
+            Ok(accumulator)
+        });
+        Ok((ids, accumulators.collect::<Result<_>>()?))
+    }
+
+    /// Group index of each key of a part; new keys are added to `ids`.
+    fn groups(&mut self, ids: &mut Vec<u32>, part: &[u32]) -> Vec<usize> {
+        let mut groups = Vec::with_capacity(part.len());
+        for &id in part {
+            let group = &mut self.group_of_key[id as usize];
+            if *group == ABSENT {
+                *group = ids.len() as u32;
+                ids.push(id);
+            }
+            groups.push(*group as usize);
+        }
+        groups
+    }
+}
+
+/// From the first to the last offset of what is merged.
+pub fn span(parts: &[Arc<Summary>]) -> Result<(ReplayPoint, i64)> {
+    let first = parts.iter().map(|part| part.first).min_by_key(|point| point.offset);
+    let last_offset = parts.iter().map(|part| part.last_offset).max();
+    first.zip(last_offset).ok_or_else(|| DataFusionError::Internal("nothing to merge".into()))
 }
 
 impl Fold {

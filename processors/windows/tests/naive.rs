@@ -1,7 +1,9 @@
 //! The operator against a model that recomputes every window from scratch, and against itself: the same rows in other
 //! batches, and with a restart in the middle. Random windows, lateness, disorder and cuts.
 
-use amoskys_windows::{Aggregate, ClosedWindow, Hop, ReplayPoint, Rows, Watermark, WatermarkRules, WindowOperator};
+use amoskys_windows::{
+    Aggregate, ClosedWindow, Hop, Output, ReplayPoint, Rows, Watermark, WatermarkRules, WindowOperator,
+};
 use arrow::{
     array::{ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringViewArray},
     datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef},
@@ -27,7 +29,8 @@ struct Row {
 
 #[derive(Debug, Clone)]
 struct Case {
-    hop: Hop,
+    /// Of views that share panes.
+    hops: Vec<Hop>,
     lateness_ns: i64,
     rows: Vec<Row>,
     cuts: Vec<usize>,
@@ -41,9 +44,16 @@ prop_compose! {
     }
 }
 
+/// Windows that share panes: of one slide and remainder.
+fn hops(slide: i64, size: i64, more: &[i64]) -> Vec<Hop> {
+    let sizes = [size].into_iter().chain(more.iter().map(|slides| slide * slides + size % slide));
+    sizes.map(|size| Hop::new(slide, size).expect("valid")).collect()
+}
+
 prop_compose! {
     /// Mostly forward in time from before 1970, out of order by up to `disorder`.
-    fn any_case()(slide in 1i64..25, size in 1i64..90, lateness_ns in 0i64..60, disorder in 0i64..240,
+    fn any_case()(slide in 1i64..25, size in 1i64..90, more in prop::collection::vec(1i64..9, 0..3),
+                  lateness_ns in 0i64..60, disorder in 0i64..240,
                   mut rows in prop::collection::vec(any_row(), 1..150),
                   cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
                   restart: prop::sample::Index) -> Case {
@@ -53,7 +63,7 @@ prop_compose! {
         }
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(count)).collect();
         cuts.sort_unstable();
-        Case { hop: Hop::new(slide, size).expect("valid"), lateness_ns, restart: restart.index(count), rows, cuts }
+        Case { hops: hops(slide, size, &more), lateness_ns, restart: restart.index(count), rows, cuts }
     }
 }
 
@@ -112,6 +122,9 @@ fn aggregate(udf: Arc<AggregateUDF>, column: &str, literal: Option<f64>, filter:
     Aggregate::new(Arc::new(expression), places, filter)
 }
 
+/// Views but the first want these many: the exact ones and a sum of floats.
+const FEWER: usize = 6;
+
 fn aggregates() -> Vec<Aggregate> {
     vec![
         aggregate(count::count_udaf(), "integer", None, None),
@@ -127,7 +140,10 @@ fn aggregates() -> Vec<Aggregate> {
 }
 
 fn operator(case: &Case, closed_through_ns: i64) -> WindowOperator {
-    WindowOperator::new(case.hop, key_schema(), aggregates(), closed_through_ns).expect("valid")
+    let output =
+        |(index, &hop): (usize, &Hop)| Output { hop, aggregates: (0..if index == 0 { 9 } else { FEWER }).collect() };
+    let outputs = case.hops.iter().enumerate().map(output).collect();
+    WindowOperator::new(outputs, key_schema(), aggregates(), closed_through_ns).expect("valid")
 }
 
 /// Pushes rows `from..to` as one batch.
@@ -176,22 +192,23 @@ struct Exact {
 }
 
 /// Every window from scratch: each row looks at each window that could contain it.
-fn naive(case: &Case) -> BTreeMap<(i64, i64, String), Exact> {
+fn naive(case: &Case) -> BTreeMap<(usize, i64, i64, String), Exact> {
     let watermarks = case.watermarks();
-    let mut windows: BTreeMap<(i64, i64, String), Exact> = BTreeMap::new();
+    let mut windows: BTreeMap<(usize, i64, i64, String), Exact> = BTreeMap::new();
     for (index, row) in case.rows.iter().enumerate() {
-        for window in -200i64..800 {
-            let (start, end) = (window * case.hop.slide_ns(), window * case.hop.slide_ns() + case.hop.size_ns());
+        let all = case
+            .hops
+            .iter()
+            .enumerate()
+            .flat_map(|(output, hop)| (-200i64..800).map(move |window| (output, hop, window)));
+        for (output, hop, window) in all {
+            let (start, end) = (window * hop.slide_ns(), window * hop.slide_ns() + hop.size_ns());
             if start > row.time_ns || row.time_ns >= end || end <= watermarks[index].time_ns {
                 continue;
             }
-            let entry = windows.entry((end, start, format!("a key of some length {}", row.key))).or_insert(Exact {
-                count: 0,
-                wanted: 0,
-                sum: 0,
-                min: f64::INFINITY,
-                max_wanted: None,
-            });
+            let entry = windows
+                .entry((output, end, start, format!("a key of some length {}", row.key)))
+                .or_insert(Exact { count: 0, wanted: 0, sum: 0, min: f64::INFINITY, max_wanted: None });
             entry.count += 1;
             entry.wanted += i64::from(row.wanted);
             entry.sum += row.integer;
@@ -204,13 +221,14 @@ fn naive(case: &Case) -> BTreeMap<(i64, i64, String), Exact> {
     windows
 }
 
-fn exact(closed: &[ClosedWindow]) -> BTreeMap<(i64, i64, String), Exact> {
+fn exact(closed: &[ClosedWindow]) -> BTreeMap<(usize, i64, i64, String), Exact> {
     let mut windows = BTreeMap::new();
     for window in closed {
         let floats = |index: usize| window.values[index].as_primitive::<Float64Type>();
         let integers = |index: usize| window.values[index].as_primitive::<Int64Type>();
         for row in 0..window.rows {
-            let key = (window.end_ns, window.start_ns, window.keys[0].as_string_view().value(row).to_owned());
+            let key =
+                (window.output, window.end_ns, window.start_ns, window.keys[0].as_string_view().value(row).to_owned());
             let value = Exact {
                 count: integers(0).value(row),
                 wanted: integers(1).value(row),
@@ -234,7 +252,7 @@ fn bits(closed: &[ClosedWindow]) -> Vec<String> {
         .iter()
         .map(|window| {
             let arrays: Vec<String> = window.keys.iter().chain(&window.values).map(float_bits).collect();
-            format!("{} {} {arrays:?}", window.start_ns, window.end_ns)
+            format!("{} {} {} {arrays:?}", window.output, window.start_ns, window.end_ns)
         })
         .collect()
 }
@@ -248,12 +266,25 @@ proptest! {
         prop_assert_eq!(exact(&closed), naive(&case));
         prop_assert!(closed.is_sorted_by_key(|window| window.end_ns));
         prop_assert_eq!(operator.panes(), 0, "every pane is forgotten");
-        let counters = operator.counters();
-        let in_gaps = case.rows.iter().filter(|row| {
-            let (first, last) = case.hop.windows_of(case.hop.pane_of(row.time_ns));
-            first > last
-        });
-        prop_assert_eq!(counters.gap_rows, in_gaps.count() as u64);
+        for (hop, counters) in case.hops.iter().zip(operator.counters()) {
+            let in_gaps = case.rows.iter().filter(|row| {
+                let (first, last) = hop.windows_at(row.time_ns);
+                first > last
+            });
+            prop_assert_eq!(counters.gap_rows, in_gaps.count() as u64);
+        }
+    }
+
+    #[test]
+    fn sharing_panes_changes_no_bit(case in any_case()) {
+        let (shared, _) = run(&case, &case.cuts);
+        for (output, &hop) in case.hops.iter().enumerate() {
+            let (mut alone, _) = run(&Case { hops: vec![hop], ..case.clone() }, &case.cuts);
+            let mut of_it: Vec<ClosedWindow> = shared.iter().filter(|window| window.output == output).cloned().collect();
+            alone.iter_mut().for_each(|window| window.values.truncate(if output == 0 { 9 } else { FEWER }));
+            of_it.iter_mut().for_each(|window| window.output = 0);
+            prop_assert_eq!(bits(&alone), bits(&of_it));
+        }
     }
 
     #[test]
@@ -287,7 +318,8 @@ proptest! {
 #[test]
 fn keys_that_left_are_forgotten() {
     let hop = Hop::new(10, 10).expect("valid");
-    let mut operator = WindowOperator::new(hop, key_schema(), aggregates(), i64::MIN).expect("valid");
+    let outputs = vec![Output { hop, aggregates: (0..9).collect() }];
+    let mut operator = WindowOperator::new(outputs, key_schema(), aggregates(), i64::MIN).expect("valid");
     let mut closed = Vec::new();
     for batch in 0i64..40 {
         let names: ArrayRef =

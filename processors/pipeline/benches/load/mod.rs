@@ -45,18 +45,22 @@ const COLUMNS: &str = "
     duration_min DOUBLE, duration_max DOUBLE, duration_avg DOUBLE, duration_stddev DOUBLE, ret_min BIGINT,
     ret_max BIGINT, bytes_read DOUBLE, bytes_written DOUBLE, flags_max BIGINT";
 
-/// `aggregates` over windows of `size_s` sliding by a second, by host and process; writes keys of more than
+/// `aggregates` over windows of each of `sizes_s` sliding by a second, by host and process; writes keys of more than
 /// `events_min` events in a window.
-pub fn plan(aggregates: &str, size_s: u32, events_min: u32) -> Dataflow {
-    let text = format!(
+pub fn plan(aggregates: &str, sizes_s: &[u32], events_min: u32) -> Dataflow {
+    let mut text = format!(
         "CREATE EXTERNAL TABLE syscalls STORED AS ENVELOPE LOCATION '{TOPIC}'
          OPTIONS (message '{SCHEMA}', event_time 'event_time', lateness '2s', partition_key 'host');
-         CREATE EXTERNAL TABLE findings ({COLUMNS}) STORED AS JSON LOCATION '{FINDINGS}' OPTIONS (partition_key 'host');
-         CREATE VIEW per_process AS
-         SELECT host, pid, hop(event_time, INTERVAL '1 second', INTERVAL '{size_s} seconds') AS win, {aggregates}
-         FROM syscalls GROUP BY host, pid, win;
-         INSERT INTO findings SELECT * EXCEPT (win) FROM per_process WHERE events > {events_min};"
+         CREATE EXTERNAL TABLE findings ({COLUMNS}) STORED AS JSON LOCATION '{FINDINGS}' OPTIONS (partition_key 'host');"
     );
+    for size_s in sizes_s {
+        text += &format!(
+            "CREATE VIEW per_process_{size_s} AS
+             SELECT host, pid, hop(event_time, INTERVAL '1 second', INTERVAL '{size_s} seconds') AS win, {aggregates}
+             FROM syscalls GROUP BY host, pid, win;
+             INSERT INTO findings SELECT * EXCEPT (win) FROM per_process_{size_s} WHERE events > {events_min};"
+        );
+    }
     let statements = sql::parse(Path::new("bench.sql"), &text).expect("the SQL parses");
     let options = sql::Options {
         pool: pool(),
@@ -71,8 +75,8 @@ pub fn plan(aggregates: &str, size_s: u32, events_min: u32) -> Dataflow {
 }
 
 pub fn pool() -> DescriptorPool {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/load");
-    let set = protox::compile([format!("{folder}/syscall.proto")], [folder]).expect("the schema compiles");
+    // Benchmarks run in their package's folder.
+    let set = protox::compile(["benches/load/syscall.proto"], ["benches/load"]).expect("the schema compiles");
     DescriptorPool::from_file_descriptor_set(set).expect("the schema is complete")
 }
 
@@ -108,7 +112,9 @@ struct Event {
 pub struct Load {
     random: Random,
     signer: Signer,
-    next_event: u64,
+    /// Of event time; may be changed at any time.
+    pub events_per_second: u64,
+    now_ns: u64,
     /// Encoded events of each partition, and how many.
     gathered: Vec<(Vec<u8>, usize)>,
     sequence: u64,
@@ -116,16 +122,24 @@ pub struct Load {
 
 impl Load {
     pub fn new(signer: Signer, partitions: usize) -> Self {
+        let now_ns = START_MS * 1_000_000;
         let gathered = vec![(Vec::new(), 0); partitions];
-        Self { random: Random(88_172_645_463_325_252), signer, next_event: 0, gathered, sequence: 0 }
+        Self {
+            random: Random(88_172_645_463_325_252),
+            signer,
+            events_per_second: EVENTS_PER_SECOND,
+            now_ns,
+            gathered,
+            sequence: 0,
+        }
     }
 
     /// The next full envelope: its partition and its bytes.
     pub fn next_envelope(&mut self) -> (usize, Vec<u8>) {
         loop {
             let host = self.random.below(HOSTS);
-            let event = event(&mut self.random, host, self.next_event);
-            self.next_event += 1;
+            let event = event(&mut self.random, host, self.now_ns / 1_000);
+            self.now_ns += 1_000_000_000 / self.events_per_second;
             let partition = host as usize % self.gathered.len();
             let (bytes, count) = &mut self.gathered[partition];
             prost::encoding::message::encode(1, &event, bytes);
@@ -154,8 +168,8 @@ impl Load {
     }
 }
 
-fn event(random: &mut Random, host: u64, number: u64) -> Event {
-    let at_us = START_MS * 1_000 + number * 1_000_000 / EVENTS_PER_SECOND - random.below(500_000);
+fn event(random: &mut Random, host: u64, now_us: u64) -> Event {
+    let at_us = now_us - random.below(500_000);
     let address = random.below(1000);
     Event {
         host: format!("host-{host:04}.prod"),

@@ -9,7 +9,7 @@ use super::{
     emit::{Emission, Evidence},
     position::Checkpoint,
 };
-use crate::sql::{Query, StreamFlow, WindowedView};
+use crate::sql::{Query, SharedPanes, StreamFlow};
 use amoskys_bus::Record;
 use amoskys_windows::{ClosedWindow, Counters, ReplayPoint, Rows, Watermark, WindowError, WindowOperator};
 use arrow::{
@@ -103,7 +103,7 @@ impl Task {
 pub struct Core {
     topic: String,
     partition: i32,
-    views: Vec<View>,
+    panes: Vec<Panes>,
     row_columns: Vec<Option<Vec<usize>>>,
     watermark: Watermark,
     next_offset: i64,
@@ -116,7 +116,8 @@ pub struct Core {
     pub counters: TaskCounters,
 }
 
-struct View {
+/// What is kept of one [`SharedPanes`].
+struct Panes {
     operator: WindowOperator,
     /// Where the program's columns are in the stream's batch.
     columns: Vec<usize>,
@@ -128,12 +129,10 @@ impl Core {
             columns.iter().filter_map(|name| flow.columns.iter().position(|known| known == name)).collect()
         };
         let closed_through_ns = checkpoint.replay.watermark.time_ns;
-        let views = flow.views.iter().map(|view| {
-            let operator =
-                WindowOperator::new(view.hop, view.key_schema.clone(), view.aggregates.clone(), closed_through_ns)?;
-            Ok(View { operator, columns: place(&view.program.columns) })
+        let panes = flow.panes.iter().map(|shared| {
+            Ok(Panes { operator: shared.operator(closed_through_ns)?, columns: place(&shared.program.columns) })
         });
-        let views = views.collect::<Result<_, WindowError>>()?;
+        let panes = panes.collect::<Result<_, WindowError>>()?;
         let row_columns = flow.inserts.iter().map(|insert| match &insert.query {
             Query::Rows(program) => Some(place(&program.columns)),
             Query::Windows { .. } => None,
@@ -141,7 +140,7 @@ impl Core {
         Ok(Self {
             topic: topic.to_owned(),
             partition,
-            views,
+            panes,
             row_columns: row_columns.collect(),
             watermark: checkpoint.replay.watermark,
             next_offset: checkpoint.replay.offset,
@@ -189,15 +188,15 @@ impl Core {
     }
 
     pub fn keys(&self) -> usize {
-        self.views.iter().map(|view| view.operator.keys()).sum()
+        self.panes.iter().map(|panes| panes.operator.keys()).sum()
     }
 
     pub fn panes(&self) -> usize {
-        self.views.iter().map(|view| view.operator.panes()).sum()
+        self.panes.iter().map(|panes| panes.operator.panes()).sum()
     }
 
     pub fn state_bytes(&self) -> usize {
-        self.views.iter().map(|view| view.operator.bytes()).sum()
+        self.panes.iter().map(|panes| panes.operator.bytes()).sum()
     }
 
     /// What to commit now. While replaying, what was committed last still holds.
@@ -206,7 +205,7 @@ impl Core {
             return None;
         }
         let here = ReplayPoint { offset: self.next_offset, watermark: self.watermark };
-        let oldest = self.views.iter().filter_map(|view| view.operator.oldest()).min_by_key(|point| point.offset);
+        let oldest = self.panes.iter().filter_map(|panes| panes.operator.oldest()).min_by_key(|point| point.offset);
         Some(Checkpoint { replay: oldest.unwrap_or(here), position: self.next_offset, watermark: self.watermark })
     }
 
@@ -231,9 +230,9 @@ impl Core {
     }
 
     fn close(&mut self, flow: &StreamFlow, watermark_ns: i64, emissions: &mut Vec<Emission>) -> Result<(), TaskError> {
-        let mut closed = vec![Vec::new(); self.views.len()];
-        for (view, closed) in self.views.iter_mut().zip(&mut closed) {
-            view.operator.close(watermark_ns, closed)?;
+        let mut closed = vec![Vec::new(); self.panes.len()];
+        for (panes, closed) in self.panes.iter_mut().zip(&mut closed) {
+            panes.operator.close(watermark_ns, closed)?;
         }
         self.emit_windows(flow, closed, emissions)
     }
@@ -248,9 +247,9 @@ impl Core {
     ) -> Result<(), TaskError> {
         let judged = self.judge(flow, batch, taken)?;
         let late_before = self.operator_counters();
-        let mut closed = vec![Vec::new(); self.views.len()];
-        for ((view, definition), closed) in self.views.iter_mut().zip(&flow.views).zip(&mut closed) {
-            view.push(definition, &judged, self.watermark.time_ns, closed)?;
+        let mut closed = vec![Vec::new(); self.panes.len()];
+        for ((panes, shared), closed) in self.panes.iter_mut().zip(&flow.panes).zip(&mut closed) {
+            panes.push(shared, &judged, self.watermark.time_ns, closed)?;
         }
         if !self.replaying {
             let late = self.operator_counters();
@@ -264,13 +263,11 @@ impl Core {
     }
 
     fn operator_counters(&self) -> Counters {
-        self.views.iter().fold(Counters::default(), |sum, view| {
-            let counters = view.operator.counters();
-            Counters {
-                late_rows: sum.late_rows + counters.late_rows,
-                dropped_rows: sum.dropped_rows + counters.dropped_rows,
-                ..sum
-            }
+        let all = self.panes.iter().flat_map(|panes| panes.operator.counters());
+        all.fold(Counters::default(), |sum, counters| Counters {
+            late_rows: sum.late_rows + counters.late_rows,
+            dropped_rows: sum.dropped_rows + counters.dropped_rows,
+            ..sum
         })
     }
 
@@ -364,12 +361,13 @@ impl Core {
         emissions: &mut Vec<Emission>,
     ) -> Result<(), TaskError> {
         let mut windows: BTreeMap<(i64, i64), Vec<Option<Closed>>> = BTreeMap::new();
-        for (index, closed) in closed.iter().enumerate() {
+        for (shared, closed) in flow.panes.iter().zip(&closed) {
             for window in closed.iter().filter(|window| window.end_ns > self.published_through_ns) {
-                let batch = flow.views[index].batch(window)?;
+                let view = shared.views[window.output];
+                let batch = flow.views[view].batch(window)?;
                 let entry =
-                    windows.entry((window.end_ns, window.start_ns)).or_insert_with(|| vec![None; self.views.len()]);
-                entry[index] = Some(Closed { batch, offsets: (window.first_offset, window.last_offset) });
+                    windows.entry((window.end_ns, window.start_ns)).or_insert_with(|| vec![None; flow.views.len()]);
+                entry[view] = Some(Closed { batch, offsets: (window.first_offset, window.last_offset) });
                 self.counters.closed_windows += 1;
             }
         }
@@ -414,21 +412,21 @@ struct Judged {
     records: Vec<ReplayPoint>,
 }
 
-impl View {
+impl Panes {
     fn push(
         &mut self,
-        view: &WindowedView,
+        shared: &SharedPanes,
         judged: &Judged,
         watermark_ns: i64,
         closed: &mut Vec<ClosedWindow>,
     ) -> Result<(), TaskError> {
-        let kept = view.program.run(judged.batch.project(&self.columns)?)?;
+        let kept = shared.program.run(judged.batch.project(&self.columns)?)?;
         let rows = kept.batch.num_rows();
         let evaluate = |expressions: &[std::sync::Arc<dyn datafusion::physical_expr::PhysicalExpr>]| {
             let arrays = expressions.iter().map(|expression| expression.evaluate(&kept.batch)?.into_array(rows));
             arrays.collect::<Result<Vec<ArrayRef>, DataFusionError>>()
         };
-        let (keys, columns) = (evaluate(&view.keys)?, evaluate(&view.columns)?);
+        let (keys, columns) = (evaluate(&shared.keys)?, evaluate(&shared.columns)?);
         let picked = kept.rows.as_ref().map(|kept| judged.pick(kept.values()));
         let (times_ns, watermarks_ns, record_of_row) = match &picked {
             Some((times, watermarks, records)) => (times.as_slice(), watermarks.as_slice(), records.as_slice()),

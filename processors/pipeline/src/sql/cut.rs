@@ -4,12 +4,12 @@
 //! scan of a slot with the same columns under the same names.
 
 use super::{
-    Stream, WindowedView,
+    SharedPanes, Stream, WindowedView,
     rowwise::{RowProgram, base_column, physical},
     slots::{Slot, SlotTable},
 };
 use amoskys_functions::window::WindowCall;
-use amoskys_windows::{Aggregate, Hop};
+use amoskys_windows::{Aggregate, Grid, Hop, Output};
 use arrow::datatypes::{Field, Schema};
 use datafusion::{
     common::{
@@ -108,42 +108,78 @@ fn scan_slot(index: usize, slot: &Arc<Slot>, schema: &DFSchemaRef) -> Result<Log
     scan.project(columns.collect::<Vec<_>>())?.build()
 }
 
-/// Builds the operator's half of an aggregate: everything below the cut and at it.
+/// Checks an aggregate that was cut out: its window, and everything below it.
 pub fn windowed_view(aggregate: &AggregatePlan, stream: &Stream, context: &SessionContext) -> Result<WindowedView> {
     let Some((window_index, call)) = window_of(aggregate)? else {
         return Err(DataFusionError::Internal("a view without a window".into()));
     };
     let hop = Hop::new(call.slide_ns, call.size_ns).map_err(|error| DataFusionError::Plan(error.to_string()))?;
     // First, because through a join or a union no column is known as the event time.
-    let program = below(aggregate, context)?;
+    share_panes(&[(0, hop, aggregate)], context)?;
     check_event_time(aggregate, &call, stream)?;
     check_partition_key(aggregate, stream)?;
-    let keys: Vec<&Expr> = aggregate
-        .group_expr
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| *index != window_index)
-        .map(|(_, key)| key)
-        .collect();
-    let key_fields: Vec<Field> = (0..aggregate.group_expr.len())
-        .filter(|index| *index != window_index)
-        .map(|index| aggregate.schema.field(index).as_ref().clone())
-        .collect();
+    let output = Arc::new(aggregate.schema.as_arrow().clone());
+    Ok(WindowedView { hop, aggregate: aggregate.clone(), output, window_index })
+}
+
+/// Puts views of one stream together that can share panes.
+pub fn shared_panes(views: &[WindowedView], context: &SessionContext) -> Result<Vec<SharedPanes>> {
+    type Group<'a> = Vec<(usize, Hop, &'a AggregatePlan)>;
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for (index, view) in views.iter().enumerate() {
+        let fits = |group: &Group<'_>| {
+            let hops: Vec<Hop> = group.iter().map(|(_, hop, _)| *hop).chain([view.hop]).collect();
+            let (_, _, first) = group[0];
+            first.input == view.aggregate.input
+                && keys(first).eq(keys(&view.aggregate))
+                && Grid::shared(&hops).is_some()
+        };
+        let member = (index, view.hop, &view.aggregate);
+        match groups.iter_mut().find(|group| fits(group)) {
+            Some(group) => group.push(member),
+            None => groups.push(vec![member]),
+        }
+    }
+    groups.iter().map(|group| share_panes(group, context)).collect()
+}
+
+/// Group expressions without the window.
+fn keys(aggregate: &AggregatePlan) -> impl Iterator<Item = &Expr> {
+    aggregate.group_expr.iter().filter(|expression| WindowCall::parse(expression).is_none())
+}
+
+/// Builds the operator's half of views (by their index): everything below the cut and at it.
+fn share_panes(views: &[(usize, Hop, &AggregatePlan)], context: &SessionContext) -> Result<SharedPanes> {
+    let Some(&(_, _, first)) = views.first() else {
+        return Err(DataFusionError::Internal("panes without a view".into()));
+    };
+    let mut wanted: Vec<&Expr> = Vec::new();
+    let outputs = views.iter().map(|(_, hop, aggregate)| {
+        let place = |expression| {
+            wanted.iter().position(|known| *known == expression).unwrap_or_else(|| {
+                wanted.push(expression);
+                wanted.len() - 1
+            })
+        };
+        Output { hop: *hop, aggregates: aggregate.aggr_expr.iter().map(place).collect() }
+    });
+    let outputs = outputs.collect();
+    let program = below(first, &wanted, context)?;
+    let key_fields = first.group_expr.iter().zip(first.schema.fields());
+    let key_fields = key_fields.filter(|(expression, _)| WindowCall::parse(expression).is_none());
+    let key_fields: Vec<Field> = key_fields.map(|(_, field)| field.as_ref().clone()).collect();
     let mut columns: Vec<Arc<dyn PhysicalExpr>> = Vec::new();
-    let aggregates = aggregate
-        .aggr_expr
-        .iter()
+    let aggregates = wanted
+        .into_iter()
         .map(|expression| lower(expression, &program.output, &mut columns, context))
         .collect::<Result<_>>()?;
-    Ok(WindowedView {
-        name: stream.name.clone(),
-        hop,
-        keys: keys.into_iter().map(|key| physical(key, &program.output, context)).collect::<Result<_>>()?,
+    Ok(SharedPanes {
+        views: views.iter().map(|(index, _, _)| *index).collect(),
+        outputs,
+        keys: keys(first).map(|key| physical(key, &program.output, context)).collect::<Result<_>>()?,
         key_schema: Arc::new(Schema::new(key_fields)),
         columns,
         aggregates,
-        output: Arc::new(aggregate.schema.as_arrow().clone()),
-        window_index,
         program,
     })
 }
@@ -180,10 +216,10 @@ fn check_partition_key(aggregate: &AggregatePlan, stream: &Stream) -> Result<()>
     ))
 }
 
-/// The rows below the aggregate, with just the columns that it uses.
-fn below(aggregate: &AggregatePlan, context: &SessionContext) -> Result<RowProgram> {
+/// The rows below the aggregate, with just the columns that its groups and the `wanted` aggregates use.
+fn below(aggregate: &AggregatePlan, wanted: &[&Expr], context: &SessionContext) -> Result<RowProgram> {
     let mut used = HashSet::new();
-    for expression in aggregate.group_expr.iter().chain(&aggregate.aggr_expr) {
+    for expression in aggregate.group_expr.iter().chain(wanted.iter().copied()) {
         expr_to_columns(expression, &mut used)?;
     }
     let input = aggregate.input.as_ref().clone();

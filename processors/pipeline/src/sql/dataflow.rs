@@ -2,7 +2,7 @@
 
 use super::{Sink, Stream, rowwise::RowProgram, slots::Slot};
 use amoskys_functions::model::Model;
-use amoskys_windows::{Aggregate, ClosedWindow, Hop};
+use amoskys_windows::{Aggregate, ClosedWindow, Hop, Output, WindowError, WindowOperator};
 use arrow::{
     array::{ArrayRef, StructArray, TimestampNanosecondArray},
     compute::concat_batches,
@@ -13,6 +13,7 @@ use arrow::{
 use datafusion::{
     error::Result,
     execution::TaskContext,
+    logical_expr,
     physical_expr::PhysicalExpr,
     physical_plan::{ExecutionPlan, collect, execution_plan::reset_plan_states},
 };
@@ -31,24 +32,35 @@ pub struct StreamFlow {
     /// Columns that are decoded: those that any program uses, and the event time.
     pub columns: Vec<String>,
     pub views: Vec<WindowedView>,
+    pub panes: Vec<SharedPanes>,
     pub inserts: Vec<Insert>,
 }
 
 /// An aggregate over a sliding window, shared by all INSERTs that contain it.
 #[derive(Debug)]
 pub struct WindowedView {
-    pub name: String,
     pub hop: Hop,
+    /// What was cut out of the query.
+    pub(super) aggregate: logical_expr::Aggregate,
+    /// Group columns, the window among them, then aggregates.
+    pub output: SchemaRef,
+    /// Where the window stands among the group columns.
+    pub window_index: usize,
+}
+
+/// Views whose rows go into the same panes: equal rows, equal keys, windows that lie on one grid.
+#[derive(Debug)]
+pub struct SharedPanes {
+    /// Indices into [`StreamFlow::views`], one for each of `outputs`.
+    pub views: Vec<usize>,
+    pub outputs: Vec<Output>,
     pub program: RowProgram,
     pub keys: Vec<Arc<dyn PhysicalExpr>>,
     pub key_schema: SchemaRef,
     /// Arguments and filters of the aggregates, each once.
     pub columns: Vec<Arc<dyn PhysicalExpr>>,
+    /// Of all views, each once.
     pub aggregates: Vec<Aggregate>,
-    /// Group columns, the window among them, then aggregates.
-    pub output: SchemaRef,
-    /// Where the window stands among the group columns.
-    pub window_index: usize,
 }
 
 /// One `INSERT INTO`, or a view that is collected.
@@ -90,6 +102,13 @@ pub struct Template {
     plan: Arc<dyn ExecutionPlan>,
     slots: Vec<Arc<Slot>>,
     context: Arc<TaskContext>,
+}
+
+impl SharedPanes {
+    /// Windows that end at or before `closed_through_ns` are closed already.
+    pub fn operator(&self, closed_through_ns: i64) -> Result<WindowOperator, WindowError> {
+        WindowOperator::new(self.outputs.clone(), self.key_schema.clone(), self.aggregates.clone(), closed_through_ns)
+    }
 }
 
 impl WindowedView {

@@ -7,13 +7,14 @@ mod concat;
 mod cut;
 mod dataflow;
 mod files;
+mod insert;
 mod planner;
 mod problem;
 mod rowwise;
 mod slots;
 
 pub use catalog::{Format, Sink, Stream};
-pub use dataflow::{Annotations, Dataflow, Insert, Query, StreamFlow, Template, WindowedView};
+pub use dataflow::{Annotations, Dataflow, Insert, Query, SharedPanes, StreamFlow, Template, WindowedView};
 pub use files::{Statement, load, parse};
 pub use planner::{Options, plan};
 pub use problem::{Problem, Problems};

@@ -4,22 +4,22 @@ use super::{
     Dataflow, Insert, Problem, Problems, Query, Sink, Statement, Stream, StreamFlow, Template, WindowedView,
     catalog::{Format, nearest},
     concat::concatenate,
-    cut::{cut, windowed_view},
+    cut::{cut, shared_panes, windowed_view},
     dataflow::Annotations,
+    insert::{check_encoder, match_sink, rename},
     rowwise::RowProgram,
 };
-use amoskys_columns::{JsonEncoder, ProtobufEncoder};
 use amoskys_functions::{
     model::{BindModels, Lookup, models_of, unbound},
     window,
 };
 use arrow::datatypes::SchemaRef;
 use datafusion::{
-    common::{ScalarValue, TableReference},
+    common::TableReference,
     datasource::{MemTable, ViewTable},
     error::{DataFusionError, Result},
     execution::{SessionStateBuilder, session_state::SessionState},
-    logical_expr::{DdlStatement, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, lit},
+    logical_expr::{DdlStatement, LogicalPlan},
     optimizer::Analyzer,
     physical_optimizer::optimizer::PhysicalOptimizer,
     prelude::{SessionConfig, SessionContext},
@@ -435,14 +435,7 @@ impl<'a> Planner<'a> {
     /// The index of an equal view of the stream, or of this one, added.
     fn share(&mut self, stream: &Stream, view: WindowedView) -> usize {
         let flow = self.flow(stream.clone());
-        let same = |known: &WindowedView| {
-            known.hop == view.hop
-                && known.output == view.output
-                && known.window_index == view.window_index
-                && format!("{:?} {:?} {:?}", known.program, known.keys, known.columns)
-                    == format!("{:?} {:?} {:?}", view.program, view.keys, view.columns)
-        };
-        match flow.views.iter().position(same) {
+        match flow.views.iter().position(|known| known.aggregate == view.aggregate) {
             Some(index) => index,
             None => {
                 flow.views.push(view);
@@ -461,7 +454,13 @@ impl<'a> Planner<'a> {
     fn flow(&mut self, stream: Stream) -> &mut StreamFlow {
         let index = self.flows.iter().position(|flow| flow.stream == stream).unwrap_or(self.flows.len());
         if index == self.flows.len() {
-            self.flows.push(StreamFlow { stream, columns: Vec::new(), views: Vec::new(), inserts: Vec::new() });
+            self.flows.push(StreamFlow {
+                stream,
+                columns: Vec::new(),
+                views: Vec::new(),
+                panes: Vec::new(),
+                inserts: Vec::new(),
+            });
         }
         &mut self.flows[index]
     }
@@ -474,13 +473,18 @@ impl<'a> Planner<'a> {
             return Err(Problems(self.problems));
         }
         for flow in &mut self.flows {
-            let programs =
-                flow.views.iter().map(|view| &view.program).chain(flow.inserts.iter().filter_map(|insert| {
-                    match &insert.query {
-                        Query::Rows(program) => Some(program),
-                        Query::Windows { .. } => None,
-                    }
-                }));
+            // Each view was checked by itself; what fails now is ours.
+            let panes = shared_panes(&flow.views, &self.context).map_err(|error| {
+                let file = self.statements.first().map_or_else(Default::default, |statement| statement.file.clone());
+                let message = format!("a fault of the planner: {}", message(&error));
+                Problems(vec![Problem { file, line: 1, column: 1, message }])
+            })?;
+            flow.panes = panes;
+            let rows = flow.inserts.iter().filter_map(|insert| match &insert.query {
+                Query::Rows(program) => Some(program),
+                Query::Windows { .. } => None,
+            });
+            let programs = flow.panes.iter().map(|panes| &panes.program).chain(rows);
             let mut used: BTreeSet<&String> = programs.flat_map(|program| &program.columns).collect();
             used.extend(&flow.stream.event_time);
             let schema = flow.stream.schema();
@@ -515,76 +519,6 @@ fn stream_of(plan: &LogicalPlan) -> Result<String> {
             [] => Err(DataFusionError::Plan("the window reads no stream".into())),
         },
     }
-}
-
-/// `INSERT INTO t (a, b) SELECT …`: names the query's columns a, b.
-fn rename(query: LogicalPlan, names: &[String]) -> Result<LogicalPlan> {
-    if names.is_empty() {
-        return Ok(query);
-    }
-    let columns = query.schema().columns();
-    if columns.len() != names.len() {
-        let message = format!("INSERT names {} columns, its SELECT has {}", names.len(), columns.len());
-        return Err(DataFusionError::Plan(message));
-    }
-    let renamed: Vec<Expr> =
-        columns.into_iter().zip(names).map(|(column, name)| Expr::Column(column).alias(name)).collect();
-    LogicalPlanBuilder::from(query).project(renamed)?.build()
-}
-
-/// Puts a query's columns, found by name, into the order and types of a JSON sink. A protobuf sink matches by itself.
-fn match_sink(query: LogicalPlan, sink: &Sink) -> Result<LogicalPlan> {
-    if sink.format != Format::Json {
-        return Ok(query);
-    }
-    let schema = query.schema().clone();
-    let unknown: Vec<String> = schema
-        .fields()
-        .iter()
-        .filter(|field| sink.columns.column_with_name(field.name()).is_none())
-        .map(|field| {
-            format!(
-                "`{}`{}",
-                field.name(),
-                nearest(field.name(), sink.columns.fields().iter().map(|field| field.name().as_str()))
-            )
-        })
-        .collect();
-    if !unknown.is_empty() {
-        return Err(DataFusionError::Plan(format!("`{}` has no column {}", sink.name, unknown.join(", "))));
-    }
-    let columns =
-        sink.columns.fields().iter().map(|field| match schema.iter().find(|(_, found)| found.name() == field.name()) {
-            Some((qualifier, found)) => {
-                let column = Expr::Column(datafusion::common::Column::new(qualifier.cloned(), found.name()));
-                let column = if found.data_type() == field.data_type() {
-                    column
-                } else {
-                    column.cast_to(field.data_type(), schema.as_ref())?
-                };
-                Ok(column.alias(field.name()))
-            }
-            None if field.is_nullable() => {
-                Ok(cast(lit(ScalarValue::Null), field.data_type().clone()).alias(field.name()))
-            }
-            None => Err(DataFusionError::Plan(format!(
-                "`{}` is NOT NULL in `{}` and the SELECT has no such column",
-                field.name(),
-                sink.name
-            ))),
-        });
-    let columns: Vec<Expr> = columns.collect::<Result<_>>()?;
-    LogicalPlanBuilder::from(query).project(columns)?.build()
-}
-
-fn check_encoder(sink: &Sink, output: &SchemaRef) -> Result<()> {
-    let problem = match &sink.format {
-        Format::Protobuf { message } => {
-            ProtobufEncoder::new(output.clone(), message).err().map(|error| error.to_string())
-        }
-        Format::Json | Format::Envelope { .. } => JsonEncoder::new(output.clone()).err().map(|error| error.to_string()),
-    };
-    problem.map_or(Ok(()), |problem| Err(DataFusionError::Plan(format!("does not fit `{}`: {problem}", sink.name))))
 }
 
 /// DataFusion's message without its category and backtrace.

@@ -1,0 +1,85 @@
+//! Makes a query's columns those of the sink that it is inserted into: by name, in the sink's types.
+//!
+//! Deliberately not here: which sink that is, and how rows are encoded.
+
+use super::{
+    Sink,
+    catalog::{Format, nearest},
+};
+use amoskys_columns::{JsonEncoder, ProtobufEncoder};
+use arrow::datatypes::SchemaRef;
+use datafusion::{
+    common::{Column, ScalarValue},
+    error::{DataFusionError, Result},
+    logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, cast, lit},
+};
+
+/// `INSERT INTO t (a, b) SELECT …`: names the query's columns a, b.
+pub fn rename(query: LogicalPlan, names: &[String]) -> Result<LogicalPlan> {
+    if names.is_empty() {
+        return Ok(query);
+    }
+    let columns = query.schema().columns();
+    if columns.len() != names.len() {
+        let message = format!("INSERT names {} columns, its SELECT has {}", names.len(), columns.len());
+        return Err(DataFusionError::Plan(message));
+    }
+    let renamed: Vec<Expr> =
+        columns.into_iter().zip(names).map(|(column, name)| Expr::Column(column).alias(name)).collect();
+    LogicalPlanBuilder::from(query).project(renamed)?.build()
+}
+
+/// Puts a query's columns, found by name, into the order and types of a JSON sink. A protobuf sink matches by itself.
+pub fn match_sink(query: LogicalPlan, sink: &Sink) -> Result<LogicalPlan> {
+    if sink.format != Format::Json {
+        return Ok(query);
+    }
+    let schema = query.schema().clone();
+    let unknown: Vec<String> = schema
+        .fields()
+        .iter()
+        .filter(|field| sink.columns.column_with_name(field.name()).is_none())
+        .map(|field| {
+            format!(
+                "`{}`{}",
+                field.name(),
+                nearest(field.name(), sink.columns.fields().iter().map(|field| field.name().as_str()))
+            )
+        })
+        .collect();
+    if !unknown.is_empty() {
+        return Err(DataFusionError::Plan(format!("`{}` has no column {}", sink.name, unknown.join(", "))));
+    }
+    let columns =
+        sink.columns.fields().iter().map(|field| match schema.iter().find(|(_, found)| found.name() == field.name()) {
+            Some((qualifier, found)) => {
+                let column = Expr::Column(Column::new(qualifier.cloned(), found.name()));
+                let column = if found.data_type() == field.data_type() {
+                    column
+                } else {
+                    column.cast_to(field.data_type(), schema.as_ref())?
+                };
+                Ok(column.alias(field.name()))
+            }
+            None if field.is_nullable() => {
+                Ok(cast(lit(ScalarValue::Null), field.data_type().clone()).alias(field.name()))
+            }
+            None => Err(DataFusionError::Plan(format!(
+                "`{}` is NOT NULL in `{}` and the SELECT has no such column",
+                field.name(),
+                sink.name
+            ))),
+        });
+    let columns: Vec<Expr> = columns.collect::<Result<_>>()?;
+    LogicalPlanBuilder::from(query).project(columns)?.build()
+}
+
+pub fn check_encoder(sink: &Sink, output: &SchemaRef) -> Result<()> {
+    let problem = match &sink.format {
+        Format::Protobuf { message } => {
+            ProtobufEncoder::new(output.clone(), message).err().map(|error| error.to_string())
+        }
+        Format::Json | Format::Envelope { .. } => JsonEncoder::new(output.clone()).err().map(|error| error.to_string()),
+    };
+    problem.map_or(Ok(()), |problem| Err(DataFusionError::Plan(format!("does not fit `{}`: {problem}", sink.name))))
+}

@@ -1,0 +1,197 @@
+//! The panes of one operator, and the sums over spans of them that are kept so that no window merges all its panes.
+//!
+//! A span is 2^level panes whose first number is a multiple of 2^level: where spans lie depends on absolute pane
+//! numbers alone. A span's summary is its two halves merged, left then right; a window is the fewest spans that tile
+//! it, merged from left to right. So a window costs about log2(size / slide) merges, each span is merged once, and the
+//! order in which floats are added does not depend on when anybody began. Summaries of spans are only kept, never
+//! anything else than what their panes say: a row that comes late for a pane drops those of the spans around it.
+//!
+//! Limits: a span of at most half of the longest window; memory of spans is at most that of the panes times the levels.
+
+use crate::{
+    Aggregate, ReplayPoint, WindowError,
+    keys::Keys,
+    segment::{Merger, OpenSegment, Summary},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Panes by number.
+pub struct PaneTree {
+    panes: BTreeMap<i64, Pane>,
+    /// By first pane and level, from level 1 on.
+    spans: BTreeMap<(i64, u32), Arc<Summary>>,
+    /// That of the longest window ([`level_max`]).
+    level_max: u32,
+}
+
+/// The level of the largest span that is worth its merge in windows of `panes` panes: half of a window. It decides in
+/// which order floats are added, and so is a matter of the window alone, whoever shares its panes.
+fn level_max(panes: i64) -> u32 {
+    panes.max(1).ilog2().saturating_sub(1)
+}
+
+#[derive(Default)]
+struct Pane {
+    sealed: Option<Arc<Summary>>,
+    open: Option<OpenSegment>,
+}
+
+impl PaneTree {
+    /// For windows of up to `panes_max` panes.
+    pub fn new(panes_max: i64) -> Self {
+        let level_max = level_max(panes_max);
+        Self { panes: BTreeMap::new(), spans: BTreeMap::new(), level_max }
+    }
+
+    pub fn len(&self) -> usize {
+        self.panes.len()
+    }
+
+    /// The first pane from `from` on that holds rows.
+    pub fn first_from(&self, from: i64) -> Option<i64> {
+        self.panes.range(from..).next().map(|(&pane, _)| pane)
+    }
+
+    /// The segment that a row for `pane` goes to; `first` is where the row's record begins.
+    pub fn open(
+        &mut self,
+        pane: i64,
+        aggregates: &[Aggregate],
+        first: ReplayPoint,
+    ) -> Result<&mut OpenSegment, WindowError> {
+        let entry = self.panes.entry(pane).or_default();
+        if entry.open.is_none() {
+            entry.open = Some(OpenSegment::new(aggregates, first)?);
+            for level in 1..=self.level_max {
+                self.spans.remove(&(pane >> level << level, level));
+            }
+        }
+        // Just made if it was not there.
+        entry.open.as_mut().ok_or_else(|| WindowError::internal("a pane without a segment"))
+    }
+
+    /// The summaries that tile the window of panes `from..to`, in the order of time; panes without rows have none.
+    pub fn tiles(
+        &mut self,
+        from: i64,
+        to: i64,
+        aggregates: &[Aggregate],
+        merger: &mut Merger,
+    ) -> Result<Vec<Arc<Summary>>, WindowError> {
+        let mut tiles = Vec::new();
+        let level_max = level_max(to - from);
+        let mut at = from;
+        // Long stretches without rows are stepped over.
+        while let Some(next) = self.first_from(at).filter(|&next| next < to) {
+            // The largest span that begins here and fits.
+            let level = at.trailing_zeros().min((to - at).ilog2()).min(level_max);
+            let past = at + (1 << level);
+            if next < past {
+                tiles.extend(self.summary(at, level, aggregates, merger)?);
+            }
+            at = past;
+        }
+        Ok(tiles)
+    }
+
+    fn summary(
+        &mut self,
+        start: i64,
+        level: u32,
+        aggregates: &[Aggregate],
+        merger: &mut Merger,
+    ) -> Result<Option<Arc<Summary>>, WindowError> {
+        if level == 0 {
+            let Some(pane) = self.panes.get_mut(&start) else { return Ok(None) };
+            return pane.seal(aggregates, merger);
+        }
+        if let Some(known) = self.spans.get(&(start, level)) {
+            return Ok(Some(known.clone()));
+        }
+        let half = 1 << (level - 1);
+        if self.first_from(start).is_none_or(|first| first >= start + 2 * half) {
+            return Ok(None);
+        }
+        let left = self.summary(start, level - 1, aggregates, merger)?;
+        let right = self.summary(start + half, level - 1, aggregates, merger)?;
+        let both = match (left, right) {
+            (Some(left), Some(right)) => Some(Arc::new(merger.merge(aggregates, &[left, right])?)),
+            (one, other) => one.or(other),
+        };
+        if let Some(both) = &both {
+            self.spans.insert((start, level), both.clone());
+        }
+        Ok(both)
+    }
+
+    pub fn forget_before(&mut self, pane: i64) {
+        while let Some(entry) = self.panes.first_entry()
+            && *entry.key() < pane
+        {
+            entry.remove();
+        }
+        while let Some(entry) = self.spans.first_entry()
+            && entry.key().0 < pane
+        {
+            entry.remove();
+        }
+    }
+
+    /// From where the partition has to be read again to rebuild all panes.
+    pub fn oldest(&self) -> Option<ReplayPoint> {
+        let firsts = self.panes.values().flat_map(|pane| {
+            pane.sealed.iter().map(|summary| summary.first).chain(pane.open.iter().map(|segment| segment.first))
+        });
+        firsts.min_by_key(|point| point.offset)
+    }
+
+    /// Keys of all panes; one that is in two counts twice.
+    pub fn keys(&self) -> usize {
+        self.panes.values().map(Pane::keys).sum()
+    }
+
+    pub fn bytes(&self) -> usize {
+        let panes: usize = self.panes.values().map(Pane::bytes).sum();
+        panes + self.spans.values().map(|summary| summary.bytes()).sum::<usize>()
+    }
+
+    pub fn mark_live(&self, live: &mut [bool]) {
+        for pane in self.panes.values() {
+            pane.sealed.iter().for_each(|summary| summary.mark_live(live));
+            pane.open.iter().for_each(|segment| segment.mark_live(live));
+        }
+    }
+
+    /// Keys have new ids: `renumbered` says which, `keys` how many there are.
+    pub fn renumber(&mut self, renumbered: &[u32], keys: &Keys) {
+        // A span's keys are those of its panes, so none of them is forgotten.
+        for summary in self.panes.values_mut().filter_map(|pane| pane.sealed.as_mut()).chain(self.spans.values_mut()) {
+            Arc::make_mut(summary).renumber(renumbered);
+        }
+        for segment in self.panes.values_mut().filter_map(|pane| pane.open.as_mut()) {
+            segment.renumber(renumbered, keys.len());
+        }
+    }
+}
+
+impl Pane {
+    /// What rows have said until now; later ones begin a further segment.
+    fn seal(&mut self, aggregates: &[Aggregate], merger: &mut Merger) -> Result<Option<Arc<Summary>>, WindowError> {
+        if let Some(open) = self.open.take() {
+            let late = open.seal()?;
+            self.sealed = Some(Arc::new(match self.sealed.take() {
+                None => late,
+                Some(before) => merger.merge(aggregates, &[before, Arc::new(late)])?,
+            }));
+        }
+        Ok(self.sealed.clone())
+    }
+
+    fn keys(&self) -> usize {
+        self.sealed.as_ref().map_or(0, |summary| summary.ids.len()) + self.open.as_ref().map_or(0, OpenSegment::keys)
+    }
+
+    fn bytes(&self) -> usize {
+        self.sealed.as_ref().map_or(0, |summary| summary.bytes()) + self.open.as_ref().map_or(0, OpenSegment::bytes)
+    }
+}
