@@ -99,6 +99,12 @@ const PROCESSOR_KEYS: &[Key] = &[
         "ONNX Runtime's shared library.",
     ),
     Key::new(
+        "workers",
+        Kind::Integer { min: 1, max: 256, unit: "threads" },
+        Fallback::Unset("one for each core"),
+        "Workers of this process: each is a member of the group with partitions, windows and models of its own.",
+    ),
+    Key::new(
         "commit_interval",
         Kind::Duration { min: ms(10), max: ms(60_000) },
         Fallback::Value("1s"),
@@ -140,6 +146,8 @@ pub struct ProcessorConfig {
     pub models_dir: PathBuf,
     /// `None`: look where `make setup` puts it.
     pub onnxruntime: Option<PathBuf>,
+    /// `None`: one for each core.
+    pub workers: Option<usize>,
     pub commit_interval: Duration,
     pub dead_letter_topic: String,
     pub prefetch_bytes_max: usize,
@@ -184,6 +192,7 @@ fn build(values: &Values) -> Option<ProcessorConfig> {
         keys_dir: (values.text(PROCESSOR, "verify")? == "required").then_some(keys_dir),
         models_dir: values.path(PROCESSOR, "models_dir")?,
         onnxruntime: values.path(PROCESSOR, "onnxruntime"),
+        workers: values.number(PROCESSOR, "workers"),
         commit_interval: values.duration(PROCESSOR, "commit_interval")?,
         dead_letter_topic: values.text(PROCESSOR, "dead_letter_topic")?,
         prefetch_bytes_max: values.number(PROCESSOR, "prefetch_bytes_max")?,

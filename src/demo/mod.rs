@@ -19,7 +19,7 @@ use crate::{
 };
 use amoskys_bus::{Address, MemberOptions, StartAt};
 use amoskys_collectors::{Agent, AgentConfig};
-use amoskys_pipeline::run::{Verify, WorkerError, WorkerOptions};
+use amoskys_pipeline::run::{Verify, WorkerOptions};
 use amoskys_proto::{KeyRing, Signer};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -83,10 +83,11 @@ pub fn run(command: Command, log: Log) -> Result<u8> {
     let parts = ProcessorParts {
         sql: vec![command.sql.clone()],
         models: ModelPlace { models_dir: command.models.clone(), onnxruntime: None },
+        workers: 1,
         options: worker_options(&key),
     };
     let processor = Processor::new(parts, bus.clone(), &mut registry)?;
-    let status = processor.worker.status();
+    let status = processor.status();
     let followed = Followed::start(bus.clone())?;
     let worker = Worker::start(processor)?;
     let mut config = AgentConfig::new("demo", host_name(), folder.path().join("wal"));
@@ -124,21 +125,21 @@ fn worker_options(key: &Signer) -> WorkerOptions {
 /// The processor on a thread of its own.
 struct Worker {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<(), WorkerError>>,
+    thread: JoinHandle<Result<()>>,
 }
 
 impl Worker {
-    fn start(mut processor: Processor) -> Result<Self> {
+    fn start(processor: Processor) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let flag = stop.clone();
-        let thread = thread::Builder::new().name("worker".into()).spawn(move || processor.worker.run(&flag))?;
+        let thread = thread::Builder::new().name("worker".into()).spawn(move || processor.run(&flag))?;
         Ok(Self { stop, thread })
     }
 
     fn end(self) -> Result<()> {
         self.stop.store(true, Ordering::Relaxed);
         match self.thread.join() {
-            Ok(result) => Ok(result?),
+            Ok(result) => result,
             Err(_) => anyhow::bail!("the processor ended by a fault of its own"),
         }
     }

@@ -7,13 +7,14 @@ use super::{
     summary::Summary,
     view::{EntityScore, PartitionState, Phase, SeenAlert, Snapshot},
 };
+use crate::roles::StatusOf;
 use amoskys_collectors::AgentHandle;
 use amoskys_pipeline::run::Status;
 use anyhow::Result;
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -34,7 +35,7 @@ const SECONDS_SHOWN: usize = 120;
 
 pub struct Demo {
     stop: Arc<AtomicBool>,
-    status: Arc<Mutex<Status>>,
+    status: StatusOf,
     followed: Followed,
     agent: AgentHandle,
     display: Display,
@@ -50,7 +51,7 @@ impl Demo {
     pub fn new(
         bus: String,
         stop: Arc<AtomicBool>,
-        status: Arc<Mutex<Status>>,
+        status: StatusOf,
         followed: Followed,
         agent: AgentHandle,
         display: Display,
@@ -163,7 +164,7 @@ impl Demo {
                 }
             }
         }
-        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let status = self.status.now();
         self.now.elapsed = self.began.elapsed();
         self.now.events_read = status.rows;
         self.now.events_dropped = self.agent.status().events_dropped;

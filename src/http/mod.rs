@@ -1,4 +1,4 @@
-//! `/metrics`, `/healthz` and `/readyz` over HTTP, on a thread of their own.
+//! `/metrics`, `/healthz`, `/readyz` and `/state` over HTTP, on a thread of their own.
 //!
 //! A [`Server`] serves the registry and the probes it was given and nothing process-wide, so several agents and
 //! processors in one process each serve their own numbers. Port 0 takes a free port; [`Server::address`] says which.
@@ -52,6 +52,8 @@ pub struct Endpoints {
     pub alive: Probe,
     /// `/readyz`: whether it does its job now (broker reached, partitions running).
     pub ready: Probe,
+    /// `/state`: what it is doing, for people; asked like a probe.
+    pub state: Arc<dyn Fn() -> Value + Send + Sync>,
 }
 
 /// A server that runs until it is dropped: that closes the port, finishes answers under way (at most [`STOP_MS_MAX`])
@@ -105,6 +107,7 @@ async fn serve_on(listener: Bounded, endpoints: Endpoints, stopped: oneshot::Rec
         .route("/metrics", get(metrics))
         .route("/healthz", get(|State(served): State<Endpoints>| async move { answer((served.alive)()) }))
         .route("/readyz", get(|State(served): State<Endpoints>| async move { answer((served.ready)()) }))
+        .route("/state", get(state))
         .with_state(endpoints);
     let (asked, deadline) = oneshot::channel::<()>();
     let ask = async move {
@@ -126,6 +129,12 @@ async fn metrics(State(served): State<Endpoints>) -> Response {
             (StatusCode::INTERNAL_SERVER_ERROR, format!("metrics cannot be encoded: {error}")).into_response()
         }
     }
+}
+
+async fn state(State(served): State<Endpoints>) -> Response {
+    // Indented: people read it.
+    let text = serde_json::to_string_pretty(&(served.state)()).unwrap_or_default() + "\n";
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 fn answer(health: Health) -> Response {

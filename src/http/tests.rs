@@ -19,6 +19,7 @@ fn endpoints(counter: &Counter, ready: Arc<AtomicBool>) -> Endpoints {
         registry: Arc::new(registry),
         alive: Arc::new(|| Health { ok: true, detail: json!({ "status": "alive" }) }),
         ready: Arc::new(move || Health { ok: ready.load(Ordering::Relaxed), detail: json!({ "partitions": 3 }) }),
+        state: Arc::new(|| json!({ "partitions": [{ "keys": 5 }] })),
     }
 }
 
@@ -62,6 +63,14 @@ fn probes_answer_with_their_status_and_json() {
     assert!(answer.contains("content-type: application/json"), "{answer}");
     ready.store(true, Ordering::Relaxed);
     assert!(get(server.address(), "/readyz").starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn state_is_json_that_people_can_read() {
+    let server = start(&Counter::default());
+    let answer = get(server.address(), "/state");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("content-type: application/json"), "{answer}");
+    assert!(answer.ends_with("{\n  \"partitions\": [\n    {\n      \"keys\": 5\n    }\n  ]\n}\n"), "{answer}");
 }
 
 #[test]

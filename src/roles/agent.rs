@@ -49,7 +49,12 @@ pub fn agent(command: AgentCommand) -> Result<u8> {
     }
     let mut registry = Registry::default();
     let agent = Arc::new(start(&config, bus, &mut registry)?);
-    let endpoints = Endpoints { registry: Arc::new(registry), alive: probe(&agent), ready: probe(&agent) };
+    let endpoints = Endpoints {
+        registry: Arc::new(registry),
+        alive: probe(&agent),
+        ready: probe(&agent),
+        state: state_of(probe(&agent)),
+    };
     let servers = serve(&[config.metrics_address(), config.health_address()], &endpoints)?;
     while !stop.load(Ordering::Relaxed) {
         thread::sleep(Duration::from_millis(50));
@@ -77,6 +82,11 @@ pub fn finish(agent: Arc<AgentHandle>) {
         let report = agent.join();
         tracing::info!(report = %serde_json::to_string(&report).unwrap_or_default(), "agent stopped");
     }
+}
+
+/// All that a probe has to say, as `/state`.
+pub fn state_of(probe: Probe) -> Arc<dyn Fn() -> serde_json::Value + Send + Sync> {
+    Arc::new(move || probe().detail)
 }
 
 /// What the agent says of itself, for probes. Keeps no agent alive.

@@ -7,7 +7,7 @@ mod run;
 
 pub use agent::{AgentCommand, agent};
 pub use model::{ModelPlace, lookup};
-pub use processor::{ProcessCommand, Processor, ProcessorParts, process};
+pub use processor::{ProcessCommand, Processor, ProcessorParts, StatusOf, process};
 pub use run::{RunCommand, run};
 
 use crate::{
@@ -39,14 +39,14 @@ pub fn create_topics(bus: &dyn Bus, partitions: i32) -> Result<()> {
     Ok(())
 }
 
-/// `/metrics` and the probes on each address; one that is named twice is served once.
+/// `/metrics`, the probes and `/state` on each address; one that is named twice is served once.
 pub fn serve(addresses: &[SocketAddr], endpoints: &Endpoints) -> Result<Vec<Server>> {
     let addresses: BTreeSet<SocketAddr> = addresses.iter().copied().collect();
     addresses
         .into_iter()
         .map(|address| {
             let server = Server::start(address, endpoints.clone())?;
-            tracing::info!(address = %server.address(), "serving /metrics, /healthz and /readyz");
+            tracing::info!(address = %server.address(), "serving /metrics, /healthz, /readyz and /state");
             Ok(server)
         })
         .collect()

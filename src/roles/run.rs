@@ -1,6 +1,6 @@
 //! `amoskys run`: agent and processor in one process, joined by a log (the embedded one, usually).
 
-use super::{ModelPlace, Processor, ProcessorParts, agent, create_topics, open_bus, processor::probes, serve};
+use super::{ModelPlace, Processor, ProcessorParts, agent, create_topics, open_bus, serve};
 use crate::{
     cli::{DONE, Misuse, address},
     http::Endpoints,
@@ -12,6 +12,7 @@ use amoskys_proto::{KeyRing, Signer};
 use anyhow::{Context, Result};
 use clap::Args;
 use prometheus_client::registry::Registry;
+use serde_json::json;
 use std::{
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
@@ -57,22 +58,24 @@ pub fn run(command: RunCommand) -> Result<u8> {
     let parts = ProcessorParts {
         sql: command.sql,
         models: ModelPlace { models_dir: command.models, onnxruntime: None },
+        workers: 1,
         options: WorkerOptions { verify, ..WorkerOptions::new(member) },
     };
-    let mut processor = Processor::new(parts, bus.clone(), &mut registry)?;
+    let processor = Processor::new(parts, bus.clone(), &mut registry)?;
     let agent = Arc::new(agent::start(&config, bus, &mut registry)?);
-    let (_, ready) = probes(processor.worker.status());
-    let endpoints = Endpoints { registry: Arc::new(registry), alive: agent::probe(&agent), ready };
+    let (agent_state, processor_endpoints) = (agent::probe(&agent), processor.endpoints(registry));
+    let processor_state = processor_endpoints.state.clone();
+    let endpoints = Endpoints {
+        alive: agent::probe(&agent),
+        state: Arc::new(move || json!({ "agent": agent_state().detail, "processor": processor_state() })),
+        ..processor_endpoints
+    };
     let servers = serve(&[config.metrics_address(), config.health_address()], &endpoints)?;
     let worker_stop = stop.clone();
     let worker = thread::Builder::new()
         .name("worker".into())
-        .spawn(move || {
-            let result = processor.worker.run(&worker_stop);
-            // Without its processor the agent would only fill the log.
-            worker_stop.store(true, Ordering::Relaxed);
-            result
-        })
+        // When it fails it sets `stop`: without its processor the agent would only fill the log.
+        .spawn(move || processor.run(&worker_stop))
         .context("the worker cannot start")?;
     while !stop.load(Ordering::Relaxed) {
         thread::sleep(Duration::from_millis(50));

@@ -79,7 +79,8 @@ impl RecordQueue {
     #[allow(unsafe_code)]
     pub(super) fn take(&mut self, timeout: Duration, count: usize, on_item: &mut dyn FnMut(Item<'_>)) -> usize {
         let count = count.min(self.batch.len());
-        let timeout_ms = timeout.as_millis() as i32;
+        // Rounded up: the rest of a millisecond, waited for as none, would be waited for on the processor.
+        let timeout_ms = timeout.as_micros().div_ceil(1000) as i32;
         // SAFETY: the array has room for `count` pointers.
         let got =
             unsafe { native::rd_kafka_consume_batch_queue(self.queue, timeout_ms, self.batch.as_mut_ptr(), count) };

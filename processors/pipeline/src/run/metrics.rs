@@ -2,12 +2,16 @@
 
 use super::task::TaskCounters;
 use prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
 use std::sync::atomic::AtomicU64;
 
-/// The processor's own numbers; several processors in one process have one each.
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// The processor's own numbers; several processors in one process have one each. Workers of one processor add to the
+/// same counters and have gauges of their own.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     pub records: Counter,
@@ -21,16 +25,74 @@ pub struct Metrics {
     pub emitted_rows: Counter,
     pub rebalances: Counter,
     pub commit_seconds: Histogram,
+    pub gauges: Gauges,
+    workers: Workers,
+}
+
+/// What stands with one worker now.
+#[derive(Debug, Clone)]
+pub struct Gauges {
     pub partitions: Gauge,
+    pub replaying_partitions: Gauge,
+    pub lag_records: Gauge,
+    pub panes: Gauge,
     pub keys: Gauge,
     pub state_bytes: Gauge,
-    pub watermark_lag_seconds: Gauge<f64, AtomicU64>,
+    pub watermark_lag_seconds: Seconds,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WorkerLabel {
+    worker: u32,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Workers {
+    partitions: Family<WorkerLabel, Gauge>,
+    replaying_partitions: Family<WorkerLabel, Gauge>,
+    lag_records: Family<WorkerLabel, Gauge>,
+    panes: Family<WorkerLabel, Gauge>,
+    keys: Family<WorkerLabel, Gauge>,
+    state_bytes: Family<WorkerLabel, Gauge>,
+    watermark_lag_seconds: Family<WorkerLabel, Seconds>,
+}
+
+impl Workers {
+    fn of(&self, worker: u32) -> Gauges {
+        let label = WorkerLabel { worker };
+        Gauges {
+            partitions: self.partitions.get_or_create_owned(&label),
+            replaying_partitions: self.replaying_partitions.get_or_create_owned(&label),
+            lag_records: self.lag_records.get_or_create_owned(&label),
+            panes: self.panes.get_or_create_owned(&label),
+            keys: self.keys.get_or_create_owned(&label),
+            state_bytes: self.state_bytes.get_or_create_owned(&label),
+            watermark_lag_seconds: self.watermark_lag_seconds.get_or_create_owned(&label),
+        }
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let mut gauge = |name: &str, unit: Unit, help: &str, family: &Family<WorkerLabel, Gauge>| {
+            registry.register_with_unit(name, help, unit, family.clone());
+        };
+        let other = |name: &str| Unit::Other(name.to_owned());
+        gauge("owned", other("partitions"), "Partitions owned", &self.partitions);
+        let help = "Partitions whose open windows are being rebuilt";
+        gauge("replaying", other("partitions"), help, &self.replaying_partitions);
+        gauge("lag", other("records"), "Offsets that are not read yet, as far as the log has said", &self.lag_records);
+        gauge("open", other("panes"), "Panes of open windows", &self.panes);
+        gauge("held", other("keys"), "Group keys held, over all views", &self.keys);
+        gauge("state", Unit::Bytes, "State of open windows", &self.state_bytes);
+        let help = "How far the slowest watermark is behind the clock";
+        registry.register_with_unit("watermark_lag", help, Unit::Seconds, self.watermark_lag_seconds.clone());
+    }
 }
 
 impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let registry = registry.sub_registry_with_prefix("amoskys_processor");
         let unit = |name: &str| Unit::Other(name.to_owned());
+        let workers = Workers::default();
         let mut counter = |name: &str, of: &str, help: &str| {
             let counter = Counter::default();
             registry.register_with_unit(name, help, unit(of), counter.clone());
@@ -48,24 +110,18 @@ impl Metrics {
             emitted_rows: counter("emitted", "rows", "Rows that INSERTs gave"),
             rebalances: counter("group", "rebalances", "Times that partitions were assigned or taken away"),
             commit_seconds: Histogram::new([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0]),
-            partitions: Gauge::default(),
-            keys: Gauge::default(),
-            state_bytes: Gauge::default(),
-            watermark_lag_seconds: Gauge::default(),
+            gauges: workers.of(0),
+            workers,
         };
         let commit = metrics.commit_seconds.clone();
         registry.register_with_unit("commit", "Time to write outputs and positions", Unit::Seconds, commit);
-        registry.register_with_unit("owned", "Partitions owned", unit("partitions"), metrics.partitions.clone());
-        registry.register_with_unit("held", "Group keys held, over all views", unit("keys"), metrics.keys.clone());
-        registry.register_with_unit("state", "State of open windows", Unit::Bytes, metrics.state_bytes.clone());
-        let lag = metrics.watermark_lag_seconds.clone();
-        registry.register_with_unit(
-            "watermark_lag",
-            "How far the slowest watermark is behind the clock",
-            Unit::Seconds,
-            lag,
-        );
+        metrics.workers.register(registry);
         metrics
+    }
+
+    /// The same counters, with the gauges of another worker; [`Metrics::register`] gives those of worker 0.
+    pub fn worker(&self, worker: u32) -> Self {
+        Self { gauges: self.workers.of(worker), ..self.clone() }
     }
 
     /// Adds what a task did since `before`.

@@ -5,6 +5,7 @@ mod emit;
 mod history;
 mod metrics;
 mod position;
+mod status;
 mod task;
 mod worker;
 
@@ -13,5 +14,6 @@ pub use emit::{Emission, Emitter, Evidence};
 pub use history::{History, HistoryError, run_history};
 pub use metrics::Metrics;
 pub use position::{Checkpoint, PositionError};
+pub use status::{PanesStatus, PartitionStatus, Status, WindowStatus};
 pub use task::{Task, TaskError};
-pub use worker::{PartitionStatus, Status, Worker, WorkerError, WorkerOptions};
+pub use worker::{Worker, WorkerError, WorkerOptions};

@@ -187,16 +187,9 @@ impl Core {
         self.next_offset
     }
 
-    pub fn keys(&self) -> usize {
-        self.panes.iter().map(|panes| panes.operator.keys()).sum()
-    }
-
-    pub fn panes(&self) -> usize {
-        self.panes.iter().map(|panes| panes.operator.panes()).sum()
-    }
-
-    pub fn state_bytes(&self) -> usize {
-        self.panes.iter().map(|panes| panes.operator.bytes()).sum()
+    /// Of the flow's shared panes, in their order.
+    pub fn operators(&self) -> impl Iterator<Item = &WindowOperator> {
+        self.panes.iter().map(|panes| &panes.operator)
     }
 
     /// What to commit now. While replaying, what was committed last still holds.

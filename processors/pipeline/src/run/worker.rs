@@ -9,6 +9,7 @@ use super::{
     emit::{Emission, EmitError, Emitter, timestamp},
     metrics::Metrics,
     position::{Checkpoint, PositionError},
+    status::{End, PartitionStatus, Status},
     task::{Task, TaskError},
 };
 use crate::sql::{Dataflow, StreamFlow};
@@ -23,6 +24,9 @@ use std::{
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+
+/// Sizes of state are summed up over all panes, so not at every poll.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
 
 /// How a worker runs.
 #[derive(Debug, Clone)]
@@ -61,33 +65,6 @@ pub enum WorkerError {
     Position(#[from] PositionError),
 }
 
-/// What a worker is doing, for people and for `/state`.
-#[derive(Debug, Clone, Default, serde::Serialize)]
-pub struct Status {
-    pub rows: u64,
-    pub late_rows: u64,
-    pub dead_records: u64,
-    pub closed_windows: u64,
-    pub emitted_rows: u64,
-    pub partitions: Vec<PartitionStatus>,
-}
-
-/// One partition; times in nanoseconds since 1970.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct PartitionStatus {
-    pub topic: String,
-    pub partition: i32,
-    pub replaying: bool,
-    pub next_offset: i64,
-    /// Offsets in the log that were not read when last known, marks of transactions included; 0 at the end. Null until
-    /// the log has said where its end is.
-    pub lag_records: Option<u64>,
-    /// Null before the first row.
-    pub watermark_ns: Option<i64>,
-    pub open_panes: usize,
-    pub keys: usize,
-}
-
 pub struct Worker {
     bus: Arc<dyn Bus>,
     dataflow: Dataflow,
@@ -103,16 +80,6 @@ struct Owned {
     flow: usize,
     at_end: bool,
     changed: bool,
-}
-
-impl Owned {
-    fn lag_records(&self, known_end: Option<i64>) -> Option<u64> {
-        // At the end by the reader's word: what may stand between the last record and the end is not for readers.
-        if self.at_end {
-            return Some(0);
-        }
-        known_end.map(|end| u64::try_from(end - self.task.core.next_offset()).unwrap_or(0))
-    }
 }
 
 type Tasks = BTreeMap<TopicPartition, Owned>;
@@ -166,6 +133,7 @@ impl Worker {
     fn serve(&mut self, member: &mut dyn Member, stop: &AtomicBool) -> Result<(), WorkerError> {
         let mut tasks = Tasks::new();
         let mut last_commit = Instant::now();
+        let mut last_report: Option<Instant> = None;
         let mut records_max = 64;
         while !stop.load(Ordering::Relaxed) {
             let mut outputs = Vec::new();
@@ -191,7 +159,10 @@ impl Worker {
             if !outputs.is_empty() || last_commit.elapsed() >= self.options.commit_interval {
                 self.commit(member, &mut tasks, &outputs)?;
                 last_commit = Instant::now();
+            }
+            if last_report.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
                 self.report(member, &tasks);
+                last_report = Some(Instant::now());
             }
             records_max = next_records_max(records_max, records, rows, self.options.poll_rows_max);
         }
@@ -246,7 +217,7 @@ impl Worker {
                 }
             }
         }
-        self.metrics.partitions.set(tasks.len() as i64);
+        self.metrics.gauges.partitions.set(tasks.len() as i64);
         Ok(())
     }
 
@@ -367,33 +338,16 @@ impl Worker {
     }
 
     fn report(&self, member: &dyn Member, tasks: &Tasks) {
-        let known = |time_ns: i64| (time_ns != i64::MIN).then_some(time_ns);
         let partitions: Vec<PartitionStatus> = tasks
             .iter()
-            .map(|(partition, owned)| PartitionStatus {
-                topic: partition.topic.clone(),
-                partition: partition.partition,
-                replaying: owned.task.core.is_replaying(),
-                next_offset: owned.task.core.next_offset(),
-                lag_records: owned.lag_records(member.known_end(partition)),
-                watermark_ns: known(owned.task.core.watermark().time_ns),
-                open_panes: owned.task.core.panes(),
-                keys: owned.task.core.keys(),
+            .map(|(partition, owned)| {
+                let end = if owned.at_end { End::Reached } else { End::Known(member.known_end(partition)) };
+                PartitionStatus::of(&owned.task.core, &self.dataflow.streams[owned.flow], end)
             })
             .collect();
-        self.metrics.keys.set(partitions.iter().map(|partition| partition.keys as i64).sum());
-        self.metrics.state_bytes.set(tasks.values().map(|owned| owned.task.core.state_bytes() as i64).sum());
-        if let Some(slowest) = partitions.iter().filter_map(|partition| partition.watermark_ns).min() {
-            self.metrics.watermark_lag_seconds.set((now_ns() - slowest) as f64 / 1e9);
-        }
-        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = Status {
-            rows: self.metrics.rows.get(),
-            late_rows: self.metrics.late_rows.get(),
-            dead_records: self.metrics.dead_records.get(),
-            closed_windows: self.metrics.closed_windows.get(),
-            emitted_rows: self.metrics.emitted_rows.get(),
-            partitions,
-        };
+        let status = Status::of(&self.metrics, partitions);
+        status.show(&self.metrics.gauges, now_ns());
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
 }
 

@@ -1,0 +1,175 @@
+//! What a worker is doing, for people, for `/state` and for the gauges.
+//!
+//! A picture of one moment; nothing is decided by it.
+
+use super::{
+    metrics::{Gauges, Metrics},
+    task::Core,
+};
+use crate::sql::{Query, StreamFlow};
+use serde::Serialize;
+
+/// What a worker is doing. Counts are of all workers of the processor since it started.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Status {
+    pub rows: u64,
+    pub late_rows: u64,
+    pub dead_records: u64,
+    pub closed_windows: u64,
+    pub emitted_rows: u64,
+    /// Of this worker.
+    pub partitions: Vec<PartitionStatus>,
+}
+
+/// One partition; times in nanoseconds since 1970.
+#[derive(Debug, Clone, Serialize)]
+pub struct PartitionStatus {
+    pub topic: String,
+    pub partition: i32,
+    pub replaying: bool,
+    /// Read next.
+    pub next_offset: i64,
+    /// Offsets in the log that were not read when last known, marks of transactions included; 0 at the end. Null until
+    /// the log has said where its end is.
+    pub lag_records: Option<u64>,
+    /// Null before the first row.
+    pub watermark_ns: Option<i64>,
+    /// Read again from here after a restart. Null while replaying.
+    pub replay_offset: Option<i64>,
+    pub panes: Vec<PanesStatus>,
+}
+
+/// The panes that some views share.
+#[derive(Debug, Clone, Serialize)]
+pub struct PanesStatus {
+    pub windows: Vec<WindowStatus>,
+    pub open_panes: usize,
+    pub keys: usize,
+    pub state_bytes: usize,
+    /// The oldest record that still contributes; null when no window is open.
+    pub oldest_offset: Option<i64>,
+}
+
+/// One windowed view.
+#[derive(Debug, Clone, Serialize)]
+pub struct WindowStatus {
+    pub slide_ms: f64,
+    pub size_ms: f64,
+    /// The INSERTs that read it, by their files' names.
+    pub read_by: Vec<String>,
+    pub late_rows: u64,
+    pub closed_windows: u64,
+}
+
+/// Where a partition ends.
+#[derive(Debug, Clone, Copy)]
+pub enum End {
+    /// By the reader's word: what may stand between the last record and the end is not for readers.
+    Reached,
+    Known(Option<i64>),
+}
+
+impl Status {
+    pub(super) fn of(metrics: &Metrics, partitions: Vec<PartitionStatus>) -> Self {
+        Self {
+            rows: metrics.rows.get(),
+            late_rows: metrics.late_rows.get(),
+            dead_records: metrics.dead_records.get(),
+            closed_windows: metrics.closed_windows.get(),
+            emitted_rows: metrics.emitted_rows.get(),
+            partitions,
+        }
+    }
+
+    /// Several workers of one processor as one.
+    pub fn joined(all: impl IntoIterator<Item = Status>) -> Self {
+        let mut all = all.into_iter();
+        let first = all.next().unwrap_or_default();
+        // Counts are the processor's in each of them; the latest is the greatest.
+        let mut joined = all.fold(first, |mut joined, status| {
+            joined.rows = joined.rows.max(status.rows);
+            joined.late_rows = joined.late_rows.max(status.late_rows);
+            joined.dead_records = joined.dead_records.max(status.dead_records);
+            joined.closed_windows = joined.closed_windows.max(status.closed_windows);
+            joined.emitted_rows = joined.emitted_rows.max(status.emitted_rows);
+            joined.partitions.extend(status.partitions);
+            joined
+        });
+        joined.partitions.sort_by(|one, other| (&one.topic, one.partition).cmp(&(&other.topic, other.partition)));
+        joined
+    }
+
+    /// Owns partitions and has rebuilt their windows.
+    pub fn is_ready(&self) -> bool {
+        !self.partitions.is_empty() && self.replaying() == 0
+    }
+
+    pub fn replaying(&self) -> usize {
+        self.partitions.iter().filter(|partition| partition.replaying).count()
+    }
+
+    pub(super) fn show(&self, gauges: &Gauges, now_ns: i64) {
+        let panes = || self.partitions.iter().flat_map(|partition| &partition.panes);
+        let lag: u64 = self.partitions.iter().filter_map(|partition| partition.lag_records).sum();
+        gauges.replaying_partitions.set(self.replaying() as i64);
+        gauges.lag_records.set(lag as i64);
+        gauges.panes.set(panes().map(|panes| panes.open_panes as i64).sum());
+        gauges.keys.set(panes().map(|panes| panes.keys as i64).sum());
+        gauges.state_bytes.set(panes().map(|panes| panes.state_bytes as i64).sum());
+        if let Some(slowest_ns) = self.partitions.iter().filter_map(|partition| partition.watermark_ns).min() {
+            gauges.watermark_lag_seconds.set((now_ns - slowest_ns) as f64 / 1e9);
+        }
+    }
+}
+
+impl PartitionStatus {
+    pub(super) fn of(core: &Core, flow: &StreamFlow, end: End) -> Self {
+        let watermark_ns = core.watermark().time_ns;
+        let lag_records = match end {
+            End::Reached => Some(0),
+            End::Known(end) => end.map(|end| u64::try_from(end - core.next_offset()).unwrap_or(0)),
+        };
+        Self {
+            topic: flow.stream.topic.clone(),
+            partition: core.partition(),
+            replaying: core.is_replaying(),
+            next_offset: core.next_offset(),
+            lag_records,
+            watermark_ns: (watermark_ns != i64::MIN).then_some(watermark_ns),
+            replay_offset: core.checkpoint().map(|checkpoint| checkpoint.replay.offset),
+            panes: panes(core, flow),
+        }
+    }
+
+    pub fn keys(&self) -> usize {
+        self.panes.iter().map(|panes| panes.keys).sum()
+    }
+}
+
+fn panes(core: &Core, flow: &StreamFlow) -> Vec<PanesStatus> {
+    let each = flow.panes.iter().zip(core.operators()).map(|(shared, operator)| {
+        let window = |(place, &view): (usize, &usize)| {
+            let (hop, counters) = (flow.views[view].hop, operator.counters()[place]);
+            WindowStatus {
+                slide_ms: hop.slide_ns() as f64 / 1e6,
+                size_ms: hop.size_ns() as f64 / 1e6,
+                read_by: readers(flow, view),
+                late_rows: counters.late_rows,
+                closed_windows: counters.closed_windows,
+            }
+        };
+        PanesStatus {
+            windows: shared.views.iter().enumerate().map(window).collect(),
+            open_panes: operator.panes(),
+            keys: operator.keys(),
+            state_bytes: operator.bytes(),
+            oldest_offset: operator.oldest().map(|point| point.offset),
+        }
+    });
+    each.collect()
+}
+
+fn readers(flow: &StreamFlow, view: usize) -> Vec<String> {
+    let reads = |query: &Query| matches!(query, Query::Windows { views, .. } if views.contains(&view));
+    flow.inserts.iter().filter(|insert| reads(&insert.query)).map(|insert| insert.name.clone()).collect()
+}
