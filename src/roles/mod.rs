@@ -6,7 +6,7 @@ mod processor;
 mod run;
 
 pub use agent::{AgentCommand, agent};
-pub use model::{ModelPlace, lookup};
+pub use model::{ModelPlace, Models};
 pub use processor::{ProcessCommand, Processor, ProcessorParts, StatusOf, process};
 pub use run::{RunCommand, run};
 

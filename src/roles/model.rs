@@ -19,21 +19,38 @@ pub struct ModelPlace {
 /// Features that an explanation names.
 const EXPLAINED_FEATURES: usize = 5;
 
-/// Opens the models when the first SQL asks for one; SQL without models needs no ONNX Runtime.
-pub fn lookup(place: ModelPlace) -> Arc<Lookup> {
-    let opened: OnceLock<Result<Registry, String>> = OnceLock::new();
-    Arc::new(move |name: &str| {
-        let registry = opened.get_or_init(|| open(&place)).as_ref().map_err(Clone::clone)?;
-        Ok(bridge(registry.get(name).map_err(|error| error.to_string())?))
-    })
+/// Opens models when the first SQL asks for one; SQL without models needs no ONNX Runtime.
+pub struct Models {
+    place: ModelPlace,
+    /// Loaded once in a process.
+    runtime: OnceLock<Result<Runtime, String>>,
 }
 
-fn open(place: &ModelPlace) -> Result<Registry, String> {
+impl Models {
+    pub fn new(place: ModelPlace) -> Arc<Self> {
+        Arc::new(Self { place, runtime: OnceLock::new() })
+    }
+
+    /// Models with sessions of their own: workers share none.
+    pub fn lookup(self: &Arc<Self>) -> Arc<Lookup> {
+        let (models, opened) = (self.clone(), OnceLock::<Result<Registry, String>>::new());
+        Arc::new(move |name: &str| {
+            let registry = opened.get_or_init(|| models.open()).as_ref().map_err(Clone::clone)?;
+            Ok(bridge(registry.get(name).map_err(|error| error.to_string())?))
+        })
+    }
+
+    fn open(&self) -> Result<Registry, String> {
+        let runtime = self.runtime.get_or_init(|| load(&self.place)).as_ref().map_err(Clone::clone)?;
+        Registry::open(&self.place.models_dir, runtime, NonZeroUsize::MIN).map_err(|error| error.to_string())
+    }
+}
+
+fn load(place: &ModelPlace) -> Result<Runtime, String> {
     let path = place.onnxruntime.clone().or_else(|| std::env::var_os("AMOSKYS_ONNXRUNTIME").map(PathBuf::from));
     let path =
         path.or_else(installed).ok_or("models need ONNX Runtime: set AMOSKYS_ONNXRUNTIME to libonnxruntime.so")?;
-    let runtime = Runtime::load(&path).map_err(|error| error.to_string())?;
-    Registry::open(&place.models_dir, &runtime, NonZeroUsize::MIN).map_err(|error| error.to_string())
+    Runtime::load(&path).map_err(|error| error.to_string())
 }
 
 /// Where `make setup` puts it.

@@ -1,6 +1,6 @@
 //! `amoskys process`: SQL on the partitions that this member of the group owns.
 
-use super::{ModelPlace, create_topics, lookup, open_bus, serve};
+use super::{ModelPlace, Models, create_topics, open_bus, serve};
 use crate::{
     cli::{DONE, Misuse, address},
     config::{self, ProcessorConfig},
@@ -125,12 +125,12 @@ impl Processor {
     /// Plans the SQL; all its problems are one error.
     pub fn new(parts: ProcessorParts, bus: Arc<dyn Bus>, registry: &mut Registry) -> Result<Self> {
         let statements = sql::load(&parts.sql).map_err(Misuse::because)?;
-        let metrics = Metrics::register(registry);
+        let (metrics, models) = (Metrics::register(registry), Models::new(parts.models));
         let worker = |index: usize| {
             // Planned for each, with models of its own: what a plan runs over and a model's session are one thread's.
             let options = sql::Options {
                 pool: amoskys_proto::pool().context("the wire contract does not load")?,
-                models: lookup(parts.models.clone()),
+                models: models.lookup(),
                 collect: Vec::new(),
                 without_inserts: false,
             };

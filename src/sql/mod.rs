@@ -4,7 +4,7 @@ mod output;
 
 use crate::{
     cli::{DONE, MISUSED, Misuse},
-    roles::{ModelPlace, lookup},
+    roles::{ModelPlace, Models},
 };
 use amoskys_pipeline::{
     run::{History, run_history},
@@ -89,7 +89,7 @@ pub fn run(command: Command) -> Result<u8> {
 fn plan(paths: &[PathBuf], models: &std::path::Path, collect: Vec<String>) -> Result<Result<Dataflow, sql::Problems>> {
     let options = sql::Options {
         pool: amoskys_proto::pool().context("the wire contract does not load")?,
-        models: lookup(ModelPlace { models_dir: models.to_owned(), onnxruntime: None }),
+        models: Models::new(ModelPlace { models_dir: models.to_owned(), onnxruntime: None }).lookup(),
         without_inserts: !collect.is_empty(),
         collect,
     };

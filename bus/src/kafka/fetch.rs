@@ -1,6 +1,8 @@
 //! Reading: records of all started partitions through one queue of our own, in batches, without a copy.
 //!
 //! Records come through a [`RecordQueue`]; rebalances, errors and log lines still come through rdkafka's own poll.
+//! Each record is handed over once: librdkafka stops reading during a rebalance and goes on at what it had noted as
+//! handed over, and a record on its way just then would come again ([`Positions`]).
 //! Limits: a poll that waits looks for rebalances every `EVENTS_EVERY`.
 
 use super::{
@@ -26,13 +28,14 @@ pub(super) struct Fetcher {
     queue: RecordQueue,
     consumer: BaseConsumer<ConsumerEvents>,
     address: String,
+    positions: Positions,
     /// An error that came together with records or changes; told by the next poll.
     late: Option<BusError>,
 }
 
 impl Fetcher {
     pub(super) fn new(consumer: BaseConsumer<ConsumerEvents>, address: String) -> Self {
-        Self { queue: RecordQueue::of(&consumer), consumer, address, late: None }
+        Self { queue: RecordQueue::of(&consumer), consumer, address, positions: Positions::default(), late: None }
     }
 
     pub(super) fn consumer(&self) -> &BaseConsumer<ConsumerEvents> {
@@ -46,6 +49,11 @@ impl Fetcher {
     /// Records of `partition` come through [`Fetcher::poll`] from its next assignment on.
     pub(super) fn forward(&self, partition: &TopicPartition) {
         self.queue.forward(&self.consumer, partition);
+    }
+
+    /// Records of `partition` below `offset` are not handed over.
+    pub(super) fn begin_at(&mut self, partition: &TopicPartition, offset: i64) {
+        self.positions.begin_at(partition, offset);
     }
 
     /// Hands over what is there, waiting until `deadline` for the first of it, but not longer than `EVENTS_EVERY`
@@ -62,25 +70,22 @@ impl Fetcher {
             return Err(error);
         }
         self.serve_events(topics)?;
-        let address = &self.address;
+        let (address, positions) = (&self.address, &mut self.positions);
         let mut error = None;
         let mut on_item = |item: Item<'_>| match item {
-            Item::Record(record) => on_record(&record),
+            Item::Record(record) if positions.admit(&record) => on_record(&record),
+            Item::Record(_) => {}
             Item::End(partition, offset) => changes.push(Change::End { partition, offset }),
             Item::Error(partition, code) => {
                 let during = During { action: "reading from Kafka", address, topic: &partition.topic };
                 error = Some(during.code(code, &code.to_string()));
             }
         };
-        let mut taken = self.queue.take_all(records_max, &mut on_item);
-        if taken == 0 && records_max > 0 {
-            let wait = deadline.saturating_duration_since(Instant::now()).min(EVENTS_EVERY);
-            taken = self.queue.take(wait, 1, &mut on_item);
-            taken += self.queue.take_all(records_max - taken, &mut on_item);
-        }
+        let wait = deadline.saturating_duration_since(Instant::now()).min(EVENTS_EVERY);
+        let taken = self.queue.take(wait, records_max, &mut on_item);
         if records_max == 0 {
             // Nothing may be taken, so there is nothing to wait for but events.
-            std::thread::sleep(deadline.saturating_duration_since(Instant::now()).min(EVENTS_EVERY));
+            std::thread::sleep(wait);
         }
         match error {
             Some(error) if taken <= 1 => Err(error),
@@ -111,6 +116,40 @@ impl Fetcher {
             }
         }
         Ok(())
+    }
+}
+
+/// The next offset of each partition that is read.
+#[derive(Default)]
+struct Positions {
+    next: Vec<(TopicPartition, i64)>,
+    /// Where the last record's partition stands in `next`; the next record is mostly of the same.
+    last: usize,
+}
+
+impl Positions {
+    fn begin_at(&mut self, partition: &TopicPartition, offset: i64) {
+        match self.next.iter_mut().find(|(known, _)| known == partition) {
+            Some((_, next)) => *next = offset,
+            None => self.next.push((partition.clone(), offset)),
+        }
+    }
+
+    /// Whether the record has not been handed over yet; it has then.
+    fn admit(&mut self, record: &Record<'_>) -> bool {
+        let is_its =
+            |(known, _): &(TopicPartition, i64)| known.partition == record.partition && known.topic == record.topic;
+        if !self.next.get(self.last).is_some_and(is_its) {
+            match self.next.iter().position(is_its) {
+                Some(index) => self.last = index,
+                // Nobody asked for it.
+                None => return false,
+            }
+        }
+        let (_, next) = &mut self.next[self.last];
+        let is_new = record.offset >= *next;
+        *next = (*next).max(record.offset + 1);
+        is_new
     }
 }
 
@@ -145,6 +184,33 @@ fn missing_topic(reason: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_is_handed_over_once() {
+        let at = |topic: &str, partition| TopicPartition { topic: topic.to_owned(), partition };
+        let mut positions = Positions::default();
+        positions.begin_at(&at("a", 0), 5);
+        positions.begin_at(&at("a", 1), 0);
+        let mut admit = |topic: &str, partition, offset| {
+            let (log_time_ms, key, payload, headers) = (0, None, &b""[..], Vec::new());
+            positions.admit(&Record { topic, partition, offset, log_time_ms, key, payload, headers })
+        };
+        let read = [(0, 4), (0, 5), (0, 6), (1, 0), (0, 6), (0, 9), (1, 0), (0, 7), (0, 10)];
+        let admitted = read.map(|(partition, offset)| admit("a", partition, offset));
+        assert_eq!(admitted, [false, true, true, true, false, true, false, false, true]);
+        assert!(!admit("b", 0, 5), "nobody reads b");
+        positions.begin_at(&at("a", 0), 2);
+        let again = Record {
+            topic: "a",
+            partition: 0,
+            offset: 2,
+            log_time_ms: 0,
+            key: None,
+            payload: b"",
+            headers: Vec::new(),
+        };
+        assert!(positions.admit(&again), "begun anew");
+    }
 
     #[test]
     fn the_missing_topic_is_found_in_the_sentence() {

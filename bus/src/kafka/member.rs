@@ -282,7 +282,7 @@ impl Member for KafkaMember {
             let detail = format!("{}/{} is not this member's", partition.topic, partition.partition);
             return Err(BusError::Fenced { detail });
         }
-        read_from(&self.fetcher, partition, offset).map_err(|error| self.cause("starting a partition", &error))
+        read_from(&mut self.fetcher, partition, offset).map_err(|error| self.cause("starting a partition", &error))
     }
 
     fn commit(&mut self, outputs: &[Outgoing], positions: &[(TopicPartition, Position)]) -> Result<(), BusError> {

@@ -1,8 +1,9 @@
-//! A queue of librdkafka's that the records of many partitions are forwarded to, emptied in batches without a copy.
+//! A queue of librdkafka's that the records of many partitions are forwarded to, emptied without a copy.
 //!
 //! The safe API of rdkafka hands over one message per call, which costs half of the reading's CPU time with small
-//! records, and does not say which topic's end was reached. This is the only file with `unsafe`.
-//! Limits: a batch is at most `BATCH_RECORDS_MAX` records.
+//! records, and does not say which topic's end was reached. Of librdkafka's own ways to take many at once the callback
+//! is used, not the array: with the array it counts the end of a partition as a record handed over, and after a
+//! rebalance goes on one record too far. This is the only file with `unsafe`.
 
 use super::context::ConsumerEvents;
 use crate::{Record, TopicPartition};
@@ -12,13 +13,13 @@ use rdkafka::{
     types::{RDKafkaErrorCode as Code, RDKafkaRespErr as Response},
 };
 use std::{
+    any::Any,
     ffi::{CStr, CString},
-    os::raw::c_char,
+    os::raw::{c_char, c_void},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     ptr, slice,
     time::Duration,
 };
-
-const BATCH_RECORDS_MAX: usize = 512;
 
 /// One thing from the queue.
 pub(super) enum Item<'a> {
@@ -27,23 +28,33 @@ pub(super) enum Item<'a> {
     Error(TopicPartition, Code),
 }
 
-/// A queue of librdkafka's, and the array that its batches come in.
+/// A queue of librdkafka's.
 pub(super) struct RecordQueue {
     queue: *mut native::rd_kafka_queue_t,
-    batch: Vec<*mut native::rd_kafka_message_t>,
+    client: *mut native::rd_kafka_t,
 }
 
-// SAFETY: librdkafka's queues may be used from any thread; `batch` holds no messages between calls.
+// SAFETY: librdkafka's queues and clients may be used from any thread.
 #[allow(unsafe_code)]
 unsafe impl Send for RecordQueue {}
+
+/// One call of [`RecordQueue::take`], as its callback sees it.
+struct Taking<'a> {
+    client: *mut native::rd_kafka_t,
+    on_item: &'a mut dyn FnMut(Item<'_>),
+    left: usize,
+    taken: usize,
+    panic: Option<Box<dyn Any + Send>>,
+}
 
 impl RecordQueue {
     /// The queue must be dropped before `consumer`; `Fetcher` sees to that.
     #[allow(unsafe_code)]
     pub(super) fn of(consumer: &BaseConsumer<ConsumerEvents>) -> Self {
+        let client = consumer.client().native_ptr();
         // SAFETY: the client lives as long as `consumer`.
-        let queue = unsafe { native::rd_kafka_queue_new(consumer.client().native_ptr()) };
-        Self { queue, batch: vec![ptr::null_mut(); BATCH_RECORDS_MAX] }
+        let queue = unsafe { native::rd_kafka_queue_new(client) };
+        Self { queue, client }
     }
 
     #[allow(unsafe_code)]
@@ -61,35 +72,42 @@ impl RecordQueue {
         }
     }
 
-    /// Everything that is there already, at most `records_max`.
-    pub(super) fn take_all(&mut self, records_max: usize, on_item: &mut dyn FnMut(Item<'_>)) -> usize {
-        let mut taken = 0;
-        while taken < records_max {
-            let wanted = (records_max - taken).min(BATCH_RECORDS_MAX);
-            let got = self.take(Duration::ZERO, wanted, on_item);
-            taken += got;
-            if got < wanted {
-                break;
-            }
-        }
-        taken
-    }
-
-    /// At most `count` (not above `BATCH_RECORDS_MAX`) items; waits up to `timeout` until it has as many.
+    /// At most `count` items, of those that are there or, waiting up to `timeout`, of the first that come. How many.
     #[allow(unsafe_code)]
     pub(super) fn take(&mut self, timeout: Duration, count: usize, on_item: &mut dyn FnMut(Item<'_>)) -> usize {
-        let count = count.min(self.batch.len());
+        if count == 0 {
+            return 0;
+        }
         // Rounded up: the rest of a millisecond, waited for as none, would be waited for on the processor.
         let timeout_ms = timeout.as_micros().div_ceil(1000) as i32;
-        // SAFETY: the array has room for `count` pointers.
-        let got =
-            unsafe { native::rd_kafka_consume_batch_queue(self.queue, timeout_ms, self.batch.as_mut_ptr(), count) };
-        let messages = Messages(self.batch.get(..got.max(0) as usize).unwrap_or_default());
-        for message in messages.0 {
-            // SAFETY: librdkafka gave us this message; it stays until `messages` is dropped.
-            on_item(unsafe { item(&**message) });
+        let mut taking = Taking { client: self.client, on_item, left: count, taken: 0, panic: None };
+        // SAFETY: the callback runs within this call only, on this thread, and knows what it is given.
+        unsafe {
+            let opaque = ptr::from_mut(&mut taking).cast();
+            native::rd_kafka_consume_callback_queue(self.queue, timeout_ms, Some(take_one), opaque);
         }
-        messages.0.len()
+        if let Some(panic) = taking.panic {
+            resume_unwind(panic);
+        }
+        taking.taken
+    }
+}
+
+/// # Safety
+/// `opaque` is the [`Taking`] of the call that this is the callback of, `message` lives until this returns.
+#[allow(unsafe_code)]
+unsafe extern "C" fn take_one(message: *mut native::rd_kafka_message_t, opaque: *mut c_void) {
+    // SAFETY: as the caller promises; the client outlives the queue.
+    unsafe {
+        let taking = &mut *opaque.cast::<Taking<'_>>();
+        // A panic must not pass through C.
+        taking.panic = catch_unwind(AssertUnwindSafe(|| (taking.on_item)(item(&*message)))).err();
+        taking.taken += 1;
+        taking.left -= 1;
+        if taking.left == 0 || taking.panic.is_some() {
+            // The rest stays in the queue, in its order.
+            native::rd_kafka_yield(taking.client);
+        }
     }
 }
 
@@ -111,19 +129,6 @@ impl Drop for RecordQueue {
     fn drop(&mut self) {
         // SAFETY: made by `rd_kafka_queue_new`, destroyed once.
         unsafe { native::rd_kafka_queue_destroy(self.queue) }
-    }
-}
-
-/// Messages that are given back when this goes, also when the callback panics.
-struct Messages<'a>(&'a [*mut native::rd_kafka_message_t]);
-
-impl Drop for Messages<'_> {
-    #[allow(unsafe_code)]
-    fn drop(&mut self) {
-        for message in self.0 {
-            // SAFETY: each came from the last batch call and is given back once.
-            unsafe { native::rd_kafka_message_destroy(*message) }
-        }
     }
 }
 

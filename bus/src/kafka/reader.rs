@@ -40,9 +40,10 @@ impl KafkaReader {
 }
 
 /// Starts reading at `offset`, or goes on there when the partition is being read already.
-pub(super) fn read_from(fetcher: &Fetcher, partition: &TopicPartition, offset: i64) -> Result<(), KafkaError> {
+pub(super) fn read_from(fetcher: &mut Fetcher, partition: &TopicPartition, offset: i64) -> Result<(), KafkaError> {
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset))?;
+    fetcher.begin_at(partition, offset);
     let started = &fetcher.events().started;
     if lock(started).contains(partition) {
         // Not by unassigning and assigning again: stopping takes a while and would undo the forwarding.
@@ -62,7 +63,8 @@ impl Reader for KafkaReader {
         if let Some(error) = self.objection(&partition.topic, "assigning", OBJECT_WITHIN) {
             return Err(error);
         }
-        read_from(&self.fetcher, partition, offset).map_err(|error| self.failed("assigning", &partition.topic, &error))
+        read_from(&mut self.fetcher, partition, offset)
+            .map_err(|error| self.failed("assigning", &partition.topic, &error))
     }
 
     fn bounds(&mut self, partition: &TopicPartition) -> Result<(i64, i64), BusError> {

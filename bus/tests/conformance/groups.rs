@@ -53,6 +53,49 @@ pub fn read(member: &mut dyn Member, count: usize) -> Vec<(i32, i64, String)> {
     seen
 }
 
+/// A rebalance stops reading for a moment; what was read before is not read again, and nothing is left out.
+pub fn who_stays_reads_on_without_gap_or_repeat(log: &mut Fixture) {
+    let (topic, group) = (log.topic(2), unique("group"));
+    let record = |n: i32| Outgoing { partition: Some(n % 2), ..outgoing(&topic, "k", n.to_string()) };
+    log.produce((0..40).map(record).collect());
+    let mut first = log.member(&group, &topic);
+    assigned(&mut *first, 2).iter().for_each(|given| first.start(&given.partition, given.begin).expect("started"));
+    // Polls for at most 7 records at once; what else happened.
+    let mut seen: Vec<(i32, i64)> = Vec::new();
+    let mut read = |seen: &mut Vec<(i32, i64)>| {
+        first.poll(Duration::from_millis(20), 7, &mut |r| seen.push((r.partition, r.offset))).expect("polls")
+    };
+    // To the ends, which are told after the last records.
+    let mut ends = 0;
+    until("the ends", || {
+        ends += read(&mut seen).iter().filter(|change| matches!(change, Change::End { .. })).count();
+        (ends >= 2).then_some(())
+    });
+    assert_eq!(seen.len(), 40);
+    // Another one comes and takes one of the two.
+    let mut other = log.member(&group, &topic);
+    let mut gone = Vec::new();
+    until("the other's assignment", || {
+        read(&mut seen).into_iter().for_each(|change| match change {
+            Change::Revoked(partitions) | Change::Lost(partitions) => gone.extend(partitions),
+            Change::Assigned(_) | Change::End { .. } => {}
+        });
+        poll(&mut *other).iter().any(|change| matches!(change, Change::Assigned(_))).then_some(())
+    });
+    assert_eq!(gone.len(), 1, "one partition moves");
+    let stays = 1 - gone[0].partition;
+    log.produce((40..60).map(record).collect());
+    let of_it = |seen: &[(i32, i64)]| -> Vec<i64> {
+        seen.iter().filter(|(partition, _)| *partition == stays).map(|(_, offset)| *offset).collect()
+    };
+    until("what came later", || {
+        poll(&mut *other);
+        read(&mut seen);
+        of_it(&seen).contains(&29).then_some(())
+    });
+    assert_eq!(of_it(&seen), (0..30).collect::<Vec<i64>>());
+}
+
 pub fn the_known_end_is_where_the_partition_ends(log: &mut Fixture) {
     let topic = log.topic(1);
     log.produce((0..20).map(|n| outgoing(&topic, "k", n.to_string())).collect());

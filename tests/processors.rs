@@ -1,0 +1,205 @@
+//! Scaling is starting more: processors of one group, several workers in each, share 16 partitions; coming and going
+//! in the middle loses nothing and repeats nothing. On real Kafka.
+
+// Each test file uses a part of it.
+#[allow(dead_code)]
+mod common;
+
+use amoskys_bus::{Bus, Outgoing, testing::KafkaBroker};
+use common::{Running, create, free_port, open, produce, read_all};
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+const PARTITIONS: i32 = 16;
+const SECONDS: i64 = 30;
+const ROWS_PER_SECOND: i64 = 20;
+const PATIENCE: Duration = Duration::from_secs(120);
+
+const SQL: &str = "
+    CREATE EXTERNAL TABLE events (host VARCHAR, at TIMESTAMP, bytes DOUBLE) STORED AS JSON LOCATION 'events'
+    OPTIONS (event_time 'at', lateness '1s', partition_key 'host');
+    CREATE EXTERNAL TABLE sums (host VARCHAR, start TIMESTAMP, n BIGINT, total DOUBLE) STORED AS JSON LOCATION 'sums'
+    OPTIONS (partition_key 'host');
+    CREATE VIEW per_host AS
+    SELECT host, hop(at, INTERVAL '1 second', INTERVAL '5 seconds') AS win, count(*) AS n, sum(bytes) AS total
+    FROM events GROUP BY host, win;
+    INSERT INTO sums SELECT host, win.start AS start, n, total FROM per_host;";
+
+/// One host to a partition; `from..to` are seconds of event time.
+fn rows(from: i64, to: i64) -> Vec<Outgoing> {
+    let row = |partition: i32, number: i64| {
+        let at = 1_600_000_000_000 + number * 1000 / ROWS_PER_SECOND;
+        let at = arrow::temporal_conversions::timestamp_ms_to_datetime(at).expect("in range");
+        let at = at.format("%Y-%m-%dT%H:%M:%S%.3f").to_string();
+        let payload = serde_json::json!({ "host": format!("h{partition}"), "at": at, "bytes": number as f64 / 7.0 });
+        Outgoing {
+            topic: "events".into(),
+            partition: Some(partition),
+            key: None,
+            payload: payload.to_string().into_bytes(),
+            headers: Vec::new(),
+        }
+    };
+    let numbers = from * ROWS_PER_SECOND..to * ROWS_PER_SECOND;
+    numbers.flat_map(|number| (0..PARTITIONS).map(move |partition| row(partition, number))).collect()
+}
+
+struct Processor {
+    running: Running,
+    port: u16,
+}
+
+impl Processor {
+    fn start(sql: &Path, bus: &str, workers: u32) -> Self {
+        let port = free_port();
+        let mut command = common::amoskys();
+        command.arg("process").arg(sql).args(["--bus", bus, "--group", "sums", "--workers", &workers.to_string()]);
+        command.env("AMOSKYS_PROCESSOR_VERIFY", "off");
+        for name in ["AMOSKYS_PROCESSOR_METRICS_PORT", "AMOSKYS_PROCESSOR_HEALTH_PORT"] {
+            command.env(name, port.to_string());
+        }
+        Self { running: Running(command.spawn().expect("the processor starts")), port }
+    }
+
+    /// `None` while it does not serve yet.
+    fn get(&self, path: &str) -> Option<(bool, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.starts_with("HTTP/1.1 200"), body.to_owned()))
+    }
+
+    fn state(&self) -> Option<Value> {
+        serde_json::from_str(&self.get("/state")?.1).ok()
+    }
+
+    /// Partitions that it owns, each with its lag where that is known.
+    fn owned(&self) -> BTreeMap<i64, Option<u64>> {
+        let state = self.state().unwrap_or_default();
+        let partitions = state["partitions"].as_array().cloned().unwrap_or_default();
+        partitions.iter().map(|of| (of["partition"].as_i64().expect("a number"), of["lag_records"].as_u64())).collect()
+    }
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Every partition has one owner, every processor has some, and what is there is read.
+fn until_shared(processors: &[&Processor]) {
+    until(&format!("{} processors share the partitions and have read them", processors.len()), || {
+        let owned: Vec<BTreeMap<i64, Option<u64>>> = processors.iter().map(|processor| processor.owned()).collect();
+        let all: Vec<i64> = owned.iter().flat_map(|of| of.keys().copied()).collect();
+        let distinct: std::collections::BTreeSet<i64> = all.iter().copied().collect();
+        all.len() == PARTITIONS as usize
+            && distinct.len() == all.len()
+            && owned.iter().all(|of| !of.is_empty() && of.values().all(|lag| *lag == Some(0)))
+    });
+}
+
+#[test]
+fn processors_that_come_and_go_lose_nothing_and_repeat_nothing() {
+    let broker = KafkaBroker::start();
+    let address = broker.address().to_string();
+    let bus = open(&address);
+    for (topic, partitions) in [("events", PARTITIONS), ("sums", PARTITIONS), ("amoskys.deadletter.v1", 1)] {
+        create(bus.as_ref(), topic, partitions);
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let sql = folder.path().join("sums.sql");
+    fs::write(&sql, SQL).expect("written");
+
+    // One, two, four, and back to one that is not the first: each time while rows come.
+    let third = SECONDS / 5;
+    produce(bus.as_ref(), rows(0, third));
+    let first = Processor::start(&sql, &address, 2);
+    until_shared(&[&first]);
+    check_state(&first);
+    produce(bus.as_ref(), rows(third, 2 * third));
+    let second = Processor::start(&sql, &address, 1);
+    until_shared(&[&first, &second]);
+    produce(bus.as_ref(), rows(2 * third, 3 * third));
+    let (third_one, fourth) = (Processor::start(&sql, &address, 2), Processor::start(&sql, &address, 1));
+    until_shared(&[&first, &second, &third_one, &fourth]);
+    produce(bus.as_ref(), rows(3 * third, 4 * third));
+    // One is killed, one drains.
+    drop(second);
+    terminate(first);
+    produce(bus.as_ref(), rows(4 * third, SECONDS));
+    terminate(third_one);
+    until_shared(&[&fourth]);
+    // An hour later: closes every window of the others.
+    produce(bus.as_ref(), rows(3600, 3601));
+    until("all windows are written", || written(bus.as_ref()).len() >= expected().len());
+    let (written, expected) = (written(bus.as_ref()), expected());
+    let wrong: Vec<_> = written.iter().filter(|(window, count)| expected.get(window) != Some(count)).take(9).collect();
+    let missing: Vec<_> = expected.keys().filter(|window| !written.contains_key(*window)).take(9).collect();
+    assert!(wrong.is_empty() && missing.is_empty(), "written: {wrong:?}\nmissing: {missing:?}");
+}
+
+/// SIGTERM: it commits what it has read and ends with 0.
+fn terminate(mut processor: Processor) {
+    let pid = rustix::process::Pid::from_child(&processor.running.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("is running");
+    let status = processor.running.0.wait().expect("ends");
+    assert!(status.success(), "after SIGTERM: {status}");
+}
+
+fn check_state(processor: &Processor) {
+    let (ready, text) = processor.get("/readyz").expect("serves");
+    assert!(ready, "{text}");
+    let state = processor.state().expect("JSON");
+    let partition = &state["partitions"][0];
+    assert_eq!((&partition["topic"], &partition["replaying"]), (&"events".into(), &false.into()), "{state}");
+    let panes = &partition["panes"][0];
+    assert_eq!(panes["windows"][0]["read_by"][0], "sums", "{state}");
+    assert_eq!((panes["windows"][0]["size_ms"].as_f64(), panes["keys"].as_u64()), (Some(5000.0), Some(1)), "{state}");
+    assert!(panes["open_panes"].as_u64().is_some_and(|panes| panes >= 5), "{state}");
+    assert!(panes["oldest_offset"].as_i64() <= partition["next_offset"].as_i64(), "{state}");
+    let metrics = processor.get("/metrics").expect("serves").1;
+    for worker in 0..2 {
+        assert!(
+            metrics.contains(&format!("amoskys_processor_owned_partitions{{worker=\"{worker}\"}} 8\n")),
+            "{metrics}"
+        );
+    }
+}
+
+/// Rows in each window of each host, by definition: how often each window's row is written, with its count.
+fn expected() -> BTreeMap<(String, String, i64), usize> {
+    let mut windows = BTreeMap::new();
+    for host in 0..PARTITIONS {
+        for start in -4..SECONDS {
+            let seconds = (start + 5).min(SECONDS) - start.max(0);
+            let at = arrow::temporal_conversions::timestamp_s_to_datetime(1_600_000_000 + start).expect("in range");
+            let at = format!("{}Z", at.format("%Y-%m-%dT%H:%M:%S"));
+            windows.insert((format!("h{host}"), at, seconds * ROWS_PER_SECOND), 1);
+        }
+    }
+    windows
+}
+
+fn written(bus: &dyn Bus) -> BTreeMap<(String, String, i64), usize> {
+    let mut windows = BTreeMap::new();
+    for payload in read_all(bus, "sums", PARTITIONS).into_iter().flatten() {
+        let row: Value = serde_json::from_slice(&payload).expect("JSON");
+        let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+        *windows.entry((text("host"), text("start"), row["n"].as_i64().expect("a number"))).or_default() += 1;
+    }
+    windows
+}
