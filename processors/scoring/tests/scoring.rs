@@ -49,6 +49,26 @@ fn both_kinds_of_model_score_attacks_above_ordinary_rows() {
     }
 }
 
+/// A column of the shipped model for rows of a process under which `programs` different discovery commands ran.
+fn burst(feature: &str, programs: &[i64]) -> ArrayRef {
+    match feature {
+        "distinct_comm" | "discovery_execs" | "distinct_discovery" => Arc::new(Int64Array::from(programs.to_vec())),
+        _ => Arc::new(Int64Array::from(vec![0; programs.len()])),
+    }
+}
+
+#[test]
+fn the_shipped_model_scores_a_longer_burst_no_lower() {
+    let shipped = std::path::absolute("../../models").expect("a current folder");
+    let model = open(&shipped).expect("the shipped models load").get("process_behaviour").expect("is shipped");
+    let programs: Vec<i64> = (0..=32).collect();
+    let rows: Vec<ArrayRef> = model.features().iter().map(|feature| burst(&feature.name, &programs)).collect();
+    let scores = model.score(&rows).expect("the rows fit the model");
+    assert!(scores.values().is_sorted(), "{scores:?}");
+    // `sql/detections/discovery_burst.sql` alerts above 0.7; a command or two is what people do.
+    assert!(scores.value(2) < 0.3 && scores.value(8) > 0.7, "{scores:?}");
+}
+
 #[test]
 fn a_row_scores_the_same_alone_and_among_others() {
     for name in ["tiny_boosted", "tiny_isolation"] {
