@@ -6,7 +6,7 @@ mod common;
 
 use amoskys_pipeline::{
     run::{Checkpoint, DeadRecord, Task, Verify},
-    sql::Dataflow,
+    sql::{Dataflow, StreamFlow},
 };
 use amoskys_proto::{
     KeyRing, Signer,
@@ -160,12 +160,19 @@ fn sealed(signer: &Signer, offset: i64, payload: Vec<u8>) -> Kept {
 fn run_envelopes(records: &[Kept], verify: Verify) -> (Task, Out) {
     let dataflow = planned(&[("p.sql", PROCESSES)]);
     let flow = &dataflow.streams[0];
-    let mut task = Task::new(flow, "amoskys.telemetry.process.v1", 3, verify, Checkpoint::start(0)).expect("a task");
     let mut out = Out::default();
-    records.iter().for_each(|record| push(&mut task, flow, record, &mut out));
-    flush(&mut task, flow, &mut out);
+    let mut task = run_from(flow, records, verify, Checkpoint::start(0), &mut out);
     task.core.close_all(flow, &mut out.emissions).expect("closes");
     (task, out)
+}
+
+/// Reads on from a checkpoint; windows that are open stay so.
+fn run_from(flow: &StreamFlow, records: &[Kept], verify: Verify, checkpoint: Checkpoint, out: &mut Out) -> Task {
+    let mut task = Task::new(flow, "amoskys.telemetry.process.v1", 3, verify, checkpoint).expect("a task");
+    let wanted = records.iter().filter(|record| record.offset >= checkpoint.replay.offset);
+    wanted.for_each(|record| push(&mut task, flow, record, out));
+    flush(&mut task, flow, out);
+    task
 }
 
 fn reasons(dead: &[DeadRecord]) -> Vec<(i64, DeadLetterReason)> {
@@ -213,6 +220,43 @@ fn each_bad_envelope_is_a_dead_letter_with_its_reason_and_the_good_ones_count() 
     let (_, out) = run_envelopes(&records[..20], Verify::Off);
     let offsets: Vec<i64> = out.dead.iter().map(|dead| dead.offset).collect();
     assert!(!offsets.contains(&1) && !offsets.contains(&3) && offsets.ends_with(&[17, 18, 19]), "{offsets:?}");
+}
+
+#[test]
+fn an_envelope_that_comes_again_counts_once_also_after_a_restart() {
+    let signer = Signer::generate().expect("random");
+    // Sequences are 1 to 20; then 15 to 20 come again, as after an agent's restart, and 21.
+    let mut records: Vec<Kept> = (1..=20).map(|n| sealed(&signer, n, batch(&[n * 10]))).collect();
+    for (offset, n) in (21..).zip(15..=20) {
+        records.push(Kept { offset, ..sealed(&signer, n, batch(&[n * 10])) });
+    }
+    records.push(Kept { offset: 27, ..sealed(&signer, 21, batch(&[5000])) });
+    let sealed_by = || Verify::Required(Arc::new(KeyRing::of([signer.public()])));
+    let (task, out) = run_envelopes(&records, sealed_by());
+    assert_eq!((task.core.counters.rows, task.core.counters.duplicate_records), (21, 6));
+    let counts = |out: &Out| -> Vec<String> {
+        out.emissions
+            .iter()
+            .map(|emission| format!("{:?} {:?}", emission.window_ns, emission.batch.column(1)))
+            .collect()
+    };
+    let undisturbed = counts(&out);
+    assert!(!undisturbed.is_empty());
+    let dataflow = planned(&[("p.sql", PROCESSES)]);
+    let flow = &dataflow.streams[0];
+    for cut in 1..records.len() {
+        let mut out = Out::default();
+        let first = run_from(flow, &records[..cut], sealed_by(), Checkpoint::start(0), &mut out);
+        let checkpoint = first.core.checkpoint().expect("not replaying");
+        let mut second = run_from(flow, &records, sealed_by(), checkpoint, &mut out);
+        second.core.close_all(flow, &mut out.emissions).expect("closes");
+        assert_eq!(counts(&out), undisturbed, "restarted before record {cut}");
+    }
+    // What could not be used is not known: it may come again as it should be.
+    let broken = Kept { offset: 2, ..sealed(&signer, 2, b"\xff\xff".to_vec()) };
+    let again = Kept { offset: 3, ..sealed(&signer, 2, batch(&[20])) };
+    let (task, out) = run_envelopes(&[records[0].clone(), broken, again], sealed_by());
+    assert_eq!((task.core.counters.rows, task.core.counters.duplicate_records, out.dead.len()), (2, 0, 1));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! Limits: [`amoskys_columns::Limits`] per record; of waiting records `VERIFIED_TOGETHER_MAX` or `JSON_TOGETHER_MAX`,
 //! and `TOGETHER_BYTES_MAX` and one more.
 
+use super::duplicates::Seen;
 use crate::sql::{Format, Stream};
 use amoskys_bus::Record;
 use amoskys_columns::{Constant, ConstantType, Constants, Decoder, JsonDecoder, Layout, LayoutError, Limits};
@@ -52,6 +53,8 @@ pub struct Taken {
     /// Absent in history that was not read from a log.
     pub log_time_ns: Option<i64>,
     pub rows: u32,
+    /// An envelope that came before; it has no rows.
+    pub is_duplicate: bool,
 }
 
 const VERIFIED_TOGETHER_MAX: usize = 16;
@@ -75,7 +78,7 @@ pub struct RecordDecoder {
 }
 
 enum Body {
-    Envelope { decoder: Decoder, schema_name: String },
+    Envelope { decoder: Decoder, schema_name: String, seen: Box<Seen> },
     Protobuf(Decoder),
     Json(Box<JsonDecoder>),
 }
@@ -147,6 +150,7 @@ impl RecordDecoder {
             Format::Envelope { batch } => Body::Envelope {
                 decoder: Decoder::new(Layout::batch(batch, &own)?, Limits::default()),
                 schema_name: batch.full_name().to_owned(),
+                seen: Box::default(),
             },
             Format::Protobuf { message } => {
                 Body::Protobuf(Decoder::new(Layout::new(message, &own)?, Limits::default()))
@@ -254,7 +258,8 @@ impl RecordDecoder {
         }
     }
 
-    fn note(&mut self, result: Result<u32, Failure>, source: &Source<'_>) {
+    /// `None`: the record is a duplicate.
+    fn note(&mut self, result: Result<Option<u32>, Failure>, source: &Source<'_>) {
         let rows = match result {
             Ok(rows) => rows,
             Err(failure) => {
@@ -266,16 +271,17 @@ impl RecordDecoder {
                     key: source.key.to_vec(),
                     payload: source.payload.to_vec(),
                 });
-                0
+                Some(0)
             }
         };
         // A record without rows is still noted: its log time counts, and the position moves past it.
         let log_time_ns = Some(source.log_time_ms.saturating_mul(1_000_000));
-        self.taken.push(Taken { offset: source.offset, log_time_ns, rows });
+        let (rows, is_duplicate) = (rows.unwrap_or(0), rows.is_none());
+        self.taken.push(Taken { offset: source.offset, log_time_ns, rows, is_duplicate });
     }
 
-    fn add_envelope(&mut self, envelope: &EnvelopeView<'_>, source: &Source<'_>) -> Result<u32, Failure> {
-        let Body::Envelope { decoder, schema_name } = &mut self.body else {
+    fn add_envelope(&mut self, envelope: &EnvelopeView<'_>, source: &Source<'_>) -> Result<Option<u32>, Failure> {
+        let Body::Envelope { decoder, schema_name, seen } = &mut self.body else {
             return Err(internal("not a stream of envelopes"));
         };
         let header = &envelope.header;
@@ -283,9 +289,16 @@ impl RecordDecoder {
             let detail = format!("the envelope holds {}, the stream {schema_name}", header.schema);
             return Err(Failure { reason: DeadLetterReason::SchemaMismatch, detail });
         }
-        let rows = decoder
-            .push(envelope.payload)
-            .map_err(|error| failure(error.is_limit(), format_args!("payload: {error}")))?;
+        if !seen.admit(&header.agent_id, &header.boot_id, header.sequence) {
+            return Ok(None);
+        }
+        let rows = match decoder.push(envelope.payload) {
+            Ok(rows) => rows,
+            Err(error) => {
+                seen.withdraw(&header.agent_id, &header.boot_id, header.sequence);
+                return Err(failure(error.is_limit(), format_args!("payload: {error}")));
+            }
+        };
         let values: Vec<Constant<'_>> = self
             .kinds
             .iter()
@@ -298,10 +311,10 @@ impl RecordDecoder {
             })
             .collect();
         self.constants.push(&values, rows).map_err(internal)?;
-        Ok(rows as u32)
+        Ok(Some(rows as u32))
     }
 
-    fn add_message(&mut self, source: &Source<'_>) -> Result<u32, Failure> {
+    fn add_message(&mut self, source: &Source<'_>) -> Result<Option<u32>, Failure> {
         let Body::Protobuf(decoder) = &mut self.body else {
             return Err(internal("not a stream of plain messages"));
         };
@@ -310,11 +323,11 @@ impl RecordDecoder {
     }
 
     /// What the log says of a record, for each of its rows.
-    fn add_constants(&mut self, rows: usize, source: &Source<'_>) -> Result<u32, Failure> {
+    fn add_constants(&mut self, rows: usize, source: &Source<'_>) -> Result<Option<u32>, Failure> {
         let values: Vec<Constant<'_>> =
             self.kinds.iter().map(|kind| log_constant(*kind, self.partition, source)).collect();
         self.constants.push(&values, rows).map_err(internal)?;
-        Ok(rows as u32)
+        Ok(Some(rows as u32))
     }
 }
 

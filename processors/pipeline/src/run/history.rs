@@ -2,19 +2,23 @@
 //!
 //! Rows are taken in the order of `_partition` and `_offset` where the file has them (as exports of a topic do), else
 //! in the file's order as one partition. `_log_time` drives the idle and quarantine rules as it does live.
+//! An envelope that comes twice counts once, as it does live, where the file has `agent_id`, `boot_id`, `sequence`.
 //! Limits: a stream's rows are read into memory, partition by partition.
 
 use super::{
     decode::Taken,
+    duplicates::Seen,
     emit::Emission,
     position::Checkpoint,
     task::{Core, TaskError},
 };
 use crate::sql::{Dataflow, StreamFlow};
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, UInt32Array, new_null_array},
+    array::{
+        Array, ArrayRef, AsArray, Int32Array, Int64Array, StringViewArray, UInt32Array, UInt64Array, new_null_array,
+    },
     compute::{SortColumn, cast, concat_batches, lexsort_to_indices, take_record_batch},
-    datatypes::{DataType, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit, TimestampNanosecondType},
+    datatypes::{DataType, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit, TimestampNanosecondType, UInt64Type},
     error::ArrowError,
     record_batch::RecordBatch,
 };
@@ -98,7 +102,7 @@ impl Rows {
             let log_time_ns = times.filter(|times| times.is_valid(row)).map(|times| times.value(row));
             match taken.last_mut() {
                 Some(last) if last.offset == offset && self.offsets.is_some() => last.rows += 1,
-                _ => taken.push(Taken { offset, log_time_ns, rows: 1 }),
+                _ => taken.push(Taken { offset, log_time_ns, rows: 1, is_duplicate: false }),
             }
         }
         taken
@@ -123,6 +127,7 @@ fn partitions(flow: &StreamFlow, files: &[PathBuf]) -> Result<BTreeMap<i32, Rows
     let order = order(&partitions, offsets.as_ref())?;
     let log_times = number("_log_time", &DataType::Timestamp(TimeUnit::Nanosecond, None))?;
     let wanted = select(&all, flow).map_err(refuse)?;
+    let envelopes = Envelopes::of(&all, offsets.as_ref())?;
     let mut found = BTreeMap::new();
     let numbers = partitions.as_primitive::<Int32Type>();
     for chunk in order
@@ -131,7 +136,7 @@ fn partitions(flow: &StreamFlow, files: &[PathBuf]) -> Result<BTreeMap<i32, Rows
         .map(<[u32]>::to_vec)
     {
         let partition = numbers.value(chunk[0] as usize);
-        let indices = UInt32Array::from(chunk);
+        let indices = UInt32Array::from(envelopes.as_ref().map_or_else(|| chunk.clone(), |of| of.once(&chunk)));
         let pick = |column: &ArrayRef| arrow::compute::take(column, &indices, None);
         found.insert(
             partition,
@@ -143,6 +148,50 @@ fn partitions(flow: &StreamFlow, files: &[PathBuf]) -> Result<BTreeMap<i32, Rows
         );
     }
     Ok(found)
+}
+
+/// Which envelope each row came in, where the files say so (as exports of a topic do).
+struct Envelopes {
+    offsets: Int64Array,
+    agents: StringViewArray,
+    boots: StringViewArray,
+    sequences: UInt64Array,
+}
+
+impl Envelopes {
+    fn of(all: &RecordBatch, offsets: Option<&ArrayRef>) -> Result<Option<Self>, ArrowError> {
+        let column = |name: &str, data_type: &DataType| {
+            all.column_by_name(name).map(|column| cast(column, data_type)).transpose()
+        };
+        let (agents, boots) = (column("agent_id", &DataType::Utf8View)?, column("boot_id", &DataType::Utf8View)?);
+        let sequences = column("sequence", &DataType::UInt64)?;
+        let (Some(offsets), Some(agents), Some(boots), Some(sequences)) = (offsets, agents, boots, sequences) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            offsets: offsets.as_primitive::<Int64Type>().clone(),
+            agents: agents.as_string_view().clone(),
+            boots: boots.as_string_view().clone(),
+            sequences: sequences.as_primitive::<UInt64Type>().clone(),
+        }))
+    }
+
+    /// The rows of a partition, in its order, without those of envelopes that came before.
+    fn once(&self, rows: &[u32]) -> Vec<u32> {
+        let mut seen = Seen::default();
+        let mut last: Option<(i64, bool)> = None;
+        let is_new = |row: &u32| {
+            let row = *row as usize;
+            let offset = self.offsets.value(row);
+            let is_new = match last {
+                Some((same, is_new)) if same == offset => is_new,
+                _ => seen.admit(self.agents.value(row), self.boots.value(row), self.sequences.value(row)),
+            };
+            last = Some((offset, is_new));
+            is_new
+        };
+        rows.iter().copied().filter(is_new).collect()
+    }
 }
 
 /// Row numbers by partition and offset; rows of one offset stay in the file's order.

@@ -17,6 +17,7 @@ pub struct Metrics {
     pub records: Counter,
     pub rows: Counter,
     pub dead_records: Counter,
+    pub duplicate_records: Counter,
     pub late_rows: Counter,
     pub dropped_rows: Counter,
     pub quarantined_rows: Counter,
@@ -102,6 +103,11 @@ impl Metrics {
             records: counter("read", "records", "Records read, replayed ones not counted again"),
             rows: counter("decoded", "rows", "Rows (events) that count"),
             dead_records: counter("dead", "records", "Records sent to the dead-letter topic"),
+            duplicate_records: counter(
+                "duplicate",
+                "records",
+                "Envelopes that had come before and were not counted again",
+            ),
             late_rows: counter("late", "rows", "Rows that came after one of their windows had closed"),
             dropped_rows: counter("dropped", "rows", "Late rows that no open window was left for"),
             quarantined_rows: counter("quarantined", "rows", "Rows whose clock is too far ahead of the log"),
@@ -129,6 +135,7 @@ impl Metrics {
         self.records.inc_by(after.records - before.records);
         self.rows.inc_by(after.rows - before.rows);
         self.dead_records.inc_by(after.dead_records - before.dead_records);
+        self.duplicate_records.inc_by(after.duplicate_records - before.duplicate_records);
         self.late_rows.inc_by(after.late_rows - before.late_rows);
         self.dropped_rows.inc_by(after.dropped_rows - before.dropped_rows);
         self.quarantined_rows.inc_by(after.quarantined_rows - before.quarantined_rows);

@@ -1,6 +1,7 @@
 //! Running a [`Dataflow`](crate::sql::Dataflow): on the partitions of a log, or over files.
 
 mod decode;
+mod duplicates;
 mod emit;
 mod history;
 mod metrics;

@@ -40,6 +40,7 @@ pub struct TaskCounters {
     pub records: u64,
     pub rows: u64,
     pub dead_records: u64,
+    pub duplicate_records: u64,
     pub late_rows: u64,
     pub dropped_rows: u64,
     pub quarantined_rows: u64,
@@ -249,6 +250,7 @@ impl Core {
             self.counters.late_rows += late.late_rows - late_before.late_rows;
             self.counters.dropped_rows += late.dropped_rows - late_before.dropped_rows;
             self.counters.records += taken.len() as u64;
+            self.counters.duplicate_records += taken.iter().filter(|record| record.is_duplicate).count() as u64;
             self.counters.rows += judged.batch.num_rows() as u64;
         }
         self.emit_rows(flow, &judged, emissions)?;
