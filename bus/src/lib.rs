@@ -2,7 +2,7 @@
 //!
 //! A [`Bus`] is a connection to a log. From it come a [`Producer`] (keyed writes with a delivery report), a
 //! [`Reader`] (reads named partitions, no group) and a [`Member`] (one of a consumer group; its outputs and its
-//! positions are committed together). `kafka` and `local` implement it; [`open`] chooses by [`Address`].
+//! positions are committed together). `kafka`, `nats` and `local` implement it; [`open`] chooses by [`Address`].
 //!
 //! Deliberately not here: what records mean, retries of decisions that belong to the caller, any runtime (all calls
 //! block for at most their timeout and are made from one thread per handle).
@@ -10,12 +10,14 @@
 
 mod address;
 mod error;
+mod group;
 mod options;
 mod partitioner;
 mod record;
 
 pub mod kafka;
 pub mod local;
+pub mod nats;
 #[cfg(feature = "testing")]
 pub mod testing;
 
@@ -126,6 +128,7 @@ pub struct Assignment {
 pub fn open(options: &BusOptions) -> Result<Arc<dyn Bus>, BusError> {
     match &options.address {
         Address::Kafka { .. } => Ok(Arc::new(kafka::KafkaBus::connect(options)?)),
+        Address::Nats { .. } => Ok(Arc::new(nats::NatsBus::connect(options)?)),
         Address::Local { .. } => Ok(Arc::new(local::LocalBus::open(options)?)),
     }
 }

@@ -1,5 +1,7 @@
 //! Records, positions and topics as every log has them. Plain data; no IO.
 
+use crate::BusError;
+
 /// One partition of one topic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicPartition {
@@ -52,10 +54,43 @@ pub struct Position {
 pub struct TopicSpec {
     pub name: String,
     pub partitions: i32,
-    /// Kafka only; 1 on a development broker.
+    /// Copies on a Kafka or NATS cluster; 1 on a development broker.
     pub replication: i32,
-    /// Settings by Kafka's names, e.g. `message.timestamp.type`. `local` keeps `retention.ms` and `retention.bytes`.
+    /// Settings by Kafka's names, e.g. `message.timestamp.type`. `local` and NATS obey
+    /// `retention.ms`, `retention.bytes` and `max.message.bytes`.
     pub settings: Vec<(String, String)>,
+}
+
+impl TopicSpec {
+    /// Kafka's rules for names, so that a topic of any log can also be one there; and a bound on the partitions.
+    pub(crate) fn check(&self, partitions_max: i32) -> Result<(), BusError> {
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let name = &self.name;
+        if name.is_empty() || name.len() > 249 || !name.chars().all(legal) {
+            let detail = format!("`{name}` is no name for a topic; use 1 to 249 of a-z A-Z 0-9 . _ -");
+            return Err(BusError::Misconfigured { detail });
+        }
+        if !(1..=partitions_max).contains(&self.partitions) {
+            let detail = format!("topic `{name}` cannot have {} partitions; 1 to {partitions_max}", self.partitions);
+            return Err(BusError::Misconfigured { detail });
+        }
+        Ok(())
+    }
+
+    /// The value of setting `name`; `None` when it is absent or -1.
+    pub(crate) fn limit(&self, name: &str) -> Result<Option<i64>, BusError> {
+        limit(&self.settings, name).map_err(|detail| BusError::Misconfigured { detail })
+    }
+}
+
+/// The value of setting `name`; `None` when it is absent or -1. The error says which value is wrong.
+pub(crate) fn limit(settings: &[(String, String)], name: &str) -> Result<Option<i64>, String> {
+    let Some((_, value)) = settings.iter().find(|(key, _)| key == name) else { return Ok(None) };
+    match value.parse::<i64>() {
+        Ok(-1) => Ok(None),
+        Ok(limit) if limit >= 0 => Ok(Some(limit)),
+        _ => Err(format!("`{value}` is no value for {name}; write a whole number, or -1 for no limit")),
+    }
 }
 
 /// A topic as it is.

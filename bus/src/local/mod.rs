@@ -61,7 +61,7 @@ impl Bus for LocalBus {
     }
 
     fn create_topic(&self, topic: &TopicSpec) -> Result<bool, BusError> {
-        check_spec(topic)?;
+        topic.check(PARTITIONS_MAX)?;
         let mut shared = self.log.core.shared();
         if shared.topics.contains_key(&topic.name) {
             return Ok(false);
@@ -90,20 +90,4 @@ impl Bus for LocalBus {
     fn member(&self, options: &MemberOptions) -> Result<Box<dyn Member>, BusError> {
         Ok(Box::new(member::LocalMember::join(self.log.clone(), options)))
     }
-}
-
-/// Kafka's rules for names, so that a topic here can also be one there.
-fn check_spec(topic: &TopicSpec) -> Result<(), BusError> {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if topic.name.is_empty() || topic.name.len() > 249 || !topic.name.chars().all(legal) {
-        let name = &topic.name;
-        let detail = format!("`{name}` is no name for a topic; use 1 to 249 of a-z A-Z 0-9 . _ -");
-        return Err(BusError::Misconfigured { detail });
-    }
-    if !(1..=PARTITIONS_MAX).contains(&topic.partitions) {
-        let detail =
-            format!("topic `{}` cannot have {} partitions; 1 to {PARTITIONS_MAX}", topic.name, topic.partitions);
-        return Err(BusError::Misconfigured { detail });
-    }
-    Ok(())
 }

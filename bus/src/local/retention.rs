@@ -2,6 +2,8 @@
 //!
 //! As in Kafka, `-1` keeps everything and the newest record always stays.
 
+use crate::record::limit;
+
 /// What a topic keeps. `None`: no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Retention {
@@ -27,16 +29,6 @@ impl Retention {
     pub(super) fn drops(&self, log_time_ms: i64, bytes: u64, now_ms: i64) -> bool {
         self.ms.is_some_and(|ms| log_time_ms < now_ms.saturating_sub(ms))
             || self.bytes.is_some_and(|bytes_max| bytes > bytes_max)
-    }
-}
-
-/// The value of setting `name`; `None` when it is absent or -1.
-fn limit(settings: &[(String, String)], name: &str) -> Result<Option<i64>, String> {
-    let Some((_, value)) = settings.iter().find(|(key, _)| key == name) else { return Ok(None) };
-    match value.parse::<i64>() {
-        Ok(-1) => Ok(None),
-        Ok(limit) if limit >= 0 => Ok(Some(limit)),
-        _ => Err(format!("`{value}` is no value for {name}; write a whole number, or -1 for no limit")),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use amoskys_bus::{
     Address, Assignment, Bus, BusError, BusOptions, Change, Delivery, Member, MemberOptions, Outgoing, Producer,
-    ProducerOptions, ReaderOptions, Security, SendError, TopicPartition, TopicSpec, open, testing::KafkaBroker,
+    ProducerOptions, ReaderOptions, Security, SendError, TopicPartition, TopicSpec, open, testing::{KafkaBroker, NatsServer},
 };
 use std::{
     sync::{
@@ -17,6 +17,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One broker for all checks; it ends with this process.
 static BROKER: LazyLock<KafkaBroker> = LazyLock::new(KafkaBroker::start);
+static NATS: LazyLock<NatsServer> = LazyLock::new(NatsServer::start);
 static NAMES: AtomicU32 = AtomicU32::new(0);
 
 pub struct Fixture {
@@ -28,6 +29,11 @@ pub struct Fixture {
 
 pub fn kafka() -> Fixture {
     let address = BROKER.address();
+    Fixture { bus: Some(connect(&address)), address, _folder: None }
+}
+
+pub fn nats() -> Fixture {
+    let address = NATS.address();
     Fixture { bus: Some(connect(&address)), address, _folder: None }
 }
 

@@ -1,5 +1,5 @@
-//! One suite for every log: the same checks on real Apache Kafka and on the embedded log, then what only one of them
-//! has. `checks` are functions of a [`fixture::Fixture`]; a new log needs a fixture and a line in `conformance!`.
+//! One suite for every log: the same checks on real Apache Kafka, on a real NATS server and on the embedded log, then
+//! what only one of them has. `checks` are functions of a [`fixture::Fixture`]; a new log needs a fixture and a line in `conformance!`.
 
 mod checks;
 mod child;
@@ -15,6 +15,9 @@ macro_rules! conformance {
         }
         mod kafka {
             $(#[test] fn $name() { $check(&mut crate::fixture::kafka()) })+
+        }
+        mod nats {
+            $(#[test] fn $name() { $check(&mut crate::fixture::nats()) })+
         }
     };
 }

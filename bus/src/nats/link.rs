@@ -1,0 +1,205 @@
+//! The connection that all handles of a bus share: whether it stands, what the server is, questions and answers.
+//!
+//! It is made again for as long as the bus lives. Who has messages under way watches [`Link::epochs`]: each new
+//! connection is a new epoch, and what was not acknowledged before may be lost.
+//! Limits: an answer is waited for as long as the caller says; nothing is retried here.
+
+use super::{
+    config,
+    errors::{ApiError, During, Refused, not_enabled},
+    version::Version,
+};
+use crate::{BusError, BusOptions};
+use async_nats::{Client, Event, StatusCode, connection::State};
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::{sync::watch, time::timeout};
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The last thing that the server or the connection complained about, and when.
+type LastError = Arc<Mutex<Option<(Instant, String)>>>;
+
+pub(super) struct Link {
+    pub client: Client,
+    /// As `--bus` takes it, for messages.
+    pub address: String,
+    epochs: watch::Receiver<u64>,
+    last_error: LastError,
+    /// What is known of the server, and in which epoch it was found out.
+    checked: Mutex<Option<(u64, Version)>>,
+}
+
+impl Link {
+    /// Connects. A server that is away is no error: the connection is made once it is there.
+    pub(super) async fn open(options: &BusOptions) -> Result<Self, BusError> {
+        let (epoch, epochs) = watch::channel(0u64);
+        let last_error = LastError::default();
+        let epoch = Arc::new(epoch);
+        let connect = || {
+            let (epoch, last_error) = (epoch.clone(), last_error.clone());
+            config::connect_options(options, move |event| note(&event, &epoch, &last_error))
+        };
+        let servers = config::servers(options)?;
+        let address = options.address.to_string();
+        let client = match connect()?.connect(servers.as_slice()).await {
+            Ok(client) => client,
+            Err(error) if is_unauthorised(&error.to_string()) => {
+                return Err(BusError::Unauthorised { detail: format!("{address}: {error}") });
+            }
+            Err(error) => {
+                tracing::debug!(target: "amoskys_bus::nats", %error, "not connected yet");
+                *lock(&last_error) = Some((Instant::now(), error.to_string()));
+                let waiting = connect()?.retry_on_initial_connect().connect(servers.as_slice()).await;
+                waiting.map_err(|error| BusError::Misconfigured { detail: format!("{address}: {error}") })?
+            }
+        };
+        Ok(Self { client, address, epochs, last_error, checked: Mutex::new(None) })
+    }
+
+    /// Changes with every connection from now on.
+    pub(super) fn epochs(&self) -> watch::Receiver<u64> {
+        let mut epochs = self.epochs.clone();
+        epochs.mark_unchanged();
+        epochs
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.client.connection_state() == State::Connected
+    }
+
+    /// Waits until the server can be asked and is known to do; what it is.
+    pub(super) async fn ready(&self, within: Duration) -> Result<Version, BusError> {
+        let deadline = Instant::now() + within;
+        let mut epochs = self.epochs();
+        while !self.is_connected() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || timeout(left.min(Duration::from_millis(50)), epochs.changed()).await.is_ok_and(|e| e.is_err()) {
+                return Err(self.unreachable());
+            }
+        }
+        let epoch = *self.epochs.borrow();
+        let known = *lock(&self.checked);
+        if let Some((_, version)) = known.filter(|(checked, _)| *checked == epoch) {
+            return Ok(version);
+        }
+        let info = self.client.server_info();
+        let version = Version::check(&info.version, &self.address)?;
+        if known.is_none() {
+            self.check_jetstream(deadline.saturating_duration_since(Instant::now())).await?;
+        }
+        *lock(&self.checked) = Some((epoch, version));
+        Ok(version)
+    }
+
+    /// What the server was found to be last, if it was.
+    pub(super) fn version(&self) -> Option<Version> {
+        lock(&self.checked).map(|(_, version)| version)
+    }
+
+    async fn check_jetstream(&self, within: Duration) -> Result<(), BusError> {
+        match self.ask::<serde_json::Value>("INFO", &(), within).await {
+            Ok(_) => Ok(()),
+            // Nobody listens to JetStream's questions at all.
+            Err(Refused::NoAnswer(detail)) if detail == NOBODY => Err(not_enabled(&self.address)),
+            Err(refused) => Err(self.during("asking for JetStream", "").refused(refused)),
+        }
+    }
+
+    /// Asks JetStream's interface; `what` is the subject after `$JS.API.`.
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        body: &impl Serialize,
+        within: Duration,
+    ) -> Result<T, Refused> {
+        let body = serde_json::to_vec(body).map_err(|error| Refused::NoAnswer(error.to_string()))?;
+        let body = if body == b"null" { Bytes::new() } else { body.into() };
+        let began = Instant::now();
+        match timeout(within, self.client.request(format!("$JS.API.{what}"), body)).await {
+            Ok(Ok(answer)) => parse(&answer.payload),
+            Ok(Err(error)) if error.kind() == async_nats::RequestErrorKind::NoResponders => {
+                Err(Refused::NoAnswer(NOBODY.to_owned()))
+            }
+            Ok(Err(error)) => Err(Refused::NoAnswer(error.to_string())),
+            Err(_) => Err(self.silence(began)),
+        }
+    }
+
+    /// Why there was no answer to what was asked at `began`: refusals of rights come beside the answers.
+    pub(super) fn silence(&self, began: Instant) -> Refused {
+        let complaint = lock(&self.last_error).clone().filter(|(at, text)| *at >= began && is_unauthorised(text));
+        match complaint {
+            Some((_, text)) => Refused::Unauthorised(text),
+            None => Refused::NoAnswer("no answer in time".to_owned()),
+        }
+    }
+
+    pub(super) fn unreachable(&self) -> BusError {
+        let last = lock(&self.last_error).clone();
+        let detail = last.map_or_else(|| "no connection".to_owned(), |(_, text)| text);
+        if is_unauthorised(&detail) {
+            return BusError::Unauthorised { detail };
+        }
+        BusError::Unreachable { address: self.address.clone(), detail }
+    }
+
+    pub(super) fn during<'a>(&'a self, action: &'static str, topic: &'a str) -> During<'a> {
+        During { action, address: &self.address, topic }
+    }
+}
+
+/// Nobody is subscribed to what was asked.
+pub(super) const NOBODY: &str = "nobody answers; JetStream is starting or disabled";
+
+#[derive(serde::Deserialize)]
+struct Failure {
+    error: Option<ApiError>,
+}
+
+/// An answer, or the error in it.
+pub(super) fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, Refused> {
+    let unread = |error: serde_json::Error| Refused::NoAnswer(format!("an answer that is not understood: {error}"));
+    if let Some(error) = serde_json::from_slice::<Failure>(payload).map_err(unread)?.error {
+        return Err(Refused::Api(error));
+    }
+    serde_json::from_slice(payload).map_err(unread)
+}
+
+/// Whether a message says that there was nobody to take it.
+pub(super) fn is_no_responders(status: Option<StatusCode>) -> bool {
+    status == Some(StatusCode::NO_RESPONDERS)
+}
+
+fn note(event: &Event, epoch: &watch::Sender<u64>, last_error: &LastError) {
+    let complain = |text: String| *lock(last_error) = Some((Instant::now(), text));
+    match event {
+        Event::Connected => {
+            epoch.send_modify(|epoch| *epoch += 1);
+        }
+        Event::ServerError(error) => {
+            // Also how a refused right is told, which is for the caller.
+            tracing::debug!(target: "amoskys_bus::nats", %error, "the server complains");
+            complain(error.to_string());
+        }
+        Event::ClientError(error) => {
+            tracing::debug!(target: "amoskys_bus::nats", %error, "the connection fails");
+            complain(error.to_string());
+        }
+        Event::SlowConsumer(_) => tracing::warn!(target: "amoskys_bus::nats", "messages were dropped and are read again"),
+        other => tracing::debug!(target: "amoskys_bus::nats", event = %other, "the connection changes"),
+    }
+}
+
+fn is_unauthorised(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["authorization violation", "permissions violation", "authentication", "signing nonce"]
+        .iter()
+        .any(|part| text.contains(part))
+}
