@@ -242,3 +242,20 @@ pub fn a_fenced_old_member_cannot_write(log: &mut Fixture) {
     commit(&mut *new, &[outgoing(&output, "k", "new")], &[(here, at(2, "new"))]).expect("committed");
     assert_eq!(log.read(&output, 1).iter().map(|r| r.text()).collect::<Vec<_>>(), ["old", "new"]);
 }
+
+/// On logs whose members live by polling.
+pub fn a_member_that_does_not_poll_loses_its_partitions(log: &mut Fixture) {
+    let (topic, group) = (log.topic(1), unique("group"));
+    let options = MemberOptions { session_timeout: Duration::from_millis(200), ..member_options(&group, &topic) };
+    let mut silent = log.member_with(&options);
+    assigned(&mut *silent, 1);
+    let mut other = log.member_with(&options);
+    assigned(&mut *other, 1);
+    let error = silent.commit(&[outgoing(&topic, "k", "zombie")], &[(tp(&topic, 0), at(1, ""))]).expect_err("fenced");
+    assert!(matches!(error, BusError::Fenced { .. }), "{error}");
+    assert_eq!(poll(&mut *silent), [Change::Lost(vec![tp(&topic, 0)])]);
+    assert_eq!(log.read(&topic, 1), []);
+    // It is one of the group again and takes over in turn.
+    other.leave().expect("leaves");
+    assigned(&mut *silent, 1);
+}

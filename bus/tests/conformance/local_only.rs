@@ -1,10 +1,10 @@
 //! What only the embedded log has: one process at a time, retention of its own, sessions kept by polling.
 
 use crate::{
-    fixture::{assigned, connect, local, member_options, options, outgoing, poll, tp, unique, until},
-    groups::at,
+    fixture::{assigned, connect, local, options, outgoing, tp, unique, until},
+    groups::{self, at},
 };
-use amoskys_bus::{BusError, Change, MemberOptions, ReaderOptions, TopicSpec, open};
+use amoskys_bus::{BusError, ReaderOptions, TopicSpec, open};
 use std::{
     io::{BufRead, BufReader},
     process::{Command, Stdio},
@@ -101,18 +101,5 @@ fn a_wrong_retention_is_refused() {
 
 #[test]
 fn a_member_that_does_not_poll_loses_its_partitions() {
-    let log = local();
-    let (topic, group) = (log.topic(1), unique("group"));
-    let options = MemberOptions { session_timeout: Duration::from_millis(200), ..member_options(&group, &topic) };
-    let mut silent = log.member_with(&options);
-    assigned(&mut *silent, 1);
-    let mut other = log.member_with(&options);
-    assigned(&mut *other, 1);
-    let error = silent.commit(&[outgoing(&topic, "k", "zombie")], &[(tp(&topic, 0), at(1, ""))]).expect_err("fenced");
-    assert!(matches!(error, BusError::Fenced { .. }), "{error}");
-    assert_eq!(poll(&mut *silent), [Change::Lost(vec![tp(&topic, 0)])]);
-    assert_eq!(log.read(&topic, 1), []);
-    // It is one of the group again and takes over in turn.
-    other.leave().expect("leaves");
-    assigned(&mut *silent, 1);
+    groups::a_member_that_does_not_poll_loses_its_partitions(&mut local());
 }

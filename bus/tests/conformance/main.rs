@@ -1,12 +1,14 @@
 //! One suite for every log: the same checks on real Apache Kafka, on a real NATS server and on the embedded log, then
 //! what only one of them has. `checks` are functions of a [`fixture::Fixture`]; a new log needs a fixture and a line in `conformance!`.
 
+mod away;
 mod checks;
 mod child;
 mod fixture;
 mod groups;
 mod kafka_only;
 mod local_only;
+mod nats_only;
 
 macro_rules! conformance {
     ($($check:path as $name:ident),+ $(,)?) => {
