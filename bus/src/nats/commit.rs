@@ -131,6 +131,40 @@ impl Committer {
         self.go_on(deadline).await
     }
 
+    /// Prepares a commit and dies once it is decided.
+    #[cfg(test)]
+    pub(super) async fn stop_after_writing(
+        &mut self,
+        outputs: &[Outgoing],
+        positions: &[(TopicPartition, Position)],
+        deadline: Instant,
+    ) -> Result<(), BusError> {
+        let commit = self.log.prepare(outputs, positions).await?;
+        let entry = self.log.entry(&commit, deadline).await?;
+        self.log.write(&entry, deadline).await?;
+        let forwarding = Forwarding { commit, done: BTreeSet::new(), decided: Instant::now(), look_since: None };
+        let (outputs, positions) = (outputs.to_vec(), positions.to_vec());
+        self.pending = Some(Pending { outputs, positions, forwarding, entry: Some(entry), step: Step::Forward });
+        Ok(())
+    }
+
+    /// The same, once `count` outputs are forwarded.
+    #[cfg(test)]
+    pub(super) async fn stop_after_forwarding(
+        &mut self,
+        outputs: &[Outgoing],
+        positions: &[(TopicPartition, Position)],
+        count: usize,
+        deadline: Instant,
+    ) -> Result<(), BusError> {
+        self.stop_after_writing(outputs, positions, deadline).await?;
+        let Some(pending) = &mut self.pending else { return Ok(()) };
+        pending.forwarding.done = (count..outputs.len()).collect();
+        self.log.fences.forward(&mut self.log.outbox, &mut pending.forwarding, deadline).await?;
+        pending.forwarding.done.clear();
+        Ok(())
+    }
+
     /// Carries out what is pending. `Fenced`: somebody else decides now, and this member's log is closed.
     pub(super) async fn go_on(&mut self, deadline: Instant) -> Result<(), BusError> {
         let Some(pending) = &mut self.pending else { return Ok(()) };

@@ -10,7 +10,7 @@ use super::{
     version::Version,
 };
 use crate::{BusError, BusOptions};
-use async_nats::{Client, Event, StatusCode, connection::State};
+use async_nats::{Client, Event, RequestErrorKind, StatusCode, connection::State};
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
@@ -18,6 +18,8 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{sync::watch, time::timeout};
+
+const FIRST_EPOCH_WITHIN: Duration = Duration::from_secs(1);
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -49,7 +51,11 @@ impl Link {
         let servers = config::servers(options)?;
         let address = options.address.to_string();
         let client = match connect()?.connect(servers.as_slice()).await {
-            Ok(client) => client,
+            Ok(client) => {
+                // Told a moment later, and not to be taken for another connection.
+                let _ = timeout(FIRST_EPOCH_WITHIN, epochs.clone().wait_for(|epoch| *epoch > 0)).await;
+                client
+            }
             Err(error) if is_unauthorised(&error.to_string()) => {
                 return Err(BusError::Unauthorised { detail: format!("{address}: {error}") });
             }
@@ -121,13 +127,18 @@ impl Link {
     ) -> Result<T, Refused> {
         let body = serde_json::to_vec(body).map_err(|error| Refused::NoAnswer(error.to_string()))?;
         let body = if body == b"null" { Bytes::new() } else { body.into() };
-        let began = Instant::now();
-        match timeout(within, self.client.request(format!("$JS.API.{what}"), body)).await {
-            Ok(Ok(answer)) => parse(&answer.payload),
-            Ok(Err(error)) if error.kind() == async_nats::RequestErrorKind::NoResponders => {
-                Err(Refused::NoAnswer(NOBODY.to_owned()))
+        let (began, mut epochs) = (Instant::now(), self.epochs());
+        let asked = async {
+            tokio::select! {
+                answer = self.client.request(format!("$JS.API.{what}"), body) => answer.map_err(|error| (error.kind(), error.to_string())),
+                // Its answer went to the old connection.
+                _ = epochs.changed() => Err((RequestErrorKind::Other, "the connection was lost".to_owned())),
             }
-            Ok(Err(error)) => Err(Refused::NoAnswer(error.to_string())),
+        };
+        match timeout(within, asked).await {
+            Ok(Ok(answer)) => parse(&answer.payload),
+            Ok(Err((RequestErrorKind::NoResponders, _))) => Err(Refused::NoAnswer(NOBODY.to_owned())),
+            Ok(Err((_, detail))) => Err(Refused::NoAnswer(detail)),
             Err(_) => Err(self.silence(began)),
         }
     }

@@ -152,3 +152,7 @@ pub(super) async fn set_positions(
 fn is_of(payload: &[u8], commit: &str) -> bool {
     serde_json::from_slice::<StoredPosition>(payload).is_ok_and(|position| position.commit == commit)
 }
+
+#[cfg(test)]
+#[path = "takeover_tests.rs"]
+mod tests;
