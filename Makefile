@@ -21,7 +21,7 @@ build: ## build the binary, amoskys
 demo: ## show the main job: a real event on this host becomes a scored alert (ARGS="--seconds 30")
 	@infra/dev/setup demo && infra/dev/build && infra/dev/run demo $(ARGS)
 
-test: ## run all tests, with a real Kafka (ARGS="--test config" for some)
+test: ## run all tests, with a real Kafka and NATS server (ARGS="--test config" for some)
 	@infra/dev/setup test && infra/dev/test $(ARGS)
 
 lint: ## rustfmt, clippy with -D warnings, the project's own lints

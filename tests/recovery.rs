@@ -1,11 +1,14 @@
 //! A processor is killed at random moments under load; what it wrote equals what an undisturbed one writes: nothing
-//! missing, nothing twice, floats bit for bit. On the embedded log and on real Kafka.
+//! missing, nothing twice, floats bit for bit. On the embedded log, on real Kafka and on a real NATS server.
 
 // Each test file uses a part of it.
 #[allow(dead_code)]
 mod common;
 
-use amoskys_bus::{Bus, Outgoing, testing::KafkaBroker};
+use amoskys_bus::{
+    Bus, Outgoing,
+    testing::{KafkaBroker, NatsServer},
+};
 use common::{Running, create, open, processor, produce, read_all};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
@@ -138,9 +141,19 @@ fn run_with_kills(start: &dyn Fn() -> Running, kills: usize, random: &mut StdRng
 
 #[test]
 fn kills_change_nothing_on_kafka() {
-    let seed = seed();
     let broker = KafkaBroker::start();
-    let address = broker.address().to_string();
+    kills_change_nothing_on(broker.address().to_string());
+}
+
+#[test]
+fn kills_change_nothing_on_nats() {
+    let server = NatsServer::start();
+    kills_change_nothing_on(server.address().to_string());
+}
+
+/// On a log that several may have open.
+fn kills_change_nothing_on(address: String) {
+    let seed = seed();
     let bus = open(&address);
     prepare(bus.as_ref());
     let folder = tempfile::tempdir().expect("a folder");

@@ -64,16 +64,30 @@ mod tests {
 
     #[test]
     fn forms_that_are_taken_print_back_as_they_came() {
-        for text in ["kafka://a:9092", "kafka://a:1,[::1]:65535", "nats://a:1,b:2", "local:/var/lib/amoskys/log", "local:relative"] {
+        for text in [
+            "kafka://a:9092",
+            "kafka://a:1,[::1]:65535",
+            "nats://a:1,b:2",
+            "local:/var/lib/amoskys/log",
+            "local:relative",
+        ] {
             assert_eq!(text.parse::<Address>().expect(text).to_string(), text);
         }
     }
 
     #[test]
     fn forms_that_are_refused_say_what_to_write() {
-        for text in
-            ["", "kafka://", "kafka://a", "kafka://a:0", "kafka://a:65536", "kafka://a:1,,b:2", "nats://a", "local:", "a:9092"]
-        {
+        for text in [
+            "",
+            "kafka://",
+            "kafka://a",
+            "kafka://a:0",
+            "kafka://a:65536",
+            "kafka://a:1,,b:2",
+            "nats://a",
+            "local:",
+            "a:9092",
+        ] {
             assert!(text.parse::<Address>().expect_err(text).contains("write kafka://"), "{text}");
         }
     }

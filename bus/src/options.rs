@@ -9,11 +9,12 @@ pub struct BusOptions {
     pub security: Security,
     /// Shown in the broker's logs.
     pub client_id: String,
-    /// Passed through to librdkafka as they are, after ours, so they win.
+    /// Kafka: passed through to librdkafka as they are, after ours, so they win. NATS: the few names that its `config`
+    /// knows; another one is refused.
     pub extra: Vec<(String, String)>,
 }
 
-/// TLS and SASL, by librdkafka's meaning. All empty: plaintext. `Debug` never shows the password.
+/// TLS and SASL, by librdkafka's meaning (NATS's `config` says what they are there). All empty: plaintext. `Debug` never shows the password.
 #[derive(Clone, Default)]
 pub struct Security {
     pub protocol: Option<String>,
@@ -85,7 +86,7 @@ pub struct MemberOptions {
     pub prefetch_bytes_max: usize,
     /// A member silent for this long loses its partitions.
     pub session_timeout: Duration,
-    /// An open transaction of a dead member is aborted after this long.
+    /// An open transaction of a dead member is aborted after this long; a commit is tried for as long on NATS.
     pub transaction_timeout: Duration,
 }
 

@@ -1,6 +1,6 @@
 //! `[bus]`, which both roles have: TLS, SASL and properties of the client, passed through to the log.
 //!
-//! The names follow librdkafka's. Properties are not judged here: librdkafka does that when it connects.
+//! The names follow librdkafka's. Properties are not judged here: the log's client does that when it connects.
 
 use super::{
     check::Values,
@@ -14,7 +14,7 @@ const BUS: &str = "bus";
 
 pub const SECTION: Section = Section {
     name: BUS,
-    about: "How to reach the log: TLS, SASL, and properties handed to librdkafka as they are. `local:` ignores it.",
+    about: "How to reach the log: TLS, logins, and properties handed to librdkafka as they are (NATS knows credentials.file, nkey.seed.file and token.file). `local:` ignores it.",
     keys: KEYS,
 };
 
@@ -63,7 +63,7 @@ const KEYS: &[Key] = &[
         "properties",
         Kind::Properties,
         Fallback::Unset("none"),
-        "Properties of librdkafka's client; they win over the program's own. Values are never printed.",
+        "Properties of librdkafka's client, or of a NATS login; they win over the program's own. Values are never printed.",
     )
     .secret(),
 ];

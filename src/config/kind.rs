@@ -79,7 +79,7 @@ pub enum Written {
 }
 
 const TOPIC_CHARS_MAX: usize = 249;
-const BUS_FORMS: &str = "kafka://host:port[,host:port] or local:PATH";
+const BUS_FORMS: &str = "kafka://host:port[,host:port], nats://host:port[,host:port] or local:PATH";
 
 impl Kind {
     /// Judges a value. The error says what is wrong with it, in words that follow the key's name.
@@ -300,7 +300,7 @@ mod tests {
     fn texts_are_judged_by_their_kind() {
         for (kind, good, bad) in [
             (Kind::Topic, vec!["a.b_c-1"], vec!["", " ", "a b", "..", "ä"]),
-            (Kind::Bus, vec!["kafka://a:1", "local:x"], vec!["localhost:50051", "nats://a:1"]),
+            (Kind::Bus, vec!["kafka://a:1", "nats://a:1", "local:x"], vec!["localhost:50051", "nats://a"]),
             (Kind::Ip, vec!["127.0.0.1", "::1"], vec!["localhost", "1.2.3"]),
             (Kind::Choice(&["auto", "on"]), vec!["auto"], vec!["Auto", ""]),
             (Kind::Path { example: "/x", needs: None }, vec!["/x", "y"], vec!["", "a\0b"]),

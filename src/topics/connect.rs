@@ -11,10 +11,10 @@ const PROPERTIES_BYTES_MAX: u64 = 64 << 10;
 /// Which log, and how to log in.
 #[derive(Debug, Clone, clap::Args)]
 pub struct BusArguments {
-    /// The log: kafka://host:port[,host:port] or local:PATH
+    /// The log: kafka://host:port[,host:port], nats://host:port[,host:port] or local:PATH
     #[arg(long, value_name = "URL", env = "AMOSKYS_BUS")]
     pub bus: Address,
-    /// A property of librdkafka's, e.g. security.protocol=SASL_SSL; may be given again
+    /// A property of librdkafka's or of a NATS login, e.g. security.protocol=SASL_SSL; may be given again
     #[arg(short = 'X', long = "property", value_name = "KEY=VALUE", value_parser = key_value)]
     pub properties: Vec<(String, String)>,
     /// A file of such properties, one a line, `#` for comments: the place for passwords

@@ -5,7 +5,7 @@ use super::{
     errors::{Refused, code},
     link::Link,
     names,
-    topics::{self, ANSWER_WITHIN, DUPLICATE_WINDOW, Stored, StreamConfig},
+    stream::{self, ANSWER_WITHIN, DUPLICATE_WINDOW, Stored, StreamConfig},
     wire::Wire,
 };
 use crate::BusError;
@@ -27,7 +27,7 @@ impl Bucket {
         let name = names::bucket_of(group)?;
         let bucket = Self { stream: names::bucket_stream(&name), name, link };
         let failed = |refused| bucket.link.during("opening a group", "").refused(refused);
-        match topics::info(&bucket.link, &bucket.stream, ANSWER_WITHIN).await {
+        match stream::info(&bucket.link, &bucket.stream, ANSWER_WITHIN).await {
             Ok(_) => return Ok(bucket),
             Err(refused) if refused.is(code::STREAM_NOT_FOUND) => {}
             Err(refused) => return Err(failed(refused)),
@@ -60,7 +60,7 @@ impl Bucket {
     /// The key's value and revision.
     pub(super) async fn get(&self, key: &str) -> Result<Option<Stored>, Refused> {
         let last = serde_json::json!({ "last_by_subj": names::key_subject(&self.name, key) });
-        topics::get(&self.link, &self.stream, &last).await
+        stream::get(&self.link, &self.stream, &last).await
     }
 
     /// Sets the key, if its revision is `expected` (0: if it is not there).
@@ -78,12 +78,6 @@ impl Bucket {
 
     /// Removes the keys that match, which may be none.
     pub(super) async fn purge(&self, keys: &str) -> Result<(), Refused> {
-        purge(&self.link, &self.stream, &names::key_subject(&self.name, keys)).await
+        stream::purge(&self.link, &self.stream, &names::key_subject(&self.name, keys)).await
     }
-}
-
-/// Removes what a stream has under `subject`.
-pub(super) async fn purge(link: &Link, stream: &str, subject: &str) -> Result<(), Refused> {
-    let filter = serde_json::json!({ "filter": subject });
-    link.ask::<serde_json::Value>(&format!("STREAM.PURGE.{stream}"), &filter, ANSWER_WITHIN).await.map(drop)
 }

@@ -17,8 +17,8 @@ use super::{
     names,
     outbox::{Outbox, check_size},
     producer::{choose_partition, too_large, wire_of},
+    stream::ANSWER_WITHIN,
     takeover::set_positions,
-    topics::ANSWER_WITHIN,
     wire::MESSAGE_ID,
 };
 use crate::{BusError, Delivery, Outgoing, Position, ProducerOptions, TopicPartition};
@@ -75,7 +75,12 @@ enum Step {
 
 impl Committer {
     /// Begins a log under a new token, before anybody knows of it.
-    pub(super) async fn begin(core: Shared, bucket: Bucket, delivery: Delivery, within: Duration) -> Result<Self, BusError> {
+    pub(super) async fn begin(
+        core: Shared,
+        bucket: Bucket,
+        delivery: Delivery,
+        within: Duration,
+    ) -> Result<Self, BusError> {
         let token = random();
         let mut outbox = Outbox::open(core.link.clone()).await?;
         let wire = bucket.wire(&names::commit_key(&token), Entry::begin().encode()?, Some(0));
@@ -163,6 +168,13 @@ impl Committer {
         self.log.fences.forward(&mut self.log.outbox, &mut pending.forwarding, deadline).await?;
         pending.forwarding.done.clear();
         Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn believe_it_is_early(&mut self) {
+        if let Some(pending) = &mut self.pending {
+            pending.forwarding.decided = Instant::now();
+        }
     }
 
     /// Carries out what is pending. `Fenced`: somebody else decides now, and this member's log is closed.

@@ -8,8 +8,9 @@
 //! | `username`, `password` | user and password |
 //! | certificate, key and CA files | PEM files; without a CA file the system's |
 //! | extra `credentials.file`, `nkey.seed.file`, `token.file` | NATS's own kinds of login, from files |
+//! | extra properties of librdkafka for the above | as the settings above, over which they win |
 
-use crate::{Address, BusError, BusOptions};
+use crate::{Address, BusError, BusOptions, Security};
 use async_nats::{ConnectOptions, Event, ServerAddr};
 use std::{path::PathBuf, time::Duration};
 
@@ -50,7 +51,31 @@ where
         })
         // Subjects are ours; checking each would cost time per record.
         .skip_subject_validation(true);
-    with_login(with_tls(connect, options)?, options)
+    let (security, logins) = sorted(options);
+    with_logins(with_password(with_tls(connect, &security)?, &security)?, &logins)
+}
+
+/// The security settings, those among the extra ones too, and the kinds of login that only NATS has.
+fn sorted(options: &BusOptions) -> (Security, Vec<(&str, &str)>) {
+    let (mut security, mut logins) = (options.security.clone(), Vec::new());
+    for (name, value) in &options.extra {
+        let field = match name.as_str() {
+            "security.protocol" => &mut security.protocol,
+            "ssl.ca.location" => &mut security.ca_file,
+            "ssl.certificate.location" => &mut security.certificate_file,
+            "ssl.key.location" => &mut security.key_file,
+            "sasl.mechanism" | "sasl.mechanisms" => &mut security.sasl_mechanism,
+            "sasl.username" => &mut security.username,
+            "sasl.password" => &mut security.password,
+            login => {
+                logins.push((login, value.as_str()));
+                continue;
+            }
+        };
+        *field = Some(value.clone());
+    }
+    security.protocol = security.protocol.map(|protocol| protocol.to_ascii_lowercase());
+    (security, logins)
 }
 
 /// The first attempt at once, the next soon, then without hammering.
@@ -61,8 +86,7 @@ fn reconnect_after(attempts: usize) -> Duration {
     }
 }
 
-fn with_tls(mut connect: ConnectOptions, options: &BusOptions) -> Result<ConnectOptions, BusError> {
-    let security = &options.security;
+fn with_tls(mut connect: ConnectOptions, security: &Security) -> Result<ConnectOptions, BusError> {
     match security.protocol.as_deref() {
         None | Some("plaintext" | "sasl_plaintext") => {}
         Some("ssl" | "sasl_ssl") => connect = connect.require_tls(true),
@@ -83,8 +107,7 @@ fn with_tls(mut connect: ConnectOptions, options: &BusOptions) -> Result<Connect
     }
 }
 
-fn with_login(mut connect: ConnectOptions, options: &BusOptions) -> Result<ConnectOptions, BusError> {
-    let security = &options.security;
+fn with_password(mut connect: ConnectOptions, security: &Security) -> Result<ConnectOptions, BusError> {
     if let Some(mechanism) = security.sasl_mechanism.as_deref().filter(|name| !name.eq_ignore_ascii_case("plain")) {
         return Err(wrong("sasl.mechanism", mechanism, "NATS knows PLAIN (user and password), or leave it out"));
     }
@@ -97,12 +120,16 @@ fn with_login(mut connect: ConnectOptions, options: &BusOptions) -> Result<Conne
         }
         (None, None) => {}
     }
-    for (name, file) in &options.extra {
+    Ok(connect)
+}
+
+fn with_logins(mut connect: ConnectOptions, logins: &[(&str, &str)]) -> Result<ConnectOptions, BusError> {
+    for (name, file) in logins {
         let text = || {
             let read = std::fs::read_to_string(file).map(|text| text.trim().to_owned());
             read.map_err(|error| wrong(name, file, &error.to_string()))
         };
-        connect = match name.as_str() {
+        connect = match *name {
             "credentials.file" => {
                 connect.credentials(&text()?).map_err(|error| wrong(name, file, &error.to_string()))?
             }
@@ -131,7 +158,6 @@ fn wrong(setting: &str, value: &str, why: &str) -> BusError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Security;
 
     fn options(security: Security, extra: &[(&str, &str)]) -> BusOptions {
         BusOptions {
@@ -159,12 +185,17 @@ mod tests {
             (Security { certificate_file: some("/no/such.pem"), ..Security::default() }, "come together"),
             (Security { password: some("secret"), ..Security::default() }, "without a user"),
         ] {
-            let error = connect_options(&options(security, &[]), |_| {}).err().expect("refused").to_string();
+            let error = connect_options(&options(security, &[]), |_| {}).expect_err("refused").to_string();
             assert!(error.contains(part) && !error.contains("secret"), "{error}");
         }
-        for (name, part) in [("no.such", "`no.such`"), ("credentials.file", "/no/such")] {
+        for (name, part) in [
+            ("no.such", "`no.such`"),
+            ("credentials.file", "/no/such"),
+            ("ssl.ca.location", "/no/such"),
+            ("security.protocol", "write plaintext"),
+        ] {
             let error = connect_options(&options(Security::default(), &[(name, "/no/such")]), |_| {});
-            assert!(error.err().expect("refused").to_string().contains(part), "{name}");
+            assert!(error.expect_err("refused").to_string().contains(part), "{name}");
         }
     }
 

@@ -182,12 +182,7 @@ impl Fetcher {
         }
     }
 
-    fn hand_over(
-        &mut self,
-        room: usize,
-        on_record: &mut dyn FnMut(&Record<'_>),
-        changes: &mut Vec<Change>,
-    ) -> usize {
+    fn hand_over(&mut self, room: usize, on_record: &mut dyn FnMut(&Record<'_>), changes: &mut Vec<Change>) -> usize {
         let Some(current) = &mut self.current else { return 0 };
         let count = room.min(current.records.len());
         let mut bytes = 0;

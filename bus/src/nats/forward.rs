@@ -1,22 +1,22 @@
 //! Brings the outputs of a commit that is decided to their topics, each once, whoever does it and how often.
 //!
-//! Every output has a message id, which the server remembers for `DUPLICATE_WINDOW`. Whoever comes later (who finishes
+//! Every output has a message id, which the server remembers for a while (the stream's duplicate window). Whoever comes later (who finishes
 //! the commit of a dead member) looks first at what is there. And somebody who was stopped in the middle and goes on
 //! much later is kept out by a **fence**: a subject of the topic's stream, one for each member. Who forwards puts a
 //! message there, sees that it may still forward, and makes every output depend on that message being the last one
 //! there. The next one to forward puts its own.
 //! Limits: fences need a server of 2.11, and a stream that is not replicated (replicated ones take one such write at a
-//! time). Without them a forwarder that is stopped for longer than `DUPLICATE_WINDOW` between its last look at the
+//! time). Without them a forwarder that is stopped for longer than half of that window between its last look at the
 //! clock and the write to its socket may double outputs.
 
 use super::{
     Shared,
-    bucket::{self, Bucket, EXPECTED},
+    bucket::{Bucket, EXPECTED},
     commit_log::{Commit, Entry},
     errors::Refused,
     names,
     outbox::Outbox,
-    present,
+    present, stream,
     topics::Topic,
     wire::Wire,
 };
@@ -29,8 +29,6 @@ use std::{
 };
 
 const EXPECTED_OF: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
-/// Later than this after the decision, look at what is there before anything is sent (again).
-const TRUST_IDS_FOR: Duration = Duration::from_secs(60);
 /// Fences that may be lost (to retention, or to another forwarder that then gives up) before it is told.
 const FENCES_LOST_MAX: usize = 5;
 
@@ -80,11 +78,15 @@ impl Fences {
             for topic in topics.values().flatten() {
                 self.fence(outbox, topic, deadline).await?;
             }
-            if forwarding.look_since.is_some() || forwarding.decided.elapsed() > TRUST_IDS_FOR {
+            // Half of it, so that what is sent now is sent in time.
+            let trust_ids_for = topics.values().flatten().map(|topic| topic.remembers_ids_for / 2).min();
+            let trust_ids_for = trust_ids_for.unwrap_or(Duration::MAX);
+            if forwarding.look_since.is_some() || forwarding.decided.elapsed() > trust_ids_for {
                 self.authorise(&forwarding.commit.id).await?;
                 self.look(forwarding, &topics).await?;
             }
-            if self.send(outbox, forwarding, deadline).await? {
+            let in_time = Instant::now().checked_add(trust_ids_for).map_or(deadline, |end| end.min(deadline));
+            if self.send(outbox, forwarding, in_time).await? {
                 return Ok(());
             }
         }
@@ -103,7 +105,7 @@ impl Fences {
                 continue;
             }
             if !topics.contains_key(&output.topic) {
-                let within = super::topics::ANSWER_WITHIN;
+                let within = super::stream::ANSWER_WITHIN;
                 let topic = match self.core.topics.get(&self.core.link, &output.topic, within).await {
                     Ok(topic) => Some(topic),
                     Err(BusError::UnknownTopic { .. }) => None,
@@ -179,8 +181,7 @@ impl Fences {
         deadline: Instant,
     ) -> Result<bool, BusError> {
         let commit = &forwarding.commit;
-        let missing: Vec<usize> =
-            (0..commit.outputs.len()).filter(|index| !forwarding.done.contains(index)).collect();
+        let missing: Vec<usize> = (0..commit.outputs.len()).filter(|index| !forwarding.done.contains(index)).collect();
         let wires = missing.iter().filter_map(|index| {
             let mut wire = commit.wire(*index)?;
             let topic = &commit.outputs.get(*index)?.topic;
@@ -219,7 +220,7 @@ impl Fences {
     pub(super) async fn remove(&self, topics: BTreeSet<String>) {
         for name in self.held.keys().cloned().chain(topics).collect::<BTreeSet<String>>() {
             let subject = names::fence_of(&name, &self.token);
-            if let Err(refused) = bucket::purge(&self.core.link, &names::stream_of(&name), &subject).await {
+            if let Err(refused) = stream::purge(&self.core.link, &names::stream_of(&name), &subject).await {
                 tracing::debug!(target: "amoskys_bus::nats", ?refused, "a fence stays");
             }
         }

@@ -86,7 +86,9 @@ impl Link {
         let mut epochs = self.epochs();
         while !self.is_connected() {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || timeout(left.min(Duration::from_millis(50)), epochs.changed()).await.is_ok_and(|e| e.is_err()) {
+            if left.is_zero()
+                || timeout(left.min(Duration::from_millis(50)), epochs.changed()).await.is_ok_and(|e| e.is_err())
+            {
                 return Err(self.unreachable());
             }
         }
@@ -203,7 +205,9 @@ fn note(event: &Event, epoch: &watch::Sender<u64>, last_error: &LastError) {
             tracing::debug!(target: "amoskys_bus::nats", %error, "the connection fails");
             complain(error.to_string());
         }
-        Event::SlowConsumer(_) => tracing::warn!(target: "amoskys_bus::nats", "messages were dropped and are read again"),
+        Event::SlowConsumer(_) => {
+            tracing::warn!(target: "amoskys_bus::nats", "messages were dropped and are read again")
+        }
         other => tracing::debug!(target: "amoskys_bus::nats", event = %other, "the connection changes"),
     }
 }

@@ -60,7 +60,11 @@ impl NatsMember {
     }
 
     /// Awaits on this thread, for no longer than `within`.
-    fn wait<T>(core: &Core, within: Duration, future: impl Future<Output = Result<T, BusError>>) -> Result<T, BusError> {
+    fn wait<T>(
+        core: &Core,
+        within: Duration,
+        future: impl Future<Output = Result<T, BusError>>,
+    ) -> Result<T, BusError> {
         core.run(async { timeout(within, future).await.unwrap_or_else(|_| Err(core.link.unreachable())) })
     }
 
@@ -116,7 +120,11 @@ impl NatsMember {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        let assigned = Self::wait(&self.core, SYNC_WITHIN, Self::assignments(&self.core, &mut self.membership, &self.options, &self.waiting))?;
+        let assigned = Self::wait(
+            &self.core,
+            SYNC_WITHIN,
+            Self::assignments(&self.core, &mut self.membership, &self.options, &self.waiting),
+        )?;
         self.owned.append(&mut self.waiting);
         changes.push(Change::Assigned(assigned));
         Ok(())

@@ -135,8 +135,7 @@ impl Membership {
     /// Takes a seat, with a new commit log.
     async fn join(&mut self, partitions: &Partitions) -> Result<(), BusError> {
         let bucket = self.bucket()?.clone();
-        let committer =
-            Committer::begin(self.core.shared(), bucket, self.options.delivery, ANSWER_WITHIN).await?;
+        let committer = Committer::begin(self.core.shared(), bucket, self.options.delivery, ANSWER_WITHIN).await?;
         let seat = Seat { token: committer.log.token.clone(), session_timeout_ms: self.session_ms() };
         let (topics, instance) = (self.options.topics.clone(), self.options.instance.clone());
         self.committer = Some(committer);

@@ -24,6 +24,7 @@ mod present;
 mod producer;
 mod reader;
 mod seats;
+mod stream;
 mod takeover;
 mod topics;
 mod version;
@@ -75,7 +76,9 @@ impl NatsBus {
         })?;
         let link = Arc::new(runtime.block_on(Link::open(options))?);
         let core = Core { link, topics: Arc::default(), runtime: Some(runtime) };
-        match core.run(async { if core.link.is_connected() { core.link.ready(CHECK_WITHIN).await.map(drop) } else { Ok(()) } }) {
+        match core.run(async {
+            if core.link.is_connected() { core.link.ready(CHECK_WITHIN).await.map(drop) } else { Ok(()) }
+        }) {
             Err(error) if !error.retryable() => return Err(error),
             _ => {}
         }

@@ -224,14 +224,17 @@ impl Outbox {
 
 /// What a message may take on this server: its limit is for headers and payload together.
 pub(super) fn check_size(link: &Link, wire: &Wire) -> Result<(), Refused> {
-    let headers: usize = wire.headers.iter().map(|(name, values)| {
-        let name: &str = name.as_ref();
-        values.iter().map(|value| name.len() + value.as_str().len() + 4).sum::<usize>()
-    }).sum();
+    let headers: usize = wire
+        .headers
+        .iter()
+        .map(|(name, values)| {
+            let name: &str = name.as_ref();
+            values.iter().map(|value| name.len() + value.as_str().len() + 4).sum::<usize>()
+        })
+        .sum();
     let bytes_max = link.client.max_payload();
     if wire.payload.len() + headers + "NATS/1.0\r\n\r\n".len() > bytes_max {
         return Err(Refused::TooLarge { bytes_max });
     }
     Ok(())
 }
-

@@ -11,7 +11,8 @@ use super::{
     fetch::{Prefetch, Waiting},
     link::is_no_responders,
     names,
-    topics::{self, ANSWER_WITHIN, Topic},
+    stream::ANSWER_WITHIN,
+    topics::{self, Topic},
     wire::Delivered,
 };
 use crate::{BusError, TopicPartition};
@@ -53,7 +54,10 @@ pub(super) struct Fetched {
 
 pub(super) enum Item {
     /// `end` is the offset after the last of them when that is the partition's last.
-    Records { records: VecDeque<Delivered>, end: Option<i64> },
+    Records {
+        records: VecDeque<Delivered>,
+        end: Option<i64>,
+    },
     Failed(BusError),
 }
 
@@ -136,7 +140,8 @@ impl Partition {
                 })
             };
             let subject = consumer.request_subject.clone();
-            let sent = self.core.link.client.publish_with_reply(subject, consumer.inbox.clone(), ask.to_string().into());
+            let sent =
+                self.core.link.client.publish_with_reply(subject, consumer.inbox.clone(), ask.to_string().into());
             if sent.await.is_err() {
                 return Broken::Again;
             }

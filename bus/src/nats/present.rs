@@ -4,7 +4,8 @@ use super::{
     config::SUBSCRIPTION_MESSAGES_MAX,
     link::{Link, is_no_responders},
     names,
-    topics::{ANSWER_WITHIN, Topic},
+    stream::ANSWER_WITHIN,
+    topics::Topic,
     wire::MESSAGE_ID,
 };
 use crate::BusError;

@@ -2,7 +2,7 @@
 //!
 //! A task of the bus's runtime takes records from a bounded queue, in their order, and keeps up to
 //! `UNDER_WAY_RECORDS_MAX` of them under way. Each has a message id, so what is sent again after a lost connection is
-//! stored once, for as long as the server remembers ids (`DUPLICATE_WINDOW`); after that a record's report is an error.
+//! stored once; a record that got no answer for as long as the server remembers ids (two minutes) is reported as failed.
 //! Limits: order within a partition also over retries holds on one server. On a replicated stream whose leader changes
 //! a record may be refused while the next is taken; it is then behind that one.
 
@@ -11,7 +11,7 @@ use super::{
     errors::{Refused, code},
     names,
     outbox::{Outbox, check_size},
-    topics::{DUPLICATE_WINDOW, Topic},
+    topics::Topic,
     wire::{self, MESSAGE_ID, Wire, record_bytes},
 };
 use crate::{BusError, DeliveryReport, Outgoing, Producer, ProducerOptions, SendError, partition_for_key};
@@ -85,7 +85,7 @@ impl Producer for NatsProducer {
         if full {
             return Err(SendError::QueueFull(record));
         }
-        let deadline = Instant::now() + self.options.delivery_timeout.min(DUPLICATE_WINDOW);
+        let deadline = Instant::now() + self.options.delivery_timeout;
         match self.queue.try_send(Request { record, token, deadline }) {
             Ok(()) => {
                 self.in_flight += 1;
@@ -161,7 +161,8 @@ impl Writer {
         let (token, bytes) = (request.token, record_bytes(&request.record));
         match self.prepare(&request).await {
             Ok((wire, topic, partition)) => {
-                let id = self.outbox.send(wire, request.deadline).await;
+                let deadline = request.deadline.min(Instant::now() + topic.remembers_ids_for);
+                let id = self.outbox.send(wire, deadline).await;
                 self.under_way.insert(id, UnderWay { token, topic, partition, bytes });
             }
             Err(error) => {

@@ -1,10 +1,6 @@
 //! Reads named partitions, outside any group.
 
-use super::{
-    Core,
-    fetch::Fetcher,
-    topics::{self, ANSWER_WITHIN},
-};
+use super::{Core, fetch::Fetcher, stream::ANSWER_WITHIN, topics};
 use crate::{BusError, Change, Fault, Reader, ReaderOptions, Record, TopicPartition};
 use std::{
     sync::Arc,

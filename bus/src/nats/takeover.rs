@@ -126,8 +126,7 @@ pub(super) async fn set_positions(
 ) -> Result<BTreeMap<TopicPartition, u64>, BusError> {
     let mut wires = Vec::with_capacity(commit.positions.len());
     for new in &commit.positions {
-        let value =
-            StoredPosition { offset: new.offset, metadata: new.metadata.clone(), commit: commit.id.clone() };
+        let value = StoredPosition { offset: new.offset, metadata: new.metadata.clone(), commit: commit.id.clone() };
         let value = serde_json::to_vec(&value).map_err(|error| super::commit_log::damaged(&error.to_string()))?;
         wires.push(bucket.wire(&names::position_key(&new.topic, new.partition), value, Some(new.replaces)));
     }

@@ -3,12 +3,17 @@
 use super::*;
 use crate::{
     Address, BusOptions, Delivery, Outgoing, Position, Security, TopicSpec,
-    nats::{NatsBus, commit::Committer, topics, topics::StreamInfo},
+    nats::{
+        NatsBus,
+        commit::Committer,
+        stream::{self, StreamInfo},
+        topics,
+    },
     testing::NatsServer,
 };
 
 /// How long message ids are remembered here. Tests wait for longer where it matters.
-const WINDOW: Duration = Duration::from_millis(100);
+const WINDOW: Duration = Duration::from_millis(400);
 
 struct World {
     bus: NatsBus,
@@ -33,7 +38,8 @@ impl World {
             for name in ["out", "other"] {
                 let spec = TopicSpec { name: name.into(), partitions: 2, replication: 1, settings: Vec::new() };
                 assert!(topics::create(&core.link, &spec).await.expect("created"));
-                let StreamInfo { mut config, .. } = topics::info(&core.link, name, WRITE_WITHIN).await.expect("is there");
+                let StreamInfo { mut config, .. } =
+                    stream::info(&core.link, name, WRITE_WITHIN).await.expect("is there");
                 config.duplicate_window = WINDOW.as_nanos() as i64;
                 let what = format!("STREAM.UPDATE.{name}");
                 core.link.ask::<serde_json::Value>(&what, &config, WRITE_WITHIN).await.expect("updated");
@@ -90,7 +96,13 @@ impl World {
 
 fn out(topic: &str, n: usize) -> Outgoing {
     let payload = format!("{n:02}").into_bytes();
-    Outgoing { topic: topic.into(), partition: Some(n as i32 % 2), key: Some(vec![n as u8]), payload, headers: Vec::new() }
+    Outgoing {
+        topic: topic.into(),
+        partition: Some(n as i32 % 2),
+        key: Some(vec![n as u8]),
+        payload,
+        headers: Vec::new(),
+    }
 }
 
 fn outputs() -> Vec<Outgoing> {
@@ -116,7 +128,10 @@ fn a_commit_that_was_only_decided_is_carried_out_by_who_comes_after() {
     assert!(world.written("out").is_empty() && world.position().is_none(), "nothing can be read yet");
     let token = member.log.token.clone();
     world.finish(&token);
-    assert_eq!((world.written("out"), world.written("other")), (ALL.map(String::from).to_vec(), vec!["04".into(), "05".into()]));
+    assert_eq!(
+        (world.written("out"), world.written("other")),
+        (ALL.map(String::from).to_vec(), vec!["04".into(), "05".into()])
+    );
     assert_eq!(world.position().map(|p| (p.offset, p.metadata)), Some((7, "at 7".into())));
     assert!(world.is_gone(&token));
     world.finish(&token);
@@ -129,7 +144,7 @@ fn what_was_forwarded_before_is_found_when_the_server_has_forgotten_its_ids() {
     let mut member = world.member();
     world.bus.core.run(member.stop_after_forwarding(&outputs(), &to(7), 3, soon())).expect("half of it");
     assert_eq!(world.written("out"), ["00", "01", "02"]);
-    std::thread::sleep(WINDOW * 3);
+    std::thread::sleep(WINDOW * 2);
     world.finish(&member.log.token.clone());
     assert_eq!(world.written("out"), ALL);
     assert_eq!(world.written("other"), ["04", "05"]);
@@ -147,7 +162,7 @@ fn a_stopped_member_that_goes_on_much_later_doubles_nothing() {
     let revision = world.bus.core.run(world.bucket.get("position.in.0")).expect("asked").expect("set").sequence;
     next.log.revisions.insert(of, revision);
     world.bus.core.run(next.commit(&[out("out", 8)], &to(9), soon())).expect("the next one commits");
-    std::thread::sleep(WINDOW * 3);
+    std::thread::sleep(WINDOW * 2);
     let error = world.bus.core.run(member.go_on(soon())).expect_err("it is over");
     assert!(matches!(error, BusError::Fenced { .. }), "{error:?}");
     assert_eq!(world.written("out"), ["00", "01", "02", "03", "08"]);
@@ -155,6 +170,25 @@ fn a_stopped_member_that_goes_on_much_later_doubles_nothing() {
     let error = world.bus.core.run(member.commit(&[out("out", 9)], &to(10), soon())).expect_err("nor does it commit");
     assert!(matches!(error, BusError::Fenced { .. }), "{error:?}");
     assert_eq!(world.written("out").len(), 5);
+}
+
+#[test]
+fn a_fence_keeps_out_who_is_past_every_check() {
+    let world = World::new();
+    let core = &world.bus.core;
+    if !core.link.version().expect("known").has_fences() {
+        // Such a server is told of in docs/adr/0011-nats.md.
+        return;
+    }
+    let mut member = world.member();
+    core.run(member.stop_after_forwarding(&outputs(), &to(7), 3, soon())).expect("half of it");
+    world.finish(&member.log.token.clone());
+    std::thread::sleep(WINDOW * 2);
+    // As if it had looked at the clock and been stopped right after.
+    member.believe_it_is_early();
+    let error = core.run(member.go_on(soon())).expect_err("it is over");
+    assert!(matches!(error, BusError::Fenced { .. }), "{error:?}");
+    assert_eq!((world.written("out").len(), world.written("other").len()), (4, 2));
 }
 
 #[test]
@@ -195,7 +229,7 @@ fn a_successor_that_is_stopped_is_overtaken_by_another() {
     core.run(fences.forward(&mut outbox, &mut stopped, soon())).expect("one of them");
     stopped.done.clear();
     world.finish(&token);
-    std::thread::sleep(WINDOW * 3);
+    std::thread::sleep(WINDOW * 2);
     let error = core.run(fences.forward(&mut outbox, &mut stopped, soon())).expect_err("done by the other one");
     assert!(matches!(error, BusError::Fenced { .. }), "{error:?}");
     assert_eq!(world.written("out"), ALL);
@@ -205,7 +239,10 @@ fn a_successor_that_is_stopped_is_overtaken_by_another() {
 fn a_commit_larger_than_a_message_is_in_chunks() {
     let world = World::new();
     let mut member = world.member();
-    let large = |n: usize| Outgoing { payload: [format!("{n:02}").into_bytes(), vec![b'x'; 4 << 20]].concat(), ..out("out", n) };
+    let large = |n: usize| Outgoing {
+        payload: [format!("{n:02}").into_bytes(), vec![b'x'; 4 << 20]].concat(),
+        ..out("out", n)
+    };
     let many: Vec<Outgoing> = (0..8).map(large).collect();
     world.bus.core.run(member.commit(&many[..4], &to(4), soon())).expect("committed");
     // The second time it dies after the decision.

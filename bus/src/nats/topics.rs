@@ -9,20 +9,16 @@ use super::{
     errors::{Refused, code},
     link::{Link, lock},
     names,
+    stream::{ANSWER_WITHIN, DUPLICATE_WINDOW, StreamConfig, StreamInfo, get, info},
 };
 use crate::{BusError, TopicInfo, TopicPartition, TopicSpec};
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-/// How long a question may take.
-pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// How long a message's id is remembered by the server: a publish is tried again for no longer than that.
-pub(super) const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// Partitions of one topic; all are one stream on one server.
 const PARTITIONS_MAX: i32 = 1024;
 /// What a message may have beside the record's bytes: the message's id, fences, names of headers.
@@ -40,6 +36,8 @@ pub(super) struct Topic {
     pub partitions: i32,
     pub record_bytes_max: Option<usize>,
     pub replicas: usize,
+    /// How long the server remembers message ids: a message may be sent again for this long.
+    pub remembers_ids_for: Duration,
 }
 
 impl Topic {
@@ -47,37 +45,6 @@ impl Topic {
     pub(super) fn has(&self, partition: i32) -> bool {
         (0..self.partitions).contains(&partition)
     }
-}
-
-/// What we say and read of a stream's configuration.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct StreamConfig {
-    pub name: String,
-    pub subjects: Vec<String>,
-    pub storage: String,
-    pub discard: String,
-    pub max_age: i64,
-    pub max_bytes: i64,
-    pub max_msg_size: i64,
-    pub max_msgs_per_subject: i64,
-    pub num_replicas: usize,
-    pub duplicate_window: i64,
-    pub allow_direct: bool,
-    pub allow_rollup_hdrs: bool,
-    pub deny_delete: bool,
-    pub metadata: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct StreamInfo {
-    pub config: StreamConfig,
-    pub state: StreamState,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct StreamState {
-    pub last_seq: u64,
 }
 
 #[derive(Deserialize)]
@@ -91,28 +58,6 @@ struct StreamList {
     total: usize,
     #[serde(default)]
     streams: Option<Vec<StreamInfo>>,
-}
-
-#[derive(Deserialize)]
-struct Got {
-    message: GotMessage,
-}
-
-#[derive(Deserialize)]
-struct GotMessage {
-    seq: u64,
-    #[serde(default)]
-    data: String,
-    #[serde(default)]
-    time: String,
-}
-
-/// A message as stored.
-pub(super) struct Stored {
-    pub sequence: u64,
-    pub payload: Vec<u8>,
-    /// When it was stored, as the server wrote it (RFC 3339).
-    pub time: String,
 }
 
 /// The topics that were asked for.
@@ -146,10 +91,6 @@ async fn find(link: &Link, name: &str, within: Duration) -> Result<Topic, BusErr
     topic_of(&info.config).ok_or_else(unknown)
 }
 
-pub(super) async fn info(link: &Link, stream: &str, within: Duration) -> Result<StreamInfo, Refused> {
-    link.ask(&format!("STREAM.INFO.{stream}"), &(), within).await
-}
-
 /// The topic that a stream is, when it is one of ours.
 fn topic_of(config: &StreamConfig) -> Option<Topic> {
     let name = config.metadata.get(NAME).filter(|name| names::stream_of(name) == config.name)?;
@@ -159,6 +100,7 @@ fn topic_of(config: &StreamConfig) -> Option<Topic> {
         partitions: config.metadata.get(PARTITIONS)?.parse().ok()?,
         record_bytes_max: config.metadata.get(RECORD_BYTES_MAX).and_then(|text| text.parse().ok()),
         replicas: config.num_replicas.max(1),
+        remembers_ids_for: Duration::from_nanos(u64::try_from(config.duplicate_window).unwrap_or(0)),
     })
 }
 
@@ -212,10 +154,8 @@ fn config_of(spec: &TopicSpec) -> Result<StreamConfig, BusError> {
     let record_bytes_max = spec.limit("max.message.bytes")?;
     let max_age_ns = spec.limit("retention.ms")?.map_or(0, |ms| ms.max(1).saturating_mul(1_000_000));
     let window_ns = DUPLICATE_WINDOW.as_nanos() as i64;
-    let mut metadata = BTreeMap::from([
-        (NAME.to_owned(), spec.name.clone()),
-        (PARTITIONS.to_owned(), spec.partitions.to_string()),
-    ]);
+    let mut metadata =
+        BTreeMap::from([(NAME.to_owned(), spec.name.clone()), (PARTITIONS.to_owned(), spec.partitions.to_string())]);
     metadata.extend(record_bytes_max.map(|bytes| (RECORD_BYTES_MAX.to_owned(), bytes.to_string())));
     Ok(StreamConfig {
         name: names::stream_of(&spec.name),
@@ -254,20 +194,6 @@ pub(super) async fn bounds(link: &Link, topic: &Topic, of: &TopicPartition) -> R
     let first = get(link, &topic.stream, &first).await.map_err(|refused| during.refused(refused))?;
     let end = last.sequence as i64;
     Ok((first.map_or(end, |first| first.sequence as i64 - 1), end))
-}
-
-/// A message of a stream, from its leader; `None` when there is none.
-pub(super) async fn get(link: &Link, stream: &str, which: &serde_json::Value) -> Result<Option<Stored>, Refused> {
-    let got: Result<Got, _> = link.ask(&format!("STREAM.MSG.GET.{stream}"), which, ANSWER_WITHIN).await;
-    match got {
-        Ok(Got { message }) => {
-            let payload = BASE64.decode(&message.data);
-            let payload = payload.map_err(|error| Refused::NoAnswer(format!("a message that is not base64: {error}")))?;
-            Ok(Some(Stored { sequence: message.seq, payload, time: message.time }))
-        }
-        Err(refused) if refused.is(code::NO_MESSAGE) => Ok(None),
-        Err(refused) => Err(refused),
-    }
 }
 
 #[cfg(test)]

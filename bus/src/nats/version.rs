@@ -16,7 +16,9 @@ impl Version {
     /// The version that a server names, when it will do.
     pub(super) fn check(text: &str, address: &str) -> Result<Self, BusError> {
         let found = Self::parse(text).ok_or_else(|| BusError::Misconfigured {
-            detail: format!("{address} names its version `{text}`, which is none; nats-server of 2.10 or newer is needed"),
+            detail: format!(
+                "{address} names its version `{text}`, which is none; nats-server of 2.10 or newer is needed"
+            ),
         })?;
         if found < OLDEST {
             let detail = format!(

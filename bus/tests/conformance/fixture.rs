@@ -2,7 +2,8 @@
 
 use amoskys_bus::{
     Address, Assignment, Bus, BusError, BusOptions, Change, Delivery, Member, MemberOptions, Outgoing, Producer,
-    ProducerOptions, ReaderOptions, Security, SendError, TopicPartition, TopicSpec, open, testing::{KafkaBroker, NatsServer},
+    ProducerOptions, ReaderOptions, Security, SendError, TopicPartition, TopicSpec, open,
+    testing::{KafkaBroker, NatsServer},
 };
 use std::{
     sync::{
