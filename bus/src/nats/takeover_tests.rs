@@ -24,6 +24,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::remembering(WINDOW)
+    }
+
+    fn remembering(window: Duration) -> Self {
         let server = NatsServer::start();
         let options = BusOptions {
             address: server.address(),
@@ -40,7 +44,7 @@ impl World {
                 assert!(topics::create(&core.link, &spec).await.expect("created"));
                 let StreamInfo { mut config, .. } =
                     stream::info(&core.link, name, WRITE_WITHIN).await.expect("is there");
-                config.duplicate_window = WINDOW.as_nanos() as i64;
+                config.duplicate_window = window.as_nanos() as i64;
                 let what = format!("STREAM.UPDATE.{name}");
                 core.link.ask::<serde_json::Value>(&what, &config, WRITE_WITHIN).await.expect("updated");
             }
@@ -237,7 +241,8 @@ fn a_successor_that_is_stopped_is_overtaken_by_another() {
 
 #[test]
 fn a_commit_larger_than_a_message_is_in_chunks() {
-    let world = World::new();
+    // Megabytes take longer than a moment on a busy machine.
+    let world = World::remembering(Duration::from_secs(60));
     let mut member = world.member();
     let large = |n: usize| Outgoing {
         payload: [format!("{n:02}").into_bytes(), vec![b'x'; 4 << 20]].concat(),
