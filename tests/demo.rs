@@ -1,17 +1,17 @@
-//! The demo as a user runs it: on the embedded log, on real Kafka, and interrupted. One test, because the staged
-//! behaviours are seen by every agent on this host.
+//! The demo as a user runs it: on the embedded log, to its end, and on real Kafka for ever, until interrupted. One test,
+//! because the staged behaviours are seen by every agent on this host. How else it can end: `tests/demo_ended.rs`.
 
 // Each test file uses a part of it.
 #[allow(dead_code)]
 mod common;
 
 use amoskys_bus::testing::KafkaBroker;
-use common::Running;
+use common::{Running, exit_code, send};
+use rustix::process::Signal;
 use std::{
-    io::Read,
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
 fn demo(temporary: &Path) -> Command {
@@ -27,6 +27,22 @@ fn finish(mut running: Running) -> (String, Option<i32>) {
     (text, running.0.wait().expect("ends").code())
 }
 
+/// Ctrl-C once it is past what it stages: `--forever` goes on there.
+fn interrupt_when_running(mut running: Running) -> (String, Option<i32>) {
+    let mut lines = BufReader::new(running.0.stdout.take().expect("piped")).lines();
+    let mut text = String::new();
+    for line in lines.by_ref().map(|line| line.expect("UTF-8")) {
+        text.push_str(&line);
+        text.push('\n');
+        // After the minutes and seconds.
+        if line.split_once(' ').is_some_and(|(_, rest)| rest.starts_with("running")) {
+            send(&running, Signal::INT);
+        }
+    }
+    let code = exit_code(&mut running, "the demo ends");
+    (text, code)
+}
+
 fn left(folder: &Path, prefix: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     entries.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix))).collect()
@@ -34,8 +50,8 @@ fn left(folder: &Path, prefix: &str) -> Vec<PathBuf> {
 
 fn check_alerts(text: &str) {
     for part in [
-        "running_binary_deleted",
-        "discovery_burst",
+        "a program run from memory and deleted while it runs: alerted by ",
+        "a burst of discovery commands: alerted by discovery_burst",
         "T1070.004",
         "process_behaviour version",
         "amoskys.telemetry.process.v1 partition 0 offset",
@@ -44,6 +60,11 @@ fn check_alerts(text: &str) {
         "p50",
     ] {
         assert!(text.contains(part), "`{part}` is not in the output:\n{text}");
+    }
+    // All that the staged behaviours are meant for.
+    for detection in ["running_binary_deleted", "exec_from_memory", "discovery_burst"] {
+        let alerted = text.lines().any(|line| line.contains("alerted by") && line.contains(detection));
+        assert!(alerted, "`{detection}` did not tell what was staged:\n{text}");
     }
 }
 
@@ -81,23 +102,12 @@ fn the_demo_alerts_what_it_stages_and_leaves_nothing() {
     check_alerts(&text);
 
     let broker = KafkaBroker::start();
-    let (text, code) =
-        finish(Running(demo(temporary.path()).args(["--bus", &broker.address().to_string()]).spawn().expect("starts")));
+    let address = broker.address().to_string();
+    let running = Running(demo(temporary.path()).args(["--bus", &address, "--forever"]).spawn().expect("starts"));
+    let (text, code) = interrupt_when_running(running);
     assert_eq!(code, Some(0), "{text}");
     check_alerts(&text);
-    check_with_kcat(&broker.address().to_string());
-
-    let running = Running(demo(temporary.path()).spawn().expect("starts"));
-    let begun = Instant::now();
-    while left(temporary.path(), "amoskys-demo-").is_empty() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "the demo made no folder");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    std::thread::sleep(Duration::from_secs(2));
-    let pid = rustix::process::Pid::from_child(&running.0);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("is running");
-    let (text, code) = finish(running);
-    assert_eq!(code, Some(1), "interrupted before anything was alerted:\n{text}");
+    check_with_kcat(&address);
 
     assert_eq!(left(temporary.path(), ""), Vec::<PathBuf>::new(), "files were left");
     assert_eq!(left(Path::new("/dev/shm"), "amoskys-demo-"), shared_before, "files were left");

@@ -6,22 +6,13 @@
 mod common;
 
 use amoskys_bus::{Bus, Outgoing, testing::KafkaBroker};
-use common::{Running, create, free_port, open, produce, read_all};
+use common::{create, open, processor::Processor, produce, read_all, until};
 use serde_json::Value;
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::{Read, Write},
-    net::TcpStream,
-    path::Path,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
 const PARTITIONS: i32 = 16;
 const SECONDS: i64 = 30;
 const ROWS_PER_SECOND: i64 = 20;
-const PATIENCE: Duration = Duration::from_secs(120);
 
 const SQL: &str = "
     CREATE EXTERNAL TABLE events (host VARCHAR, at TIMESTAMP, bytes DOUBLE) STORED AS JSON LOCATION 'events'
@@ -52,52 +43,10 @@ fn rows(from: i64, to: i64) -> Vec<Outgoing> {
     numbers.flat_map(|number| (0..PARTITIONS).map(move |partition| row(partition, number))).collect()
 }
 
-struct Processor {
-    running: Running,
-    port: u16,
-}
-
-impl Processor {
-    fn start(sql: &Path, bus: &str, workers: u32) -> Self {
-        let port = free_port();
-        let mut command = common::amoskys();
-        command.arg("process").arg(sql).args(["--bus", bus, "--group", "sums", "--workers", &workers.to_string()]);
-        command.env("AMOSKYS_PROCESSOR_VERIFY", "off");
-        for name in ["AMOSKYS_PROCESSOR_METRICS_PORT", "AMOSKYS_PROCESSOR_HEALTH_PORT"] {
-            command.env(name, port.to_string());
-        }
-        Self { running: Running(command.spawn().expect("the processor starts")), port }
-    }
-
-    /// `None` while it does not serve yet.
-    fn get(&self, path: &str) -> Option<(bool, String)> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        Some((head.starts_with("HTTP/1.1 200"), body.to_owned()))
-    }
-
-    fn state(&self) -> Option<Value> {
-        serde_json::from_str(&self.get("/state")?.1).ok()
-    }
-
-    /// Partitions that it owns, each with its lag where that is known.
-    fn owned(&self) -> BTreeMap<i64, Option<u64>> {
-        let state = self.state().unwrap_or_default();
-        let partitions = state["partitions"].as_array().cloned().unwrap_or_default();
-        partitions.iter().map(|of| (of["partition"].as_i64().expect("a number"), of["lag_records"].as_u64())).collect()
-    }
-}
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
-        thread::sleep(Duration::from_millis(50));
-    }
+fn start(sql: &Path, bus: &str, workers: u32) -> Processor {
+    Processor::start(sql, bus, "sums", |command| {
+        command.args(["--workers", &workers.to_string()]);
+    })
 }
 
 /// Every partition has one owner, every processor has some, and what is there is read.
@@ -127,21 +76,21 @@ fn processors_that_come_and_go_lose_nothing_and_repeat_nothing() {
     // One, two, four, and back to one that is not the first: each time while rows come.
     let third = SECONDS / 5;
     produce(bus.as_ref(), rows(0, third));
-    let first = Processor::start(&sql, &address, 2);
+    let first = start(&sql, &address, 2);
     until_shared(&[&first]);
     check_state(&first);
     produce(bus.as_ref(), rows(third, 2 * third));
-    let second = Processor::start(&sql, &address, 1);
+    let second = start(&sql, &address, 1);
     until_shared(&[&first, &second]);
     produce(bus.as_ref(), rows(2 * third, 3 * third));
-    let (third_one, fourth) = (Processor::start(&sql, &address, 2), Processor::start(&sql, &address, 1));
+    let (third_one, fourth) = (start(&sql, &address, 2), start(&sql, &address, 1));
     until_shared(&[&first, &second, &third_one, &fourth]);
     produce(bus.as_ref(), rows(3 * third, 4 * third));
     // One is killed, one drains.
     drop(second);
-    terminate(first);
+    first.terminate();
     produce(bus.as_ref(), rows(4 * third, SECONDS));
-    terminate(third_one);
+    third_one.terminate();
     until_shared(&[&fourth]);
     // An hour later: closes every window of the others.
     produce(bus.as_ref(), rows(3600, 3601));
@@ -150,14 +99,6 @@ fn processors_that_come_and_go_lose_nothing_and_repeat_nothing() {
     let wrong: Vec<_> = written.iter().filter(|(window, count)| expected.get(window) != Some(count)).take(9).collect();
     let missing: Vec<_> = expected.keys().filter(|window| !written.contains_key(*window)).take(9).collect();
     assert!(wrong.is_empty() && missing.is_empty(), "written: {wrong:?}\nmissing: {missing:?}");
-}
-
-/// SIGTERM: it commits what it has read and ends with 0.
-fn terminate(mut processor: Processor) {
-    let pid = rustix::process::Pid::from_child(&processor.running.0);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("is running");
-    let status = processor.running.0.wait().expect("ends");
-    assert!(status.success(), "after SIGTERM: {status}");
 }
 
 fn check_state(processor: &Processor) {

@@ -1,11 +1,15 @@
 //! What end-to-end tests share: the binary as a child process that never outlives its test, free ports, topics.
 
+pub mod processor;
+pub mod telemetry;
+
 use amoskys_bus::{Bus, BusOptions, Change, Outgoing, ReaderOptions, Security, TopicPartition, TopicSpec};
+use rustix::process::{Pid, Signal, kill_process};
 use std::{
     net::TcpListener,
-    path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -99,13 +103,29 @@ fn read_partition(bus: &dyn Bus, partition: &TopicPartition) -> Vec<Vec<u8>> {
     }
 }
 
-/// Starts `amoskys process`, unsigned input, its HTTP on free ports.
-pub fn processor(sql: &Path, bus: &str, group: &str) -> Running {
-    let mut command = amoskys();
-    command.arg("process").arg(sql).args(["--bus", bus, "--group", group, "--instance", group]);
-    command.env("AMOSKYS_PROCESSOR_VERIFY", "off");
-    for name in ["AMOSKYS_PROCESSOR_METRICS_PORT", "AMOSKYS_PROCESSOR_HEALTH_PORT"] {
-        command.env(name, free_port().to_string());
+/// How long something that must come is waited for.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Waits until it is so.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(20));
     }
-    Running(command.spawn().expect("the processor starts"))
+}
+
+/// To this child and no other.
+pub fn send(running: &Running, signal: Signal) {
+    kill_process(Pid::from_child(&running.0), signal).expect("it has not been waited for");
+}
+
+/// Waits for the child's end; its exit code, `None` when a signal ended it.
+pub fn exit_code(running: &mut Running, what: &str) -> Option<i32> {
+    let mut status = None;
+    until(what, || {
+        status = running.0.try_wait().expect("a child");
+        status.is_some()
+    });
+    status.and_then(|status| status.code())
 }

@@ -1,0 +1,103 @@
+//! `amoskys process` as a child, what it says over HTTP, and what its group has committed.
+
+use super::{Running, amoskys, exit_code, free_port, send, until};
+use amoskys_bus::{Bus, Change, MemberOptions, Position};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::Command,
+    time::Duration,
+};
+
+/// Killed (by its own id) and reaped when dropped.
+pub struct Processor {
+    running: Running,
+    port: u16,
+}
+
+impl Processor {
+    /// Signatures off, its HTTP on a free port; `set` adds to the command.
+    pub fn start(sql: &Path, bus: &str, group: &str, set: impl FnOnce(&mut Command)) -> Self {
+        let port = free_port();
+        let mut command = amoskys();
+        command.arg("process").arg(sql).args(["--bus", bus, "--group", group]);
+        command.env("AMOSKYS_PROCESSOR_VERIFY", "off");
+        for name in ["AMOSKYS_PROCESSOR_METRICS_PORT", "AMOSKYS_PROCESSOR_HEALTH_PORT"] {
+            command.env(name, port.to_string());
+        }
+        set(&mut command);
+        Self { running: Running(command.spawn().expect("the processor starts")), port }
+    }
+
+    /// Whether the answer was 200, and its body; `None` while it does not serve yet.
+    pub fn get(&self, path: &str) -> Option<(bool, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        Some((head.starts_with("HTTP/1.1 200"), body.to_owned()))
+    }
+
+    pub fn state(&self) -> Option<Value> {
+        serde_json::from_str(&self.get("/state")?.1).ok()
+    }
+
+    fn partitions(&self) -> Vec<Value> {
+        self.state().unwrap_or_default()["partitions"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Partitions that it owns, each with its lag where that is known.
+    pub fn owned(&self) -> BTreeMap<i64, Option<u64>> {
+        let number = |of: &Value| of["partition"].as_i64().expect("a number");
+        self.partitions().iter().map(|of| (number(of), of["lag_records"].as_u64())).collect()
+    }
+
+    /// Waits for `is_so`, as long as the processor runs.
+    pub fn until(&mut self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
+        until(what, || {
+            let ended = self.running.0.try_wait().expect("a child");
+            assert!(ended.is_none(), "{what}: the processor ended with {ended:?}");
+            is_so(self)
+        });
+    }
+
+    /// Waits until every partition of `topic` is read up to its end, `ends[partition]`. What it made of that is
+    /// committed then: its state is told after.
+    pub fn until_read(&mut self, topic: &str, ends: &[i64]) {
+        let expected: BTreeMap<i64, i64> = (0..).zip(ends.iter().copied()).collect();
+        self.until(&format!("{topic} is read to its end"), |processor| {
+            let partitions = processor.partitions();
+            let of_topic = partitions.iter().filter(|of| of["topic"] == topic && of["replaying"] == false);
+            let number = |value: &Value| value.as_i64().expect("a number");
+            of_topic.map(|of| (number(&of["partition"]), number(&of["next_offset"]))).collect::<BTreeMap<_, _>>()
+                == expected
+        });
+    }
+
+    /// SIGTERM: it commits what it has read and ends with 0.
+    pub fn terminate(mut self) {
+        send(&self.running, Signal::TERM);
+        assert_eq!(exit_code(&mut self.running, "the processor drains"), Some(0), "after SIGTERM");
+    }
+}
+
+/// What a group has committed, by partition. Joins the group for a moment, so none of its members may run.
+pub fn committed(bus: &dyn Bus, group: &str, topic: &str, partitions: i32) -> BTreeMap<i32, Option<Position>> {
+    let mut member = bus.member(&MemberOptions::new(group, vec![topic.to_owned()])).expect("a member");
+    let mut positions = BTreeMap::new();
+    until("the partitions are assigned", || {
+        for change in member.poll(Duration::from_millis(20), 1, &mut |_| {}).expect("polls") {
+            let Change::Assigned(assignments) = change else { continue };
+            positions.extend(assignments.into_iter().map(|given| (given.partition.partition, given.committed)));
+        }
+        positions.len() == partitions as usize
+    });
+    member.leave().expect("leaves");
+    positions
+}
