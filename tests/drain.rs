@@ -145,8 +145,11 @@ fn sql(folder: &Path) -> PathBuf {
     path
 }
 
+/// One worker, so that the group does not share the partitions anew while it begins: `tests/processors.rs` has that.
 fn start(sql: &Path, address: &str) -> Processor {
-    Processor::start(sql, address, "drained", |_| {})
+    Processor::start(sql, address, "drained", |command| {
+        command.args(["--workers", "1"]);
+    })
 }
 
 /// Rows that it has taken since it started, those read again left out.
