@@ -6,9 +6,10 @@
 mod common;
 
 use amoskys_bus::testing::KafkaBroker;
-use common::{Running, exit_code, send};
+use common::{Running, exit_code, send, staged_folders, until_staged_are_gone};
 use rustix::process::Signal;
 use std::{
+    fs,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -41,11 +42,6 @@ fn interrupt_when_running(mut running: Running) -> (String, Option<i32>) {
     }
     let code = exit_code(&mut running, "the demo ends");
     (text, code)
-}
-
-fn left(folder: &Path, prefix: &str) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
-    entries.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix))).collect()
 }
 
 fn check_alerts(text: &str) {
@@ -95,7 +91,7 @@ fn check_with_kcat(bus: &str) {
 #[test]
 fn the_demo_alerts_what_it_stages_and_leaves_nothing() {
     let temporary = tempfile::tempdir().expect("a folder");
-    let shared_before = left(Path::new("/dev/shm"), "amoskys-demo-");
+    let before = staged_folders();
 
     let (text, code) = finish(Running(demo(temporary.path()).spawn().expect("starts")));
     assert_eq!(code, Some(0), "{text}");
@@ -109,6 +105,8 @@ fn the_demo_alerts_what_it_stages_and_leaves_nothing() {
     check_alerts(&text);
     check_with_kcat(&address);
 
-    assert_eq!(left(temporary.path(), ""), Vec::<PathBuf>::new(), "files were left");
-    assert_eq!(left(Path::new("/dev/shm"), "amoskys-demo-"), shared_before, "files were left");
+    let left: Vec<PathBuf> =
+        fs::read_dir(temporary.path()).expect("a folder").flatten().map(|entry| entry.path()).collect();
+    assert_eq!(left, Vec::<PathBuf>::new(), "files were left");
+    until_staged_are_gone(&before);
 }

@@ -8,7 +8,7 @@
 #[allow(dead_code)]
 mod common;
 
-use common::{Running, exit_code, send, until};
+use common::{Running, exit_code, send, staged_folders, until, until_staged_are_gone};
 use rustix::process::Signal;
 use std::{
     fs::{self, File},
@@ -92,13 +92,6 @@ fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
     fs::read_dir(folder).expect("a folder").filter_map(|entry| Some(entry.ok()?.path()))
 }
 
-/// Folders that the staged program ran from.
-fn staged_folders() -> Vec<PathBuf> {
-    let ours =
-        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("amoskys-demo-"));
-    ["/dev/shm", "/run/shm"].iter().map(Path::new).filter(|path| path.is_dir()).flat_map(entries).filter(ours).collect()
-}
-
 #[test]
 fn however_the_demo_ends_it_leaves_nothing() {
     let before = staged_folders();
@@ -110,8 +103,7 @@ fn however_the_demo_ends_it_leaves_nothing() {
         scope.spawn(ended_by_its_time);
         scope.spawn(on_a_terminal);
     });
-    let left: Vec<PathBuf> = staged_folders().into_iter().filter(|folder| !before.contains(folder)).collect();
-    assert_eq!(left, Vec::<PathBuf>::new(), "the staged program's folder was left");
+    until_staged_are_gone(&before);
 }
 
 fn ended_while_staging(signal: Signal, arguments: &[&str]) {

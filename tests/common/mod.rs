@@ -6,7 +6,10 @@ pub mod telemetry;
 use amoskys_bus::{Bus, BusOptions, Change, Outgoing, ReaderOptions, Security, TopicPartition, TopicSpec};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
+    collections::BTreeSet,
+    fs,
     net::TcpListener,
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::Arc,
     thread,
@@ -128,4 +131,19 @@ pub fn exit_code(running: &mut Running, what: &str) -> Option<i32> {
         status.is_some()
     });
     status.and_then(|status| status.code())
+}
+
+/// Folders that demos on this host, ours or another, run their staged program from.
+pub fn staged_folders() -> BTreeSet<PathBuf> {
+    let entries = fs::read_dir("/dev/shm").into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let staged =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("amoskys-demo-"));
+    entries.filter(staged).collect()
+}
+
+/// Waits until the folders are gone that were not there before. One of another demo on this host goes with that demo;
+/// one that was left stays.
+pub fn until_staged_are_gone(before: &BTreeSet<PathBuf>) {
+    let new: Vec<PathBuf> = staged_folders().difference(before).cloned().collect();
+    until(&format!("the staged programs' folders are gone: {new:?}"), || !new.iter().any(|folder| folder.exists()));
 }
