@@ -23,11 +23,11 @@ pub struct BusArguments {
 }
 
 impl BusArguments {
-    /// Opens the log. A folder that does not exist is not made into a local log unless `create` says so.
+    /// Opens the log. A folder that is no local log is not made into one unless `create` says so.
     pub fn open(&self, create: bool) -> anyhow::Result<Arc<dyn Bus>> {
         if let Address::Local { path } = &self.bus
             && !create
-            && !path.exists()
+            && !amoskys_bus::local::is_log(path)
         {
             let hint = "start what writes to it first, or make it with `amoskys topics create`";
             anyhow::bail!(Misuse(format!("there is no local log at {}; {hint}", path.display())));

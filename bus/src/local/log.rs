@@ -6,6 +6,7 @@
 use super::{
     group::Group,
     lock::FolderLock,
+    marker,
     retention::Retention,
     store::{Positions, Store, StoredPartition, StoredTopic},
     writer::{self, Request},
@@ -113,9 +114,7 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn open(folder: &Path) -> Result<Self, BusError> {
-        std::fs::create_dir_all(folder).map_err(|error| BusError::Misconfigured {
-            detail: format!("the log's folder {} cannot be created: {error}", folder.display()),
-        })?;
+        marker::claim(folder)?;
         let lock = FolderLock::take(folder)?;
         let store = Store::open(folder)?;
         let mut shared = Shared { positions: store.load_positions()?, ..Shared::default() };

@@ -12,6 +12,7 @@ mod group;
 mod handles;
 mod lock;
 mod log;
+mod marker;
 mod member;
 mod retention;
 mod store;
@@ -28,8 +29,14 @@ use store::{StoredPartition, StoredTopic};
 /// Partitions of one topic; more would only cost memory in one process.
 const PARTITIONS_MAX: i32 = 1024;
 
-/// The settings that the embedded log keeps and obeys; others are ignored.
+/// The settings that the embedded log keeps and obeys.
 const SETTINGS: [&str; 3] = ["retention.ms", "retention.bytes", "max.message.bytes"];
+
+/// What it always does, so that topics can be created alike on Kafka. Other settings and values are refused: nobody
+/// would notice that nothing comes of them.
+const FIXED: (&str, &str) = ("message.timestamp.type", "LogAppendTime");
+
+pub use marker::is_log;
 
 /// An open embedded log.
 #[derive(Clone)]
@@ -39,7 +46,8 @@ pub struct LocalBus {
 }
 
 impl LocalBus {
-    /// Opens or creates the log in the address's folder. [`BusError::InUse`] names the process that has it, which
+    /// Opens the log in the address's folder, or creates it where there is none or an empty one; a folder of anything
+    /// else is refused and left as it is ([`is_log`] tells without opening). [`BusError::InUse`] names the process that has it, which
     /// may be this one: clone the `LocalBus` instead of opening it twice.
     pub fn open(options: &BusOptions) -> Result<Self, BusError> {
         let Address::Local { path } = &options.address else {
@@ -62,6 +70,7 @@ impl Bus for LocalBus {
 
     fn create_topic(&self, topic: &TopicSpec) -> Result<bool, BusError> {
         topic.check(PARTITIONS_MAX)?;
+        check_settings(&topic.settings)?;
         let mut shared = self.log.core.shared();
         if shared.topics.contains_key(&topic.name) {
             return Ok(false);
@@ -90,4 +99,13 @@ impl Bus for LocalBus {
     fn member(&self, options: &MemberOptions) -> Result<Box<dyn Member>, BusError> {
         Ok(Box::new(member::LocalMember::join(self.log.clone(), options)))
     }
+}
+
+fn check_settings(settings: &[(String, String)]) -> Result<(), BusError> {
+    let is_known = |name: &str, value: &str| SETTINGS.contains(&name) || (name, value) == FIXED;
+    let Some((name, value)) = settings.iter().find(|(name, value)| !is_known(name, value)) else { return Ok(()) };
+    let (all, (fixed, always)) = (SETTINGS.join(", "), FIXED);
+    let detail =
+        format!("the embedded log has no setting {name}={value}; it takes {all}, and {fixed} is always {always}");
+    Err(BusError::Misconfigured { detail })
 }
