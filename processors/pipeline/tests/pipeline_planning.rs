@@ -57,7 +57,7 @@ fn names_and_statements() {
         ("SELECT 1", &["only CREATE EXTERNAL TABLE, CREATE VIEW and INSERT INTO"]),
         ("DROP VIEW per_s", &["only CREATE EXTERNAL TABLE, CREATE VIEW and INSERT INTO"]),
         ("CREATE TABLE x (a BIGINT)", &["only CREATE EXTERNAL TABLE, CREATE VIEW and INSERT INTO"]),
-        ("CREATE VIEW w AS SELECT kk FROM ev", &["kk"]),
+        ("CREATE VIEW w AS SELECT kk FROM ev", &[": column `kk` is not known; did you mean `k`"]),
         ("CREATE VIEW w AS SELECT no_such_function(k) FROM ev", &["no_such_function"]),
     ]);
 }
@@ -226,7 +226,7 @@ fn models() {
     let from = "FROM (SELECT k, a, b, CAST(c AS VARCHAR) AS text FROM per_s)";
     let insert = |score: &str| format!("INSERT INTO scores SELECT k, {score} AS score {from}");
     let cases: Vec<(String, &[&str])> = vec![
-        (insert("predict('median', *)"), &["model `median` is not known; there are mean"]),
+        (insert("predict('median', *)"), &[":3: model `median` is not known; there are mean"]),
         (
             "INSERT INTO scores SELECT k, predict('mean', *) AS score FROM (SELECT k, a FROM per_s)".into(),
             &["predict('mean', *): the model wants `b`, which the query does not have"],

@@ -44,7 +44,8 @@ pub fn load(paths: &[PathBuf]) -> Result<Vec<Statement>, Problems> {
     let mut problems = Vec::new();
     for path in paths {
         if let Err(error) = find(path, &mut files) {
-            problems.push(at_file(path, format!("cannot be read: {error}")));
+            let hint = "give the folder or file of the SQL by its path (in a checkout of Amoskys it is `sql`)";
+            problems.push(at_file(path, format!("cannot be read: {error}; {hint}")));
         }
     }
     files.sort();
@@ -88,7 +89,7 @@ fn read(file: &Path) -> Result<String, String> {
 }
 
 fn at_file(file: &Path, message: String) -> Problem {
-    Problem { file: file.to_owned(), line: 1, column: 1, message }
+    Problem { file: file.to_owned(), line: 0, column: 0, message }
 }
 
 /// Splits one file's text into statements; every statement that does not parse is a problem of its own.
