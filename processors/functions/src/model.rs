@@ -16,7 +16,7 @@ use datafusion::{
         Column, DFSchema, Result, ScalarValue,
         config::ConfigOptions,
         exec_err, plan_err,
-        tree_node::{Transformed, TreeNode},
+        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
     logical_expr::{
         ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -72,11 +72,26 @@ pub fn models_of(plan: &LogicalPlan) -> Result<Vec<Arc<Model>>> {
                 {
                     models.push(model.clone());
                 }
-                Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+                Ok(TreeNodeRecursion::Continue)
             })
         })
     })?;
     Ok(models)
+}
+
+/// The features that bound calls of `contributions` in an expression are about: name, and what each is computed from.
+pub fn explained_features(expression: &Expr) -> Vec<(String, Expr)> {
+    let mut features = Vec::new();
+    // Never fails: the closure does not.
+    let _ = expression.apply(|expression| {
+        if let Some((function, arguments)) = model_function(expression)
+            && let (Call::Explain, Some(model)) = (function.call, &function.model)
+        {
+            features.extend(model.features.iter().cloned().zip(arguments.iter().cloned()));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    features
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -146,6 +146,18 @@ INSERT INTO alerts SELECT k AS host_id, predict('mean', *) AS confidence, c, a, 
 }
 
 #[test]
+fn contributions_come_with_the_values_of_what_contributed() {
+    let (alerts, ..) = alerts(
+        "INSERT INTO alerts SELECT k AS host_id, confidence, contributions('mean', *) AS contributions, c
+FROM (SELECT *, predict('mean', *) AS confidence FROM per_s) WHERE confidence > 0.5;",
+    );
+    assert_eq!(alerts.len(), 2);
+    let alert = &alerts[0];
+    assert_eq!(alert.contributions, [("b".to_owned(), 0.25)].into());
+    assert_eq!(alert.features, [("b".to_owned(), 0.8), ("c".to_owned(), 1.0)].into(), "`a` moved nothing");
+}
+
+#[test]
 fn what_the_select_says_of_an_alert_is_kept() {
     let (alerts, ..) = alerts(
         "-- title: too many\n-- technique: T1057

@@ -54,6 +54,8 @@ pub struct Emitter {
     sql_hash: String,
     annotations: Annotations,
     models: Vec<ModelVersion>,
+    /// Features that are written only where a contribution names them.
+    explained: Vec<String>,
     encoder: Encoder,
     kind: Kind,
     key: Option<usize>,
@@ -100,6 +102,7 @@ impl Emitter {
             sql_hash: insert.sql_hash.clone(),
             annotations: insert.annotations.clone(),
             models: models.collect(),
+            explained: insert.explained.clone(),
             encoder,
             kind,
             key,
@@ -199,6 +202,9 @@ impl Emitter {
                 or(&mut alert.next_steps, self.annotations.next_steps.as_ref());
                 or(&mut alert.severity, Some(&severity(alert.confidence).to_owned()));
                 alert.time = alert.time.or(provenance.window_end);
+                for name in self.explained.iter().filter(|name| !alert.contributions.contains_key(*name)) {
+                    alert.features.remove(name);
+                }
                 alert.provenance = Some(provenance);
                 let Alert { detection, entity, host_id, confidence, .. } = &alert;
                 tracing::info!(detection, host_id, entity, confidence, "alert");

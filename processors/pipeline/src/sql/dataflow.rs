@@ -17,7 +17,7 @@ use datafusion::{
     physical_expr::PhysicalExpr,
     physical_plan::{ExecutionPlan, collect, execution_plan::reset_plan_states},
 };
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc};
 
 /// All that the SQL says, ready to run by one worker (slots make it that worker's own).
 #[derive(Debug)]
@@ -76,6 +76,8 @@ pub struct Insert {
     pub models: Vec<Arc<Model>>,
     pub query: Query,
     pub output: SchemaRef,
+    /// Columns of `output` that the SELECT did not ask for: values of the features that its contributions are about.
+    pub explained: Vec<String>,
 }
 
 /// What an INSERT's rows are computed by.
@@ -102,6 +104,26 @@ pub struct Template {
     plan: Arc<dyn ExecutionPlan>,
     slots: Vec<Arc<Slot>>,
     context: Arc<TaskContext>,
+}
+
+impl Dataflow {
+    /// Topics that are read and written.
+    pub fn topics(&self) -> BTreeSet<&str> {
+        let read = self.streams.iter().map(|flow| flow.stream.topic.as_str());
+        let sinks = self.streams.iter().flat_map(|flow| &flow.inserts).filter_map(|insert| insert.sink.as_ref());
+        read.chain(sinks.map(|sink| sink.topic.as_str())).collect()
+    }
+
+    /// Puts other topics in the place of those that the SQL names, for reading and writing alike. What the records
+    /// hold was told by the SQL's names, and the hash is that of the SQL.
+    pub fn rename_topics(&mut self, name: &dyn Fn(&str) -> String) {
+        for flow in &mut self.streams {
+            flow.stream.topic = name(&flow.stream.topic);
+            for sink in flow.inserts.iter_mut().filter_map(|insert| insert.sink.as_mut()) {
+                sink.topic = name(&sink.topic);
+            }
+        }
+    }
 }
 
 impl SharedPanes {

@@ -6,6 +6,8 @@ mod catalog;
 mod concat;
 mod cut;
 mod dataflow;
+mod explain;
+mod explained;
 mod files;
 mod insert;
 mod planner;

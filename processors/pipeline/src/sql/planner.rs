@@ -6,6 +6,8 @@ use super::{
     concat::concatenate,
     cut::{cut, shared_panes, windowed_view},
     dataflow::Annotations,
+    explain::message,
+    explained::with_explained,
     insert::{check_encoder, match_sink, rename},
     rowwise::RowProgram,
 };
@@ -32,6 +34,7 @@ use futures::executor::block_on;
 use prost_reflect::DescriptorPool;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -336,7 +339,8 @@ impl<'a> Planner<'a> {
                 let views: Vec<String> = views.collect();
                 let near = nearest(name, views.iter().map(String::as_str));
                 self.problems.push(Problem {
-                    file: self.statements.first().map_or_else(Default::default, |statement| statement.file.clone()),
+                    // No file's fault.
+                    file: PathBuf::new(),
                     line: 1,
                     column: 1,
                     message: format!("view `{name}` is not known{near}; there are {}", views.join(", ")),
@@ -372,11 +376,11 @@ impl<'a> Planner<'a> {
         query: LogicalPlan,
         sink: Option<Sink>,
         name: String,
-        file: std::path::PathBuf,
+        file: PathBuf,
         annotations: Annotations,
         sql_hash: String,
     ) -> Result<()> {
-        let analyzed = self.analyze(query)?;
+        let (analyzed, explained) = with_explained(self.analyze(query)?, sink.as_ref())?;
         let models = models_of(&analyzed)?;
         let output: SchemaRef = Arc::new(analyzed.schema().as_arrow().clone());
         if let Some(sink) = &sink {
@@ -390,7 +394,7 @@ impl<'a> Planner<'a> {
             self.windowed(parts)?
         };
         let flow = self.flow(stream);
-        flow.inserts.push(Insert { name, file, sink, annotations, sql_hash, models, query, output });
+        flow.inserts.push(Insert { name, file, sink, annotations, sql_hash, models, query, output, explained });
         Ok(())
     }
 
@@ -519,12 +523,4 @@ fn stream_of(plan: &LogicalPlan) -> Result<String> {
             [] => Err(DataFusionError::Plan("the window reads no stream".into())),
         },
     }
-}
-
-/// DataFusion's message without its category and backtrace.
-fn message(error: &DataFusionError) -> String {
-    let text = error.strip_backtrace();
-    ["Error during planning: ", "Schema error: ", "SQL error: ", "Invalid or Unsupported Configuration: "]
-        .iter()
-        .fold(text, |text, prefix| text.strip_prefix(prefix).map_or(text.clone(), str::to_owned))
 }

@@ -12,7 +12,7 @@ use amoskys_pipeline::{
     sql::{Dataflow, Options, Problems, Query, StreamFlow, WindowedView, parse, plan},
 };
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Float64Array},
+    array::{Array, ArrayRef, AsArray, Float64Array, Float64Builder, MapBuilder, StringBuilder},
     compute::cast,
     datatypes::{DataType, Float64Type},
     util::display::array_value_to_string,
@@ -27,6 +27,17 @@ pub const BASE_MS: i64 = 1_700_000_040_000;
 pub const EVENTS: &str =
     "CREATE EXTERNAL TABLE ev (t TIMESTAMP, k VARCHAR, v DOUBLE, n BIGINT) STORED AS JSON LOCATION 'ev-topic'
 OPTIONS (event_time 't', lateness '1s', idle '5s', partition_key 'k');";
+
+/// Only `b` moved the score, by 0.25.
+fn explain(features: &[ArrayRef]) -> Result<ArrayRef, String> {
+    let mut map = MapBuilder::new(None, StringBuilder::new(), Float64Builder::new());
+    for _ in 0..features[0].len() {
+        map.keys().append_value("b");
+        map.values().append_value(0.25);
+        map.append(true).map_err(|error| error.to_string())?;
+    }
+    Ok(Arc::new(map.finish()))
+}
 
 /// `mean` wants `a` and `b` and answers their mean.
 pub fn model(name: &str) -> Result<Arc<Model>, String> {
@@ -45,7 +56,7 @@ pub fn model(name: &str) -> Result<Arc<Model>, String> {
         sha256: "ab12".into(),
         features: vec!["a".into(), "b".into()],
         score: Box::new(score),
-        explain: Box::new(|_| Err("is not asked for".into())),
+        explain: Box::new(explain),
         explain_type: explanation_type(),
     }))
 }
