@@ -68,11 +68,7 @@ impl AgentConfig {
     }
 }
 
-const SIGNING_KEY: Needed = Needed {
-    what: "the agent's ed25519 key",
-    hint: "openssl genpkey -algorithm ed25519 -out PATH && chmod 600 PATH",
-    when: None,
-};
+const SIGNING_KEY: Needed = Needed { what: "the agent's ed25519 key", hint: "amoskys keygen PATH", when: None };
 
 const A: &str = "agent";
 const P: &str = "process";

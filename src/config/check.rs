@@ -10,7 +10,7 @@ use super::{
     file::{self, Found},
     kind::{Kind, Needed, Value},
     problem::{Place, Problem, Severity},
-    schema::{Fallback, Key, Role, Section},
+    schema::{Fallback, Key, Role, Section, variable},
 };
 use std::{collections::BTreeMap, net::IpAddr, path::Path, path::PathBuf, time::Duration};
 
@@ -74,7 +74,10 @@ pub fn values(role: &Role, input: &Input<'_>) -> (Values, Vec<Problem>) {
 fn refusal(found: &Found, message: String) -> Problem {
     let (section, key) = (found.section, found.key);
     let write = match &found.place {
-        Place::Variable(name) => format!("{name}={}", key.kind.in_variable(key.example())),
+        // By its name of today, also when the old one was used.
+        Place::Variable(_) => {
+            format!("{}={}", variable(section.name, key.name), key.kind.in_variable(key.example()))
+        }
         _ => format!("{} = {}", key.name, key.kind.in_toml(key.example())),
     };
     Problem {
@@ -212,7 +215,7 @@ fn default_of(key: &Key, place: Place) -> Judged {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{agent::AGENT, processor::PROCESSOR, schema::variable};
+    use crate::config::{agent::AGENT, processor::PROCESSOR};
 
     #[test]
     fn every_default_and_every_example_is_allowed() {
@@ -231,6 +234,27 @@ mod tests {
             names.sort();
             names.dedup();
             assert_eq!(names.len(), all, "{}", role.name);
+        }
+    }
+
+    /// Good and bad values under every old name: what the hints say to write is accepted, without another word.
+    #[test]
+    fn what_is_said_of_old_variables_is_accepted() {
+        for (_, key) in AGENT.keys() {
+            let Some(old) = key.old_variable else { continue };
+            for value in ["5", "2.5", "0", "-1", "70000", "99999999999", "x y", "", "local:x", "30s"] {
+                let of = |variables: &Variables| {
+                    let exists: &dyn Fn(&Path) -> bool = &|_| true;
+                    let input = Input { file: "f", text: "", variables, exists, purpose: Purpose::Run };
+                    super::values(&AGENT, &input).1
+                };
+                let problems = of(&Variables::from([(old.to_owned(), value.to_owned())]));
+                let hints: Vec<&str> = problems.iter().filter_map(|problem| problem.write.as_deref()).collect();
+                assert_eq!(hints.len(), 1, "{old}={value}: {problems:?}");
+                let (name, value) = hints[0].split_once('=').expect("NAME=VALUE");
+                let problems = of(&Variables::from([(name.to_owned(), value.to_owned())]));
+                assert!(problems.is_empty(), "{}: {problems:?}", hints[0]);
+            }
         }
     }
 

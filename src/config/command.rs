@@ -11,7 +11,7 @@ use super::{
     schema::Role,
     unreadable,
 };
-use std::path::Path;
+use std::{cmp::Ordering, path::Path};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum RoleName {
@@ -32,10 +32,13 @@ const EXIT_WRONG_CONFIGURATION: u8 = 2;
 /// What to print and the exit code. A file that cannot be read is a problem like any other.
 pub fn check_file(path: &Path, role: Option<RoleName>, variables: &Variables, format: Format) -> (String, u8) {
     let file = path.display().to_string();
+    let mut assumed = None;
     let problems = match read_text(path) {
         Ok(text) => {
+            let (role, why) = role.map_or_else(|| role_of(&text), |role| (role, "by --role"));
+            assumed = Some((role, why));
             let input = Input { file: &file, text: &text, variables, exists: &Path::exists, purpose: Purpose::Check };
-            problems_of(role.unwrap_or_else(|| role_of(&text)), &input)
+            problems_of(role, &input)
         }
         Err(message) => vec![unreadable(&file, message)],
     };
@@ -43,8 +46,8 @@ pub fn check_file(path: &Path, role: Option<RoleName>, variables: &Variables, fo
     let exit = if problems.fatal() { EXIT_WRONG_CONFIGURATION } else { EXIT_DONE };
     let output = match format {
         Format::Json => problems.to_json(),
-        Format::Text if problems.is_empty() => format!("{file}: no problems"),
-        Format::Text => problems.to_string(),
+        Format::Text if problems.is_empty() => format!("{file}: no problems{}", checked_as(assumed)),
+        Format::Text => format!("{problems}{}", checked_as(assumed)),
     };
     (output, exit)
 }
@@ -56,11 +59,22 @@ fn problems_of(role: RoleName, input: &Input<'_>) -> Vec<Problem> {
     }
 }
 
-/// The role with more of the file's sections; the agent when both have as many.
-fn role_of(text: &str) -> RoleName {
-    let Ok(document) = toml_edit::Document::parse(text) else { return RoleName::Agent };
+/// Whose file it was taken for, and why.
+fn checked_as(assumed: Option<(RoleName, &str)>) -> String {
+    let name = |role| if role == RoleName::Agent { agent::AGENT.name } else { processor::PROCESSOR.name };
+    assumed.map_or_else(String::new, |(role, why)| format!(" (checked as the {}'s file, {why})", name(role)))
+}
+
+/// The role with more of the file's sections, and why it is taken; the agent when both have as many.
+fn role_of(text: &str) -> (RoleName, &'static str) {
+    const UNTOLD: &str = "as its sections tell no role; --role processor for the other";
+    let Ok(document) = toml_edit::Document::parse(text) else { return (RoleName::Agent, UNTOLD) };
     let known = |role: Role| document.iter().filter(|(name, _)| role.section(name).is_some()).count();
-    if known(processor::PROCESSOR) > known(agent::AGENT) { RoleName::Processor } else { RoleName::Agent }
+    match known(processor::PROCESSOR).cmp(&known(agent::AGENT)) {
+        Ordering::Greater => (RoleName::Processor, "by its sections"),
+        Ordering::Less => (RoleName::Agent, "by its sections"),
+        Ordering::Equal => (RoleName::Agent, UNTOLD),
+    }
 }
 
 #[cfg(test)]
@@ -76,10 +90,12 @@ mod tests {
 
     #[test]
     fn the_role_is_told_by_the_sections() {
-        assert_eq!(role_of("[processor]\n[bus]"), RoleName::Processor);
-        assert_eq!(role_of("[agent]\n[bus]"), RoleName::Agent);
-        assert_eq!(role_of("[bus]"), RoleName::Agent);
-        assert_eq!(role_of("[["), RoleName::Agent);
+        assert_eq!(role_of("[processor]\n[bus]"), (RoleName::Processor, "by its sections"));
+        assert_eq!(role_of("[agent]\n[bus]"), (RoleName::Agent, "by its sections"));
+        for text in ["[bus]", "[["] {
+            let (role, why) = role_of(text);
+            assert!(role == RoleName::Agent && why.contains("--role"), "{text}");
+        }
     }
 
     #[test]
@@ -95,7 +111,9 @@ mod tests {
     #[test]
     fn a_file_without_problems_says_so_in_both_formats() {
         let clean = "[processor]\nverify = \"off\"\n";
-        assert!(check(clean, Format::Text).0.ends_with("no problems"));
+        assert!(
+            check(clean, Format::Text).0.ends_with("no problems (checked as the processor's file, by its sections)")
+        );
         assert_eq!(check(clean, Format::Json), ("[]".to_owned(), 0));
     }
 

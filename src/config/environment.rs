@@ -7,9 +7,10 @@ use super::{
     file::Found,
     kind::{Kind, Written},
     problem::{Place, Problem, Severity},
+    quantity::render_duration,
     schema::{Key, Role, Section, VARIABLE_PREFIX, nearest, variable},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Variables by name.
 pub type Variables = BTreeMap<String, String>;
@@ -57,17 +58,25 @@ fn override_of(section: &'static Section, key: &'static Key, name: &str, value: 
     Found { section, key, written, shown, place: Place::Variable(name.to_owned()) }
 }
 
-/// `2.5` → `2500ms`; anything else as it is.
+/// `5` → `5s`, `2.5` → `2500ms`; anything else as it is.
 fn old_seconds(value: &str) -> String {
     match value.trim().parse::<f64>() {
-        Ok(seconds) if (0.0..1e9).contains(&seconds) => format!("{}ms", (seconds * 1000.0).round()),
+        Ok(seconds) if (0.0..1e9).contains(&seconds) => {
+            render_duration(Duration::from_millis((seconds * 1000.0).round() as u64))
+        }
         _ => value.to_owned(),
     }
 }
 
-fn renamed(section: &Section, key: &Key, old: &str, name: &str, value: &str) -> Problem {
-    let value = if key.secret { "…" } else { value };
-    let write = Some(format!("{name}={value}"));
+/// The hint is the value under the new name, as that wants it; none for a value that is refused, which has its own.
+fn renamed(section: &'static Section, key: &'static Key, old: &str, name: &str, value: &str) -> Problem {
+    let written = override_of(section, key, old, value, true).written;
+    let value = match &written {
+        _ if key.secret => "…".to_owned(),
+        Written::Text(text) => text.clone(),
+        _ => value.to_owned(),
+    };
+    let write = key.kind.read(&written).is_ok().then(|| format!("{name}={value}"));
     warning(section, key, old, format!("is set by the old variable {old}; its name is {name} now"), write)
 }
 

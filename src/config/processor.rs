@@ -33,7 +33,7 @@ pub const PROCESSOR: Role = Role {
 
 const KEYS_DIR: Needed = Needed {
     what: "the folder of the agents' public keys",
-    hint: "mkdir -p PATH and copy each agent's public key there (openssl pkey -in KEY -pubout), or verify = \"off\"",
+    hint: "mkdir -p PATH and copy each agent's public key there (`amoskys keygen` wrote it beside the key), or verify = \"off\"",
     when: Some(("verify", "required")),
 };
 

@@ -240,7 +240,7 @@ fn a_missing_signing_key_warns_in_a_check_and_stops_a_role() {
     assert_eq!(summary(&loaded.warnings), ["Warning agent.signing_key file"]);
     let problems = agent_with(text, &[], &gone, Purpose::Run).expect_err("an error");
     assert_eq!(summary(&problems), ["Error agent.signing_key file"]);
-    assert!(problems.to_string().contains("openssl genpkey -algorithm ed25519 -out /k/agent.ed25519.pem"));
+    assert!(problems.to_string().contains("amoskys keygen /k/agent.ed25519.pem"));
 }
 
 #[test]
