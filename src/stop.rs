@@ -1,16 +1,46 @@
-//! SIGTERM and SIGINT as a flag that loops look at; a second signal ends the process at once.
+//! SIGTERM, SIGINT, SIGQUIT and SIGHUP as a flag that loops look at.
+//!
+//! A second signal ends the process at once. Not a second SIGHUP: a terminal that is closed may send several, from the
+//! kernel and from the shell. Under `nohup`, which has it ignored, SIGHUP stays ignored.
 
 use anyhow::{Context, Result};
-use signal_hook::{consts::TERM_SIGNALS, flag};
+use signal_hook::{
+    consts::{SIGHUP, TERM_SIGNALS},
+    flag,
+};
 use std::sync::{Arc, atomic::AtomicBool};
 
 /// Set by the first signal. Call once per process.
 pub fn on_signal() -> Result<Arc<AtomicBool>> {
+    const REFUSED: &str = "signals cannot be handled";
     let stop = Arc::new(AtomicBool::new(false));
     for signal in TERM_SIGNALS {
         // In this order: the first signal finds the flag unset and sets it, the second ends the process.
-        flag::register_conditional_shutdown(*signal, 1, stop.clone()).context("signals cannot be handled")?;
-        flag::register(*signal, stop.clone()).context("signals cannot be handled")?;
+        flag::register_conditional_shutdown(*signal, 1, stop.clone()).context(REFUSED)?;
+        flag::register(*signal, stop.clone()).context(REFUSED)?;
+    }
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if !is_ignored(&status, SIGHUP) {
+        flag::register(SIGHUP, stop.clone()).context(REFUSED)?;
     }
     Ok(stop)
+}
+
+/// Whether the signal is ignored, by the text of `/proc/PID/status`.
+fn is_ignored(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask >> (signal - 1) & 1 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_signals_are_told_by_their_bit() {
+        let status = "Name:\tx\nSigBlk:\t0000000000000001\nSigIgn:\t0000000000001001\nSigCgt:\t0\n";
+        assert!(is_ignored(status, SIGHUP) && is_ignored(status, 13));
+        assert!(!is_ignored(status, 2) && !is_ignored("", SIGHUP));
+    }
 }

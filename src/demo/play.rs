@@ -2,12 +2,12 @@
 
 use super::{
     display::Display,
-    follow::{Followed, Seen, now_ms},
+    follow::{Followed, Seen},
     stage::{self, MemoryRun, Staged},
     summary::Summary,
     view::{EntityScore, PartitionState, Phase, SeenAlert, Snapshot},
 };
-use crate::roles::StatusOf;
+use crate::{clock::now_ms, print, roles::StatusOf};
 use amoskys_collectors::AgentHandle;
 use amoskys_pipeline::run::Status;
 use anyhow::Result;
@@ -48,8 +48,10 @@ pub struct Demo {
 }
 
 impl Demo {
+    /// `notes` are what there is to say before it begins.
     pub fn new(
         bus: String,
+        notes: Vec<String>,
         stop: Arc<AtomicBool>,
         status: StatusOf,
         followed: Followed,
@@ -58,8 +60,8 @@ impl Demo {
         longest: Duration,
     ) -> Self {
         let began = Instant::now();
-        let mut now = Snapshot { bus: bus.clone(), ..Snapshot::default() };
-        now.notes.push(format!("log: {bus}"));
+        let mut now = Snapshot { bus, ..Snapshot::default() };
+        notes.into_iter().for_each(|note| now.notes.push(note));
         now.notes.push(format!("agent: processes of this host, seen through {}", agent.status().process_source));
         let (summary, scores) = (Summary::default(), BTreeMap::new());
         Self {
@@ -87,10 +89,16 @@ impl Demo {
         if !self.over() {
             self.summary.control_ended_ms = Some(now_ms());
             self.watch(Phase::Staging, BREATH, |_| false)?;
-            let _running = self.stage()?;
-            let left = self.ends.saturating_duration_since(Instant::now());
-            self.watch(Phase::Waiting, left, |summary| summary.verdict().passed())?;
-            self.watch(Phase::Waiting, AFTERMATH, |_| false)?;
+            match self.stage() {
+                Ok(_running) => {
+                    let left = self.ends.saturating_duration_since(Instant::now());
+                    self.watch(Phase::Waiting, left, |summary| summary.verdict().passed())?;
+                    self.watch(Phase::Waiting, AFTERMATH, |_| false)?;
+                }
+                // Half-way; the summary says what was done until then.
+                Err(_) if self.stop.load(Ordering::Relaxed) => {}
+                Err(error) => return Err(error),
+            }
         }
         if forever && !self.stop.load(Ordering::Relaxed) {
             const YEAR: Duration = Duration::from_secs(365 * 86_400);
@@ -106,7 +114,7 @@ impl Demo {
         self.now.phase = Phase::Ending;
         self.agent.stop(Duration::from_secs(2));
         self.refresh();
-        self.display.close(&self.now);
+        self.display.close(&self.now)?;
         self.summary.events_read = self.now.events_read;
         self.summary.rows_late = self.now.rows_late;
         self.summary.windows_closed = self.now.windows_closed;
@@ -146,8 +154,12 @@ impl Demo {
         while Instant::now() < until && !self.over() && !enough(&self.summary) {
             self.now.phase_left = Some(until.saturating_duration_since(Instant::now()));
             self.refresh();
-            if self.display.show(&self.now)? {
-                self.stop.store(true, Ordering::Relaxed);
+            match self.display.show(&self.now) {
+                Ok(false) => {}
+                Ok(true) => self.stop.store(true, Ordering::Relaxed),
+                // Nobody looks any more: ends in good order.
+                Err(error) if print::is_closed(&error) => self.stop.store(true, Ordering::Relaxed),
+                Err(error) => return Err(error),
             }
         }
         Ok(())

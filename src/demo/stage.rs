@@ -6,7 +6,7 @@
 //!
 //! Each says which processes it was, so that alerts can be told to be about it. Nothing is left behind: dropping a
 //! [`MemoryRun`] ends its process by its own id and removes its folder; the burst ends before it returns.
-//! Limits: Linux; no privileges. A demo that is killed outright leaves at most the folder and a `sleep` of seconds.
+//! Limits: Linux; no privileges. A demo that is killed outright leaves at most folders: the kernel ends its processes.
 
 mod burst;
 mod memory;
@@ -14,9 +14,12 @@ mod memory;
 pub use burst::discovery_burst;
 pub use memory::MemoryRun;
 
+use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 use std::{
+    io,
+    os::unix::process::CommandExt,
     path::PathBuf,
-    time::{SystemTime, UNIX_EPOCH},
+    process::{Child, Command},
 };
 
 /// What was staged.
@@ -61,9 +64,20 @@ pub struct Staged {
     pub note: Option<String>,
 }
 
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+/// Starts a process that the kernel ends when the thread that called this ends, however that happens.
+fn spawn_bound(command: &mut Command) -> io::Result<Child> {
+    bind(command, getpid()).spawn()
+}
+
+#[allow(unsafe_code)]
+fn bind(command: &mut Command, parent: Pid) -> &mut Command {
+    let ends_with_us = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // The parent may have ended before that; then there is no signal.
+        if getppid() == Some(parent) { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
+    };
+    // SAFETY: what runs between fork and exec are two system calls; nothing is allocated and no lock is taken.
+    unsafe { command.pre_exec(ends_with_us) }
 }
 
 /// Whether no process has this id, not even one that nobody has waited for.

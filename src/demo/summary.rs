@@ -11,6 +11,10 @@ use std::fmt::Write;
 /// What happened, counted by the demo.
 #[derive(Debug, Clone, Default)]
 pub struct Summary {
+    /// Which log, and why that one.
+    pub log: String,
+    /// Topics that the demo made and that stay.
+    pub topics_left: Vec<String>,
     pub events_read: u64,
     pub events_dropped: u64,
     pub rows_late: u64,
@@ -98,6 +102,9 @@ impl Summary {
         row("windows closed", self.windows_closed.to_string());
         row("alerts", self.alerts.len().to_string());
         row("event to alert", latency(&self.latencies_ms));
+        if !self.topics_left.is_empty() {
+            row("topics left", self.topics_left.join(" "));
+        }
         if verdict.others > 0 {
             row("", format!("{} of the alerts are about other things on this host", verdict.others));
         }
@@ -126,6 +133,8 @@ impl Summary {
         let detected = verdict.detected.iter();
         let detected = detected.map(|(behaviour, by)| json!({"behaviour": behaviour, "detections": by}));
         json!({
+            "log": self.log,
+            "topics_left": self.topics_left,
             "events_read": self.events_read,
             "events_dropped": self.events_dropped,
             "rows_late": self.rows_late,
@@ -135,6 +144,7 @@ impl Summary {
             "event_to_alert_ms": {
                 "p50": percentile(&self.latencies_ms, 50),
                 "p99": percentile(&self.latencies_ms, 99),
+                "max": self.latencies_ms.iter().max(),
                 "samples": self.latencies_ms.len(),
             },
             "staged": self.staged,
@@ -164,9 +174,15 @@ fn is_about(alert: &Alert, staged: &Staged) -> bool {
         && (names_program || alert.entity.split_whitespace().any(names_process))
 }
 
+const SAMPLES_FOR_P99: usize = 100;
+
 fn latency(samples_ms: &[u64]) -> String {
     match (percentile(samples_ms, 50), percentile(samples_ms, 99)) {
-        (Some(p50), Some(p99)) => format!("p50 {p50} ms, p99 {p99} ms of {}", samples_ms.len()),
+        (Some(p50), Some(p99)) if samples_ms.len() >= SAMPLES_FOR_P99 => {
+            format!("p50 {p50} ms, p99 {p99} ms of {}", samples_ms.len())
+        }
+        // The 99th percentile of a few is nothing but the greatest.
+        (Some(p50), Some(max)) => format!("p50 {p50} ms, max {max} ms of {}", samples_ms.len()),
         _ => "-".to_owned(),
     }
 }
@@ -223,7 +239,7 @@ Summary
   late rows       0
   windows closed  60
   alerts          4
-  event to alert  p50 20 ms, p99 40 ms of 4
+  event to alert  p50 20 ms, max 40 ms of 4
   ok   the control period before raised no alert
   ok   a program run from memory and deleted while it runs: alerted by exec_from_memory, running_binary_deleted
   ok   a burst of discovery commands: alerted by discovery_burst
@@ -274,6 +290,12 @@ Summary
     }
 
     #[test]
+    fn topics_that_stay_are_named() {
+        let summary = Summary { topics_left: vec!["a".into(), "b".into()], ..good() };
+        assert!(summary.to_text().contains("  topics left     a b\n"), "{}", summary.to_text());
+    }
+
+    #[test]
     fn percentiles_are_samples() {
         let samples: Vec<u64> = (1..=200).rev().collect();
         assert_eq!(
@@ -281,5 +303,6 @@ Summary
             (Some(100), Some(198), Some(7))
         );
         assert_eq!(percentile(&[], 50), None);
+        assert_eq!(latency(&samples), "p50 100 ms, p99 198 ms of 200");
     }
 }

@@ -1,5 +1,6 @@
 //! What the records of a topic are, told by the topic's name or by the user.
 
+use super::own::plain_name;
 use crate::cli::Misuse;
 use prost_reflect::{DescriptorPool, MessageDescriptor};
 
@@ -21,15 +22,15 @@ impl Content {
         if let Some(name) = message {
             return Self::named(name, pool);
         }
-        let message = match topic {
+        let message = match plain_name(topic) {
             "amoskys.telemetry.process.v1" => {
                 return Ok(Self::Envelopes { schema: Some("amoskys.v1.ProcessBatch") });
             }
             "amoskys.agent.status.v1" => return Ok(Self::Envelopes { schema: Some("amoskys.v1.AgentStatusBatch") }),
-            _ if topic.starts_with("amoskys.telemetry.") => return Ok(Self::Envelopes { schema: None }),
+            plain if plain.starts_with("amoskys.telemetry.") => return Ok(Self::Envelopes { schema: None }),
             "amoskys.alerts.v1" => "Alert",
             "amoskys.deadletter.v1" => "DeadLetter",
-            _ if topic.starts_with("amoskys.features.") => "FeatureRow",
+            plain if plain.starts_with("amoskys.features.") => "FeatureRow",
             _ => return Ok(Self::Bytes),
         };
         Self::named(message, pool)

@@ -8,6 +8,15 @@ pub const ALERTS: &str = "amoskys.alerts.v1";
 pub const PROCESS_FEATURES: &str = "amoskys.features.process_activity.v1";
 pub const DEAD_LETTERS: &str = "amoskys.deadletter.v1";
 
+/// Before the names of a demo's topics come this and a name of that demo's own.
+pub const DEMO_FAMILY: &str = "amoskys.demo.";
+
+/// The name that tells what is in a topic: a demo's own topics hold what those with the plain names do.
+pub fn plain_name(topic: &str) -> &str {
+    let of_demo = topic.strip_prefix(DEMO_FAMILY).and_then(|rest| rest.split_once('.'));
+    of_demo.map_or(topic, |(_, plain)| plain)
+}
+
 /// Names of this family get [`default_settings`].
 const FAMILY: &str = "amoskys.";
 
@@ -34,7 +43,7 @@ pub fn own_topics(partitions: i32) -> Vec<TopicSpec> {
 
 /// Settings of a topic of ours: the log's own clock (windows that nobody writes to are closed by it) and room for the
 /// largest envelope. None for topics of other families.
-pub(super) fn default_settings(topic: &str) -> Vec<(String, String)> {
+pub fn default_settings(topic: &str) -> Vec<(String, String)> {
     if !topic.starts_with(FAMILY) {
         return Vec::new();
     }
@@ -54,6 +63,12 @@ mod tests {
         assert_eq!([PROCESS_TELEMETRY, PROCESS_FEATURES, ALERTS].map(partitions), [Some(12); 3]);
         assert_eq!([STATUS, DEAD_LETTERS].map(partitions), [Some(1); 2]);
         assert!(topics.iter().all(|topic| topic.settings.iter().any(|(_, value)| value == "LogAppendTime")));
+    }
+
+    #[test]
+    fn a_demos_topics_are_known_by_their_plain_names() {
+        assert_eq!(plain_name("amoskys.demo.x7.amoskys.alerts.v1"), ALERTS);
+        assert_eq!([ALERTS, "amoskys.demo.x", "orders"].map(plain_name), [ALERTS, "amoskys.demo.x", "orders"]);
     }
 
     #[test]

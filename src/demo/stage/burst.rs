@@ -1,6 +1,7 @@
 //! A burst of commands that tell who and where one is, under one short-lived shell.
 
-use super::{Behaviour, Staged, now_ms};
+use super::{Behaviour, Staged, spawn_bound};
+use crate::clock::now_ms;
 use anyhow::{Context, bail};
 use rustix::{
     io::Errno,
@@ -61,7 +62,7 @@ pub fn discovery_burst(stop: &AtomicBool) -> anyhow::Result<Staged> {
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(script).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
     let began_ms = now_ms();
-    let mut group = Group(shell.spawn().context("running /bin/sh")?);
+    let mut group = Group(spawn_bound(&mut shell).context("running /bin/sh")?);
     let children = group.ids_when_done(stop)?;
     let pids = [group.0.id()].into_iter().chain(children).collect();
     let exe = fs::canonicalize("/bin/sh").unwrap_or_else(|_| "/bin/sh".into());

@@ -1,6 +1,7 @@
 //! A program that is run out of memory and whose file is deleted while it runs.
 
-use super::{Behaviour, Staged, now_ms};
+use super::{Behaviour, Staged, spawn_bound};
+use crate::clock::now_ms;
 use anyhow::Context;
 use rustix::fs::{Access, StatVfsMountFlags, access, statfs, statvfs};
 use std::{
@@ -92,12 +93,12 @@ impl Drop for Running {
 fn start_when_free(command: &mut Command) -> io::Result<Child> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     for _ in 1..BUSY_TRIES {
-        match command.spawn() {
+        match spawn_bound(command) {
             Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => thread::sleep(BUSY_PAUSE),
             result => return result,
         }
     }
-    command.spawn()
+    spawn_bound(command)
 }
 
 /// The first of them that is in memory and lets programs run. Otherwise the folder for temporary files, and why.

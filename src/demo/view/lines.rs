@@ -3,16 +3,17 @@
 use super::Snapshot;
 use crate::topics::{alert::describe, text::visible};
 
-/// What changed from `previous` to `now`: the phase, notes, each alert as a block of lines, and a line of numbers when
+/// What changed from `previous` to `now`: notes, the phase, each alert as a block of lines, and a line of numbers when
 /// a second has begun and they are not what they were. Pass the snapshot of the last call as `previous`.
 pub fn lines(previous: &Snapshot, now: &Snapshot) -> Vec<String> {
     let mut lines = Vec::new();
     let clock = clock(now);
+    // Notes first: they tell what led to the phase, and which log this is before anything else.
+    lines.extend(now.notes.since(&previous.notes).map(|note| format!("{clock} {}", visible(note))));
     if previous.phase != now.phase {
         let left = now.phase_left.map(|left| format!(", {} s", left.as_secs_f64().ceil())).unwrap_or_default();
         lines.push(format!("{clock} {}{left}", now.phase.title()));
     }
-    lines.extend(now.notes.since(&previous.notes).map(|note| format!("{clock} {}", visible(note))));
     for seen in now.alerts.since(&previous.alerts) {
         let latency = seen.latency.map(|latency| format!(", {} ms after the event", latency.as_millis()));
         lines.push(format!("{clock} ALERT{}", latency.unwrap_or_default()));
@@ -66,7 +67,7 @@ mod tests {
         assert!(lines(&start, &start).is_empty());
         let mut now = Snapshot { phase: Phase::Control, phase_left: Some(Duration::from_secs(12)), ..start.clone() };
         now.notes.push("the agent sees \x1b".to_owned());
-        assert_eq!(lines(&start, &now), ["00:00 control period, 12 s", "00:00 the agent sees \\u001b"]);
+        assert_eq!(lines(&start, &now), ["00:00 the agent sees \\u001b", "00:00 control period, 12 s"]);
         assert!(lines(&now, &now).is_empty());
     }
 
