@@ -64,12 +64,18 @@ pub struct Server {
     thread: Option<JoinHandle<()>>,
 }
 
-impl Server {
-    /// Listens before it returns, so a port that is taken is the caller's error.
-    pub fn start(listen: SocketAddr, endpoints: Endpoints) -> io::Result<Server> {
+/// A port that is taken, to be served later: who asks meanwhile waits.
+pub struct Bound(TcpListener);
+
+impl Bound {
+    pub fn to(listen: SocketAddr) -> io::Result<Self> {
         let explain =
             |error: io::Error| io::Error::new(error.kind(), format!("cannot serve http on {listen}: {error}"));
-        let listener = TcpListener::bind(listen).map_err(explain)?;
+        Ok(Self(TcpListener::bind(listen).map_err(explain)?))
+    }
+
+    pub fn serve(self, endpoints: Endpoints) -> io::Result<Server> {
+        let listener = self.0;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
@@ -80,6 +86,14 @@ impl Server {
             }
         })?;
         Ok(Server { address, stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Server {
+    /// Listens before it returns, so a port that is taken is the caller's error.
+    #[cfg(test)]
+    pub fn start(listen: SocketAddr, endpoints: Endpoints) -> io::Result<Server> {
+        Bound::to(listen)?.serve(endpoints)
     }
 
     /// Where it listens, with the port that port 0 became.

@@ -1,6 +1,6 @@
 //! `amoskys agent`: sources → signed envelopes → a log.
 
-use super::{create_topics, host_name, open_bus, serve};
+use super::{bind, create_topics, host_name, open_bus, serve};
 use crate::{
     cli::{DONE, Misuse, address},
     config::{self, AgentConfig},
@@ -8,8 +8,9 @@ use crate::{
     stop,
 };
 use amoskys_bus::{Address, Bus};
-use amoskys_collectors::{Agent, AgentHandle};
-use anyhow::{Context, Result};
+use amoskys_collectors::{Agent, AgentError, AgentHandle, WalError};
+use amoskys_proto::Signer;
+use anyhow::Result;
 use clap::Args;
 use prometheus_client::registry::Registry;
 use std::{
@@ -42,20 +43,27 @@ pub fn agent(command: AgentCommand) -> Result<u8> {
     if let Some(bus) = command.bus {
         config.bus_address = bus;
     }
+    // All that can be wrong is found before anything is opened or made.
+    if let Some(path) = &config.signing_key {
+        Signer::from_pem_file(path).map_err(Misuse::because)?;
+    }
+    let ports = bind("agent", config.metrics_address(), config.health_address())?;
     let stop = stop::on_signal()?;
     let bus = open_bus(config.bus_address.clone(), &config.bus, "amoskys-agent")?;
     if let Some(partitions) = command.create_topics {
         create_topics(bus.as_ref(), partitions)?;
     }
     let mut registry = Registry::default();
-    let agent = Arc::new(start(&config, bus, &mut registry)?);
+    let agent = Arc::new(start(&config, bus.clone(), &mut registry)?);
     let endpoints = Endpoints {
         registry: Arc::new(registry),
         alive: probe(&agent),
         ready: probe(&agent),
         state: state_of(probe(&agent)),
     };
-    let servers = serve(&[config.metrics_address(), config.health_address()], &endpoints)?;
+    let servers = serve(ports, &endpoints)?;
+    tell_running(&agent, &config, bus.as_ref());
+    drop(bus);
     while !stop.load(Ordering::Relaxed) {
         thread::sleep(Duration::from_millis(50));
     }
@@ -73,7 +81,19 @@ pub fn load(path: Option<&std::path::Path>) -> Result<AgentConfig> {
 }
 
 pub fn start(config: &AgentConfig, bus: Arc<dyn Bus>, registry: &mut Registry) -> Result<AgentHandle> {
-    Agent::start(config.collector(&host_name()), bus, registry).context("the agent cannot start")
+    let started = Agent::start(config.collector(&host_name()), bus, registry);
+    started.map_err(|error| match error {
+        // The user's to change, as with a log that is in use.
+        AgentError::Key(_) | AgentError::Wal(WalError::InUse { .. }) => Misuse::because(error),
+        error => anyhow::Error::from(error).context("the agent cannot start"),
+    })
+}
+
+/// Says that it runs, what it sees through, and where it sends.
+pub fn tell_running(agent: &AgentHandle, config: &AgentConfig, bus: &dyn Bus) {
+    let (source, topic) = (agent.status().process_source, &config.telemetry_topic);
+    let signed = config.signing_key.is_some();
+    tracing::info!(%source, bus = %bus.address(), topic, signed, "agent running");
 }
 
 /// Waits for the drain; whatever is not acknowledged by then is in the write-ahead log.

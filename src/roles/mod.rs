@@ -2,21 +2,24 @@
 
 mod agent;
 mod model;
+mod planned;
 mod processor;
 mod run;
 
 pub use agent::{AgentCommand, agent};
 pub use model::{ModelPlace, Models};
-pub use processor::{ProcessCommand, Processor, ProcessorParts, StatusOf, process};
+pub use planned::{PlannedProcessor, ProcessorParts};
+pub use processor::{ProcessCommand, Processor, StatusOf, process};
 pub use run::{RunCommand, run};
 
 use crate::{
+    cli::Misuse,
     config::BusConfig,
-    http::{Endpoints, Server},
+    http::{Bound, Endpoints, Server},
 };
 use amoskys_bus::{Address, Bus, BusOptions};
 use anyhow::Result;
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 /// Connects to the log of a role.
 pub fn open_bus(address: Address, config: &BusConfig, client_id: &str) -> Result<Arc<dyn Bus>> {
@@ -39,17 +42,27 @@ pub fn create_topics(bus: &dyn Bus, partitions: i32) -> Result<()> {
     Ok(())
 }
 
-/// `/metrics`, the probes and `/state` on each address; one that is named twice is served once.
-pub fn serve(addresses: &[SocketAddr], endpoints: &Endpoints) -> Result<Vec<Server>> {
-    let addresses: BTreeSet<SocketAddr> = addresses.iter().copied().collect();
-    addresses
-        .into_iter()
-        .map(|address| {
-            let server = Server::start(address, endpoints.clone())?;
-            tracing::info!(address = %server.address(), "serving /metrics, /healthz, /readyz and /state");
-            Ok(server)
+/// Takes the role's ports, so that one that is taken is told before anything is opened; an address that is named twice
+/// is taken once. The error names the key in `section`.
+pub fn bind(section: &str, metrics: SocketAddr, health: SocketAddr) -> Result<Vec<Bound>> {
+    let addresses = BTreeMap::from([(health, "health_port"), (metrics, "metrics_port")]);
+    let bound = addresses.into_iter().map(|(address, key)| {
+        Bound::to(address).map_err(|error| {
+            let variable = format!("AMOSKYS_{}_{}", section.to_uppercase(), key.to_uppercase());
+            Misuse(format!("{error}; give `{section}.{key}` (or {variable}) another port, or end what has this one"))
         })
-        .collect()
+    });
+    Ok(bound.collect::<Result<_, _>>()?)
+}
+
+/// `/metrics`, the probes and `/state` on each port.
+pub fn serve(bound: Vec<Bound>, endpoints: &Endpoints) -> Result<Vec<Server>> {
+    let serve = |bound: Bound| {
+        let server = bound.serve(endpoints.clone())?;
+        tracing::info!(address = %server.address(), "serving /metrics, /healthz, /readyz and /state");
+        Ok(server)
+    };
+    bound.into_iter().map(serve).collect()
 }
 
 /// This host's name, the default of `host_id` and `agent_id`.

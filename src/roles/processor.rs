@@ -1,25 +1,20 @@
 //! `amoskys process`: SQL on the partitions that this member of the group owns.
 
-use super::{ModelPlace, Models, create_topics, open_bus, serve};
+use super::{PlannedProcessor, ProcessorParts, bind, open_bus, serve};
 use crate::{
     cli::{DONE, Misuse, address},
-    config::{self, ProcessorConfig},
+    config,
     http::{Endpoints, Health, Probe},
     stop,
 };
-use amoskys_bus::{Address, Bus, MemberOptions};
-use amoskys_pipeline::{
-    run::{Metrics, Status, Verify, Worker, WorkerError, WorkerOptions},
-    sql,
-};
-use amoskys_proto::KeyRing;
+use amoskys_bus::Address;
+use amoskys_pipeline::run::{Status, Worker, WorkerError};
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use prometheus_client::registry::Registry;
 use serde_json::json;
 use std::{
     io,
-    num::NonZeroUsize,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -65,16 +60,19 @@ pub fn process(command: ProcessCommand) -> Result<u8> {
     config.group = command.group.unwrap_or(config.group);
     config.instance = command.instance.or(config.instance);
     config.workers = command.workers.map(usize::from).or(config.workers);
+    // All that can be wrong is found before anything is opened or made.
+    let planned = PlannedProcessor::new(ProcessorParts::from_config(&config, command.sql)?)?;
+    let ports = bind("processor", config.metrics_address(), config.health_address())?;
     let stop = stop::on_signal()?;
+    planned.needs_no_more_than(&config.bus_address, command.create_topics.is_some())?;
     let bus = open_bus(config.bus_address.clone(), &config.bus, "amoskys-processor")?;
-    if let Some(partitions) = command.create_topics {
-        create_topics(bus.as_ref(), partitions)?;
-    }
+    planned.find_topics(bus.as_ref(), command.create_topics)?;
     let mut registry = Registry::default();
-    let parts = ProcessorParts::from_config(&config, command.sql)?;
-    let processor = Processor::new(parts, bus, &mut registry)?;
+    let (summary, group) = (planned.summary(), config.group.clone());
+    let processor = planned.on(bus, &mut registry)?;
     let endpoints = processor.endpoints(registry);
-    let servers = serve(&[config.metrics_address(), config.health_address()], &endpoints)?;
+    let servers = serve(ports, &endpoints)?;
+    tracing::info!(bus = %config.bus_address, group, "processor running: {summary}");
     let result = processor.run(&stop);
     drop(servers);
     result?;
@@ -82,67 +80,12 @@ pub fn process(command: ProcessCommand) -> Result<u8> {
     Ok(DONE)
 }
 
-/// What a processor is made of.
-pub struct ProcessorParts {
-    pub sql: Vec<PathBuf>,
-    pub models: ModelPlace,
-    /// Threads, each a member of the group.
-    pub workers: usize,
-    pub options: WorkerOptions,
-}
-
-impl ProcessorParts {
-    fn from_config(config: &ProcessorConfig, sql: Vec<PathBuf>) -> Result<Self> {
-        let verify = match &config.keys_dir {
-            Some(folder) => Verify::Required(Arc::new(KeyRing::load(folder).map_err(Misuse::because)?)),
-            None => Verify::Off,
-        };
-        let member = MemberOptions {
-            instance: config.instance.clone(),
-            delivery: config.delivery,
-            start_at: config.start_at,
-            prefetch_bytes_max: config.prefetch_bytes_max,
-            ..MemberOptions::new(config.group.clone(), Vec::new())
-        };
-        let options = WorkerOptions {
-            verify,
-            dead_letter_topic: config.dead_letter_topic.clone(),
-            commit_interval: config.commit_interval,
-            ..WorkerOptions::new(member)
-        };
-        let models = ModelPlace { models_dir: config.models_dir.clone(), onnxruntime: config.onnxruntime.clone() };
-        let workers = config.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZeroUsize::get));
-        Ok(Self { sql, models, workers, options })
-    }
-}
-
 /// Workers that are ready to run. They share the log and the counters, and nothing on the way of an event.
 pub struct Processor {
-    workers: Vec<Worker>,
+    pub(super) workers: Vec<Worker>,
 }
 
 impl Processor {
-    /// Plans the SQL; all its problems are one error.
-    pub fn new(parts: ProcessorParts, bus: Arc<dyn Bus>, registry: &mut Registry) -> Result<Self> {
-        let statements = sql::load(&parts.sql).map_err(Misuse::because)?;
-        let (metrics, models) = (Metrics::register(registry), Models::new(parts.models));
-        let worker = |index: usize| {
-            // Planned for each, with models of its own: what a plan runs over and a model's session are one thread's.
-            let options = sql::Options {
-                pool: amoskys_proto::pool().context("the wire contract does not load")?,
-                models: models.lookup(),
-                collect: Vec::new(),
-                without_inserts: false,
-            };
-            let dataflow = sql::plan(&statements, &options).map_err(Misuse::because)?;
-            let options = options_of(&parts.options, index, parts.workers);
-            anyhow::Ok(Worker::new(bus.clone(), dataflow, options, metrics.worker(index as u32))?)
-        };
-        let workers: Vec<Worker> = (0..parts.workers.max(1)).map(worker).collect::<Result<_>>()?;
-        check_topics(bus.as_ref(), &workers[0])?;
-        Ok(Self { workers })
-    }
-
     /// What all workers are doing; stays true while they run.
     pub fn status(&self) -> StatusOf {
         StatusOf(self.workers.iter().map(Worker::status).collect())
@@ -185,16 +128,6 @@ impl Processor {
     }
 }
 
-/// Each worker has a share of what is fetched ahead, and a name of its own where the processor has one.
-fn options_of(options: &WorkerOptions, index: usize, workers: usize) -> WorkerOptions {
-    let mut options = options.clone();
-    options.member.prefetch_bytes_max = (options.member.prefetch_bytes_max / workers.max(1)).max(1 << 20);
-    if workers > 1 {
-        options.member.instance = options.member.instance.map(|instance| format!("{instance}-{index}"));
-    }
-    options
-}
-
 /// The status of several workers, readable from other threads.
 #[derive(Clone)]
 pub struct StatusOf(Vec<Arc<Mutex<Status>>>);
@@ -203,27 +136,4 @@ impl StatusOf {
     pub fn now(&self) -> Status {
         Status::joined(self.0.iter().map(|status| status.lock().unwrap_or_else(PoisonError::into_inner).clone()))
     }
-}
-
-/// All topics that are missing are one error. A log that cannot be reached now is waited for later.
-fn check_topics(bus: &dyn Bus, worker: &Worker) -> Result<()> {
-    let there = match bus.topics() {
-        Ok(there) => there,
-        Err(error) if error.retryable() => {
-            tracing::warn!(%error, "topics cannot be checked");
-            return Ok(());
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let missing: Vec<&str> =
-        worker.topics().into_iter().filter(|name| !there.iter().any(|topic| topic.name == *name)).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let names = missing.join(" ");
-    Err(Misuse(format!(
-        "topics are missing: {names}; create them: amoskys topics create {names} --bus {}",
-        bus.address()
-    ))
-    .into())
 }

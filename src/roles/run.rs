@@ -1,6 +1,6 @@
 //! `amoskys run`: agent and processor in one process, joined by a log (the embedded one, usually).
 
-use super::{ModelPlace, Processor, ProcessorParts, agent, create_topics, open_bus, serve};
+use super::{ModelPlace, PlannedProcessor, ProcessorParts, agent, bind, open_bus, serve};
 use crate::{
     cli::{DONE, Misuse, address},
     http::Endpoints,
@@ -28,24 +28,22 @@ pub struct RunCommand {
     /// The agent's TOML file. Without it: defaults and AMOSKYS_AGENT_… variables.
     #[arg(long, value_name = "FILE")]
     agent: Option<PathBuf>,
-    /// Folders and files of SQL.
+    /// A folder or file of SQL; may be given again.
     #[arg(long, required = true, value_name = "DIR")]
     sql: Vec<PathBuf>,
     /// The log between the two.
     #[arg(long, env = "AMOSKYS_BUS", value_parser = address, default_value = "local:amoskys-log")]
     bus: Address,
+    /// Folder of the models that the SQL names, NAME/VERSION/model.onnx.
     #[arg(long, default_value = "models", value_name = "DIR")]
     models: PathBuf,
+    /// Under which name the processor's positions are kept in the log: it goes on where this group stopped.
     #[arg(long, default_value = "amoskys")]
     group: String,
 }
 
 pub fn run(command: RunCommand) -> Result<u8> {
     let config = agent::load(command.agent.as_deref())?;
-    let stop = stop::on_signal()?;
-    let bus = open_bus(command.bus, &config.bus, "amoskys-run")?;
-    create_topics(bus.as_ref(), 1)?;
-    let mut registry = Registry::default();
     // The processor trusts exactly the key that the agent beside it signs with.
     let verify = match &config.signing_key {
         Some(path) => {
@@ -61,8 +59,17 @@ pub fn run(command: RunCommand) -> Result<u8> {
         workers: 1,
         options: WorkerOptions { verify, ..WorkerOptions::new(member) },
     };
-    let processor = Processor::new(parts, bus.clone(), &mut registry)?;
-    let agent = Arc::new(agent::start(&config, bus, &mut registry)?);
+    // All that can be wrong is found before anything is opened or made.
+    let planned = PlannedProcessor::new(parts)?;
+    let ports = bind("agent", config.metrics_address(), config.health_address())?;
+    let stop = stop::on_signal()?;
+    planned.needs_no_more_than(&command.bus, true)?;
+    let bus = open_bus(command.bus, &config.bus, "amoskys-run")?;
+    planned.find_topics(bus.as_ref(), Some(1))?;
+    let mut registry = Registry::default();
+    let summary = planned.summary();
+    let processor = planned.on(bus.clone(), &mut registry)?;
+    let agent = Arc::new(agent::start(&config, bus.clone(), &mut registry)?);
     let (agent_state, processor_endpoints) = (agent::probe(&agent), processor.endpoints(registry));
     let processor_state = processor_endpoints.state.clone();
     let endpoints = Endpoints {
@@ -70,7 +77,10 @@ pub fn run(command: RunCommand) -> Result<u8> {
         state: Arc::new(move || json!({ "agent": agent_state().detail, "processor": processor_state() })),
         ..processor_endpoints
     };
-    let servers = serve(&[config.metrics_address(), config.health_address()], &endpoints)?;
+    let servers = serve(ports, &endpoints)?;
+    agent::tell_running(&agent, &config, bus.as_ref());
+    tracing::info!("processor running: {summary}");
+    drop(bus);
     let worker_stop = stop.clone();
     let worker = thread::Builder::new()
         .name("worker".into())

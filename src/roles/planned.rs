@@ -1,0 +1,156 @@
+//! A processor before it touches anything: SQL and models found good, and the topics that it will need.
+//!
+//! Whatever can be wrong is found here or in [`PlannedProcessor::needs_no_more_than`], so that a start that fails leaves
+//! no log, no topic and no file. Limits: that topics are missing on a broker is found after it was reached.
+
+use super::{ModelPlace, Models, Processor, create_topics};
+use crate::{cli::Misuse, config::ProcessorConfig, print::counted, topics::own_topics};
+use amoskys_bus::{Address, Bus, MemberOptions, TopicInfo};
+use amoskys_pipeline::{
+    run::{Metrics, Verify, Worker, WorkerOptions},
+    sql::{self, Dataflow},
+};
+use amoskys_proto::KeyRing;
+use anyhow::{Context, Result};
+use prometheus_client::registry::Registry;
+use std::{collections::BTreeSet, num::NonZeroUsize, path::PathBuf, sync::Arc, thread};
+
+/// What a processor is made of.
+pub struct ProcessorParts {
+    pub sql: Vec<PathBuf>,
+    pub models: ModelPlace,
+    /// Threads, each a member of the group.
+    pub workers: usize,
+    pub options: WorkerOptions,
+}
+
+impl ProcessorParts {
+    pub fn from_config(config: &ProcessorConfig, sql: Vec<PathBuf>) -> Result<Self> {
+        let verify = match &config.keys_dir {
+            Some(folder) => Verify::Required(Arc::new(KeyRing::load(folder).map_err(Misuse::because)?)),
+            None => Verify::Off,
+        };
+        let member = MemberOptions {
+            instance: config.instance.clone(),
+            delivery: config.delivery,
+            start_at: config.start_at,
+            prefetch_bytes_max: config.prefetch_bytes_max,
+            ..MemberOptions::new(config.group.clone(), Vec::new())
+        };
+        let options = WorkerOptions {
+            verify,
+            dead_letter_topic: config.dead_letter_topic.clone(),
+            commit_interval: config.commit_interval,
+            ..WorkerOptions::new(member)
+        };
+        let models = ModelPlace { models_dir: config.models_dir.clone(), onnxruntime: config.onnxruntime.clone() };
+        let workers = config.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZeroUsize::get));
+        Ok(Self { sql, models, workers, options })
+    }
+}
+
+/// SQL and models that were found good, a dataflow for each worker. Nothing is opened yet.
+pub struct PlannedProcessor {
+    dataflows: Vec<Dataflow>,
+    options: WorkerOptions,
+}
+
+impl PlannedProcessor {
+    /// Plans the SQL; all its problems are one error.
+    pub fn new(parts: ProcessorParts) -> Result<Self> {
+        let statements = sql::load(&parts.sql).map_err(Misuse::because)?;
+        let models = Models::new(parts.models);
+        let plan = |_| {
+            // Planned for each, with models of its own: what a plan runs over and a model's session are one thread's.
+            let options = sql::Options {
+                pool: amoskys_proto::pool().context("the wire contract does not load")?,
+                models: models.lookup(),
+                collect: Vec::new(),
+                without_inserts: false,
+            };
+            sql::plan(&statements, &options).map_err(Misuse::because)
+        };
+        let dataflows = (0..parts.workers.max(1)).map(plan).collect::<Result<_>>()?;
+        Ok(Self { dataflows, options: parts.options })
+    }
+
+    /// Topics that have to be there: read, written, and for dead letters.
+    pub fn topics(&self) -> BTreeSet<&str> {
+        let mut topics = self.dataflows[0].topics();
+        topics.insert(&self.options.dead_letter_topic);
+        topics
+    }
+
+    /// Puts other topics in the place of those that SQL and options name.
+    pub fn rename_topics(&mut self, name: &dyn Fn(&str) -> String) {
+        self.dataflows.iter_mut().for_each(|dataflow| dataflow.rename_topics(name));
+        self.options.dead_letter_topic = name(&self.options.dead_letter_topic);
+    }
+
+    pub fn set_group(&mut self, group: String) {
+        self.options.member.group = group;
+    }
+
+    /// What it is, for people.
+    pub fn summary(&self) -> String {
+        let flows = &self.dataflows[0].streams;
+        let inserts: usize = flows.iter().map(|flow| flow.inserts.len()).sum();
+        let (streams, workers) = (counted(flows.len(), "stream"), counted(self.dataflows.len(), "worker"));
+        format!("{streams}, {} by {workers}", counted(inserts, "INSERT"))
+    }
+
+    /// An embedded log that would have to be made first has no topics: told before it is made.
+    pub fn needs_no_more_than(&self, address: &Address, with_own: bool) -> Result<()> {
+        match address {
+            Address::Local { path } if !amoskys_bus::local::is_log(path) => self.check(&[], address, with_own),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that all topics are there, those of Amoskys' own excepted that are created after that, with so many
+    /// partitions. All that are missing are one error. A log that cannot be reached now is waited for later.
+    pub fn find_topics(&self, bus: &dyn Bus, create_own: Option<i32>) -> Result<()> {
+        match bus.topics() {
+            Ok(there) => self.check(&there, bus.address(), create_own.is_some())?,
+            Err(error) if error.retryable() && create_own.is_none() => {
+                tracing::warn!(%error, "topics cannot be checked");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        create_own.map_or(Ok(()), |partitions| create_topics(bus, partitions))
+    }
+
+    fn check(&self, there: &[TopicInfo], address: &Address, with_own: bool) -> Result<()> {
+        let own = if with_own { own_topics(1) } else { Vec::new() };
+        let known =
+            |name: &&str| there.iter().any(|topic| topic.name == *name) || own.iter().any(|topic| topic.name == *name);
+        let missing: Vec<&str> = self.topics().into_iter().filter(|name| !known(name)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let names = missing.join(" ");
+        let message =
+            format!("topics are missing: {names}; create them: amoskys topics create {names} --bus {address}");
+        Err(Misuse(message).into())
+    }
+
+    /// Workers on the log, with their numbers in `registry`.
+    pub fn on(self, bus: Arc<dyn Bus>, registry: &mut Registry) -> Result<Processor> {
+        let (metrics, workers) = (Metrics::register(registry), self.dataflows.len());
+        let worker = |(index, dataflow)| {
+            let options = options_of(&self.options, index, workers);
+            Ok(Worker::new(bus.clone(), dataflow, options, metrics.worker(index as u32))?)
+        };
+        Ok(Processor { workers: self.dataflows.into_iter().enumerate().map(worker).collect::<Result<_>>()? })
+    }
+}
+
+/// Each worker has a share of what is fetched ahead, and a name of its own where the processor has one.
+fn options_of(options: &WorkerOptions, index: usize, workers: usize) -> WorkerOptions {
+    let mut options = options.clone();
+    options.member.prefetch_bytes_max = (options.member.prefetch_bytes_max / workers.max(1)).max(1 << 20);
+    if workers > 1 {
+        options.member.instance = options.member.instance.map(|instance| format!("{instance}-{index}"));
+    }
+    options
+}
