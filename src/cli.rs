@@ -1,6 +1,6 @@
 //! The command line: commands, their flags and their help.
 
-use crate::{config, demo, roles, sql, topics};
+use crate::{config, demo, print, roles, sql, topics};
 use amoskys_bus::{Address, BusError, Fault};
 use amoskys_proto::Signer;
 use anyhow::Result;
@@ -130,19 +130,24 @@ impl Command {
             Command::Agent(command) => roles::agent(command),
             Command::Process(command) => roles::process(command),
             Command::Sql(command) => sql::run(command),
-            Command::Topics(command) => topics::run(command),
+            Command::Topics(command) => topics::run(command, log.quiet),
             Command::Keygen { key } => {
+                let there = [key.clone(), key.with_extension("pub")].into_iter().find(|path| path.exists());
+                if let Some(path) = there {
+                    let hint = "a key is never overwritten: choose another name";
+                    return Err(Misuse(format!("{} is there already; {hint}", path.display())).into());
+                }
                 let public = Signer::generate()?.write_files(&key).map_err(Misuse::because)?;
-                println!("private key {}\npublic key  {}", key.display(), public.display());
+                print::line(format_args!("private key {}\npublic key  {}", key.display(), public.display()))?;
                 Ok(DONE)
             }
             Command::Config(ConfigCommand::Reference) => {
-                print!("{}", config::reference());
+                print::text(config::reference())?;
                 Ok(DONE)
             }
             Command::Config(ConfigCommand::Check { file, role, format }) => {
                 let (text, code) = config::check_file(&file, role, &config::of_process(), format);
-                println!("{}", text.trim_end());
+                print::line(text.trim_end())?;
                 Ok(code)
             }
         }

@@ -2,10 +2,15 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong use or configuration (clap's own too).
 
+// `println!` panics when nobody reads any more; `print::line` does not.
+#![deny(clippy::print_stdout)]
+
 mod cli;
+mod clock;
 mod config;
 mod demo;
 mod http;
+mod print;
 mod roles;
 mod sql;
 mod stop;
@@ -20,6 +25,7 @@ fn main() -> ExitCode {
     cli.log.start(cli.command.usual_log_level());
     match cli.command.run(cli.log) {
         Ok(code) => ExitCode::from(code),
+        Err(error) if print::is_closed(&error) => ExitCode::from(cli::DONE),
         Err(error) => {
             eprintln!("amoskys: {error:#}");
             ExitCode::from(cli::exit_code(&error))

@@ -4,10 +4,11 @@ mod output;
 
 use crate::{
     cli::{DONE, MISUSED, Misuse},
+    print::{self, counted},
     roles::{ModelPlace, Models},
 };
 use amoskys_pipeline::{
-    run::{History, run_history},
+    run::{History, HistoryError, run_history},
     sql::{self, Dataflow},
 };
 use anyhow::{Context, Result};
@@ -60,6 +61,9 @@ pub struct RunCommand {
     /// Where the rows go; standard output when left out (not for Parquet).
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Overwrite the file if it exists.
+    #[arg(long)]
+    force: bool,
     #[arg(long, default_value = "models", value_name = "DIR")]
     models: PathBuf,
 }
@@ -101,23 +105,24 @@ fn check(command: &CheckCommand) -> Result<u8> {
         Ok(dataflow) => {
             if let CheckFormat::Text = command.format {
                 let inserts: usize = dataflow.streams.iter().map(|flow| flow.inserts.len()).sum();
-                println!("{} streams, {inserts} INSERTs: no problem", dataflow.streams.len());
+                let (streams, inserts) = (counted(dataflow.streams.len(), "stream"), counted(inserts, "INSERT"));
+                print::line(format_args!("{streams}, {inserts}: no problem"))?;
             } else {
-                println!("[]");
+                print::line("[]")?;
             }
             return Ok(DONE);
         }
         Err(problems) => problems,
     };
     match command.format {
-        CheckFormat::Text => println!("{problems}"),
+        CheckFormat::Text => print::line(problems)?,
         CheckFormat::Json => {
             let list = problems.0.iter().map(|problem| {
                 serde_json::json!({
                     "file": problem.file, "line": problem.line, "column": problem.column, "message": problem.message,
                 })
             });
-            println!("{}", serde_json::to_string_pretty(&list.collect::<Vec<_>>())?);
+            print::line(serde_json::to_string_pretty(&list.collect::<Vec<_>>())?)?;
         }
     }
     Ok(MISUSED)
@@ -130,12 +135,19 @@ fn over_history(command: RunCommand) -> Result<u8> {
         history.entry(name).or_default().push(file);
     }
     let schema = dataflow.streams[0].inserts[0].output.clone();
-    let mut output = Output::open(command.format, command.output.as_deref(), schema)?;
+    let mut output = Output::open(command.format, command.output.as_deref(), command.force, schema)?;
     let mut result = Ok(());
     run_history(&dataflow, &history, &mut |_, emission| {
         if result.is_ok() {
             result = output.write(&emission.batch);
         }
+    })
+    .map_err(|error| match error {
+        // What was asked for, not what went wrong.
+        HistoryError::UnknownStream { .. } | HistoryError::Missing { .. } | HistoryError::File { .. } => {
+            Misuse::because(error)
+        }
+        error => error.into(),
     })?;
     result?;
     let rows = output.close()?;

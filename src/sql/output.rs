@@ -1,7 +1,11 @@
-//! Rows of a view as JSON lines or Parquet. A file appears under its name only when it is whole.
+//! Rows of a view as JSON lines or Parquet. A file appears under its name only when it is whole, and in the place of
+//! another only by `--force`. What fails leaves no file.
 
 use super::Format;
-use crate::cli::Misuse;
+use crate::{
+    cli::Misuse,
+    topics::{refuse_to_overwrite, unfinished_beside},
+};
 use amoskys_columns::json_lines;
 use anyhow::{Context, Result, bail};
 use arrow::{datatypes::SchemaRef, json::LineDelimitedWriter, record_batch::RecordBatch};
@@ -15,12 +19,19 @@ use std::{
     io::{BufWriter, Write},
     path::{Path, PathBuf},
 };
+use tempfile::NamedTempFile;
 
 pub struct Output {
     writer: Writer,
-    /// The unfinished file and its name to be.
-    place: Option<(PathBuf, PathBuf)>,
+    place: Option<Place>,
     rows: usize,
+}
+
+/// The unfinished file and its name to be.
+struct Place {
+    unfinished: NamedTempFile,
+    path: PathBuf,
+    force: bool,
 }
 
 enum Writer {
@@ -29,24 +40,18 @@ enum Writer {
 }
 
 impl Output {
-    pub fn open(format: Format, path: Option<&Path>, schema: SchemaRef) -> Result<Self> {
-        let place = path.map(|path| {
-            let mut unfinished = path.as_os_str().to_owned();
-            unfinished.push(".unfinished");
-            (PathBuf::from(unfinished), path.to_owned())
-        });
-        let create = |path: &Path| File::create(path).with_context(|| format!("{} cannot be written", path.display()));
-        let writer = match (format, &place) {
+    pub fn open(format: Format, path: Option<&Path>, force: bool, schema: SchemaRef) -> Result<Self> {
+        let place = path.map(|path| place(path, force)).transpose()?;
+        let file = place.as_ref().map(|place| place.unfinished.reopen()).transpose()?;
+        let writer = match (format, file) {
             (Format::Json, None) => {
                 Writer::Json(json_lines(Box::new(BufWriter::new(std::io::stdout())) as Box<dyn Write>))
             }
-            (Format::Json, Some((path, _))) => {
-                Writer::Json(json_lines(Box::new(BufWriter::new(create(path)?)) as Box<dyn Write>))
-            }
-            (Format::Parquet, Some((path, _))) => {
+            (Format::Json, Some(file)) => Writer::Json(json_lines(Box::new(BufWriter::new(file)) as Box<dyn Write>)),
+            (Format::Parquet, Some(file)) => {
                 let properties =
                     WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
-                Writer::Parquet(Box::new(ArrowWriter::try_new(create(path)?, schema, Some(properties))?))
+                Writer::Parquet(Box::new(ArrowWriter::try_new(file, schema, Some(properties))?))
             }
             (Format::Parquet, None) => bail!(Misuse("--format parquet needs --output FILE".into())),
         };
@@ -70,9 +75,15 @@ impl Output {
             }
             Writer::Parquet(writer) => drop(writer.close()?),
         }
-        if let Some((unfinished, path)) = self.place {
-            std::fs::rename(&unfinished, &path).with_context(|| format!("{} cannot be written", path.display()))?;
+        if let Some(Place { unfinished, path, force }) = self.place {
+            let named = if force { unfinished.persist(&path) } else { unfinished.persist_noclobber(&path) };
+            named.map_err(|error| error.error).with_context(|| format!("{} cannot be written", path.display()))?;
         }
         Ok(self.rows)
     }
+}
+
+fn place(path: &Path, force: bool) -> Result<Place> {
+    refuse_to_overwrite(path, force)?;
+    Ok(Place { unfinished: unfinished_beside(path)?, path: path.to_owned(), force })
 }

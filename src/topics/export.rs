@@ -12,11 +12,11 @@ use super::{
     content::Content,
     partitions::{POLL, Patience, Span, Start, spans},
     progress::Progress,
+    unfinished::{refuse_to_overwrite, unfinished_beside},
 };
-use crate::cli::Misuse;
 use amoskys_bus::{Change, Reader, ReaderOptions};
 use serde_json::json;
-use sink::{Counts, Sink, temporary_beside};
+use sink::{Counts, Sink};
 use std::{
     io::Write,
     path::PathBuf,
@@ -74,15 +74,13 @@ pub struct ExportArguments {
 
 pub fn export(arguments: &ExportArguments, out: &mut dyn Write, stop: &AtomicBool) -> anyhow::Result<u8> {
     let output = &arguments.output;
-    if !arguments.force && output.symlink_metadata().is_ok() {
-        anyhow::bail!(Misuse(format!("{} exists; give another --output, or --force", output.display())));
-    }
+    refuse_to_overwrite(output, arguments.force)?;
     let pool = amoskys_proto::pool()?;
     let content = Content::of(&arguments.topic, arguments.message.as_deref(), &pool)?;
     let bus = arguments.bus.open(false)?;
     let mut reader = bus.reader(&ReaderOptions { prefetch_bytes_max: PREFETCH_BYTES_MAX })?;
     let spans = spans(bus.as_ref(), reader.as_mut(), &arguments.topic, arguments.partition, Start::Earliest)?;
-    let file = temporary_beside(output)?;
+    let file = unfinished_beside(output)?;
     let mut sink = Sink::new(&content, arguments.columns.as_deref(), &pool, file)?;
     let mut progress = Progress::new(spans.iter().map(|span| span.end - span.begin).sum(), Instant::now());
     for span in &spans {

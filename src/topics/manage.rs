@@ -53,7 +53,7 @@ pub struct CreateArguments {
     settings: Vec<(String, String)>,
     /// How the result is printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    pub(super) format: Format,
 }
 
 pub fn list(arguments: &ListArguments, out: &mut dyn Write) -> anyhow::Result<u8> {

@@ -20,9 +20,11 @@ mod tail;
 #[cfg(test)]
 mod tests;
 pub mod text;
+mod unfinished;
 
 pub use connect::BusArguments;
-pub use own::{ALERTS, PROCESS_FEATURES, own_topics};
+pub use own::{ALERTS, DEMO_FAMILY, PROCESS_FEATURES, PROCESS_TELEMETRY, STATUS, default_settings, own_topics};
+pub use unfinished::{refuse_to_overwrite, unfinished_beside};
 
 use crate::stop;
 use std::{
@@ -55,17 +57,23 @@ pub enum Format {
     Json,
 }
 
-/// Carries out the command on standard output and returns the exit code. Ends in good order on SIGINT and SIGTERM, and when the reader of standard output goes away.
-pub fn run(command: Command) -> anyhow::Result<u8> {
+/// Carries out the command on standard output and returns the exit code. Ends in good order on SIGINT and SIGTERM.
+/// With `quiet`, `create` does not tell people what it created.
+pub fn run(command: Command, quiet: bool) -> anyhow::Result<u8> {
     let stop = stop::on_signal()?;
+    if quiet && command.only_tells_people() {
+        return run_on(command, &mut io::sink(), &stop);
+    }
     let mut out = BufWriter::new(io::stdout().lock());
-    let result = run_on(command, &mut out, &stop).and_then(|code| {
-        out.flush()?;
-        Ok(code)
-    });
-    match result {
-        Err(error) if is_closed_pipe(&error) => Ok(EXIT_DONE),
-        result => result,
+    let code = run_on(command, &mut out, &stop)?;
+    out.flush()?;
+    Ok(code)
+}
+
+impl Command {
+    /// Whether what it prints is no data that somebody asked for.
+    fn only_tells_people(&self) -> bool {
+        matches!(self, Command::Create(arguments) if arguments.format == Format::Text)
     }
 }
 
@@ -76,10 +84,4 @@ fn run_on(command: Command, out: &mut dyn Write, stop: &AtomicBool) -> anyhow::R
         Command::Tail(arguments) => tail::tail(&arguments, out, stop),
         Command::Export(arguments) => export::export(&arguments, out, stop),
     }
-}
-
-/// Nobody reads our output any more (`… | head -1`): done, not failed.
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    let kinds = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
-    kinds.map(io::Error::kind).any(|kind| kind == io::ErrorKind::BrokenPipe)
 }

@@ -81,6 +81,12 @@ pub fn spans(
         .map(|partition| {
             let partition = TopicPartition { topic: topic.to_owned(), partition };
             let (first, end) = reader.bounds(&partition)?;
+            if let Start::Offset(offset) = start
+                && offset > end
+            {
+                let number = partition.partition;
+                tracing::warn!("partition {number} of {topic} ends before offset {offset}: its next one is {end}");
+            }
             Ok(Span { begin: start.within(first, end), end, partition })
         })
         .collect()

@@ -5,12 +5,12 @@
 use super::{
     Format, alert,
     content::Content,
-    text::{hex, text_or_hex, time, time_of_ms, visible},
+    text::{cut, hex, text_or_hex, time, time_of_ms, visible},
 };
 use amoskys_bus::Record;
 use amoskys_proto::{
     EnvelopeView,
-    v1::{Alert, EnvelopeHeader, FeatureRow},
+    v1::{Alert, DeadLetter, EnvelopeHeader, FeatureRow},
 };
 use prost::Message;
 use prost_reflect::{
@@ -25,6 +25,9 @@ struct Events {
     signed: bool,
     events: Vec<DynamicMessage>,
 }
+
+/// Shown of a record that could not be used.
+const PAYLOAD_CHARS_MAX: usize = 256;
 
 pub struct Renderer {
     pool: DescriptorPool,
@@ -75,6 +78,7 @@ impl Renderer {
             Content::Messages(message) => match message.full_name() {
                 "amoskys.v1.Alert" => Ok(alert::describe(&decoded::<Alert>(record.payload)?)),
                 "amoskys.v1.FeatureRow" => Ok(features_line(&decoded(record.payload)?)),
+                "amoskys.v1.DeadLetter" => Ok(dead_letter(&decoded(record.payload)?)),
                 _ => compact(&dynamic(message, record.payload)?),
             },
         }
@@ -174,6 +178,16 @@ fn payload_json(payload: &[u8]) -> Map<String, Value> {
     Map::from_iter([(name.to_owned(), value)])
 }
 
+/// For people, so its payload is cut; JSON has the whole.
+fn dead_letter(letter: &DeadLetter) -> String {
+    let [topic, detail] = [&letter.topic, &letter.detail].map(|text| visible(text));
+    let reason = letter.reason().as_str_name().trim_start_matches("DEAD_LETTER_REASON_").to_lowercase();
+    let (partition, offset, at) = (letter.partition, letter.offset, time(letter.log_time.as_ref()));
+    let [key, payload] = [&letter.key, &letter.payload].map(|bytes| cut(&text_or_hex(bytes), PAYLOAD_CHARS_MAX));
+    let bytes = letter.payload_bytes;
+    format!("{reason}: {detail}\nrecord {topic}/{partition}@{offset}  {at}  key {key}  {bytes} bytes\n{payload}")
+}
+
 fn header_line(envelope: &Events) -> String {
     let header = &envelope.header;
     let [agent, host, boot, schema, key] =
@@ -207,4 +221,29 @@ fn features_line(row: &FeatureRow) -> String {
     let [view, host, entity] = [&row.view, &row.host_id, &row.entity].map(|text| visible(text));
     let features = row.features.iter().map(|(name, value)| format!("{}={value}", visible(name)));
     format!("{view} of {entity} on {host}, {start} to {end}\n{}", features.collect::<Vec<_>>().join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use amoskys_proto::v1::DeadLetterReason;
+
+    #[test]
+    fn a_dead_letter_says_why_and_is_cut() {
+        let letter = DeadLetter {
+            topic: "t".into(),
+            partition: 1,
+            offset: 7,
+            reason: DeadLetterReason::Unsigned.into(),
+            detail: "no signature\x1b".into(),
+            key: b"web-1".to_vec(),
+            payload: vec![b'x'; 100_000],
+            payload_bytes: 100_000,
+            ..Default::default()
+        };
+        let text = dead_letter(&letter);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[..2], ["unsigned: no signature\\u001b", "record t/1@7  -  key web-1  100000 bytes"]);
+        assert!(lines[2].starts_with("xxx") && lines[2].ends_with('…') && lines[2].len() < 300, "{}", lines[2]);
+    }
 }

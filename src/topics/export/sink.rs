@@ -1,12 +1,9 @@
 //! Where an export's rows go: collected into batches, written into a Parquet file that gets its name at the end.
 
-use crate::{
-    cli::Misuse,
-    topics::{
-        content::Content,
-        rows::{Rows, schema_of_first},
-        text::visible,
-    },
+use crate::topics::{
+    content::Content,
+    rows::{Rows, schema_of_first},
+    text::visible,
 };
 use amoskys_bus::Record;
 use anyhow::Context;
@@ -16,7 +13,7 @@ use parquet::{
     file::properties::WriterProperties,
 };
 use prost_reflect::DescriptorPool;
-use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path};
+use std::path::Path;
 use tempfile::NamedTempFile;
 
 /// A batch goes to the file when it has as many rows or bytes of records.
@@ -135,13 +132,4 @@ impl<'a> Sink<'a> {
             .with_context(|| format!("giving the file its name, {}", output.display()))?;
         Ok(self.counts)
     }
-}
-
-/// In the same folder, so that it can be renamed; with the mode that a new file has.
-pub fn temporary_beside(output: &Path) -> anyhow::Result<NamedTempFile> {
-    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".amoskys-export-").suffix(".parquet").permissions(Permissions::from_mode(0o666));
-    let problem = |error| Misuse(format!("{} cannot be written: {error}", output.display()));
-    Ok(builder.tempfile_in(folder).map_err(problem)?)
 }

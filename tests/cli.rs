@@ -1,0 +1,263 @@
+//! What the command line promises whatever the command: exit codes, messages that name what the user named, nothing
+//! left by what failed, an end in good order when nobody reads any more.
+
+// Each test file uses a part of it.
+#[allow(dead_code)]
+mod common;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        fs::write(self.path(name), text).expect("written");
+        self.path(name).display().to_string()
+    }
+
+    fn bus(&self, name: &str) -> String {
+        format!("local:{}", self.path(name).display())
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.0.path()).expect("a folder");
+        let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name().into_string();
+        let mut names: Vec<String> = entries.map(|entry| name(entry).expect("UTF-8")).collect();
+        names.sort();
+        names
+    }
+}
+
+/// Standard output, standard error, exit code.
+fn run(command: &mut Command) -> (String, String, i32) {
+    let Output { status, stdout, stderr } = command.stdin(Stdio::null()).output().expect("the binary runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (text(stdout), text(stderr), status.code().expect("no signal"))
+}
+
+fn amoskys(arguments: &[&str]) -> (String, String, i32) {
+    run(common::amoskys().args(arguments))
+}
+
+#[test]
+fn looking_at_a_folder_that_is_no_log_leaves_it_as_it_is() {
+    let place = Place::new();
+    place.write("mine.txt", "mine");
+    let bus = format!("local:{}", place.0.path().display());
+    for arguments in [&["topics", "list"][..], &["topics", "tail", "x"]] {
+        let (_, error, code) = amoskys(&[arguments, &["--bus", &bus]].concat());
+        assert_eq!(code, 2, "{error}");
+        assert!(error.contains("there is no local log at"), "{error}");
+    }
+    let (_, error, code) = amoskys(&["topics", "create", "x", "--bus", &bus]);
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("is no local log, and not empty (it holds mine.txt)"), "{error}");
+    assert_eq!(place.names(), ["mine.txt"]);
+}
+
+#[test]
+fn topics_are_created_quietly_and_unknown_settings_are_refused() {
+    let place = Place::new();
+    let bus = place.bus("log");
+    let (out, error, code) = amoskys(&["-q", "topics", "create", "x", "--bus", &bus]);
+    assert_eq!((out.as_str(), error.as_str(), code), ("", "", 0));
+    let (_, error, code) = amoskys(&["topics", "create", "y", "--set", "foo.bar=1", "--bus", &bus]);
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("no setting foo.bar=1") && error.contains("retention.ms"), "{error}");
+    let (out, _, code) = amoskys(&["topics", "list", "--bus", &bus]);
+    assert_eq!((out.as_str(), code), ("x  4 partitions\n", 0));
+    let (_, error, code) = amoskys(&["topics", "tail", "x", "--from", "99999", "--partition", "0", "--bus", &bus]);
+    assert_eq!(code, 0);
+    assert!(error.contains("ends before offset 99999: its next one is 0"), "{error}");
+}
+
+#[test]
+fn a_start_that_fails_leaves_nothing() {
+    let place = Place::new();
+    let agent =
+        place.write("agent.toml", &format!("[agent]\nsign = false\nwal_path = '{}'\n", place.path("wal").display()));
+    let bad = place.write("bad.sql", "CREATE VIEW v AS SELECT 1 FROM nowhere;");
+    let json = "CREATE EXTERNAL TABLE a (k VARCHAR) STORED AS JSON LOCATION 'acme.a' OPTIONS (partition_key 'k');
+CREATE EXTERNAL TABLE b (k VARCHAR) STORED AS JSON LOCATION 'acme.b' OPTIONS (partition_key 'k');
+INSERT INTO b SELECT k FROM a;";
+    let missing = place.write("missing.sql", json);
+    let bus = place.bus("log");
+    for (sql, part) in [(&bad, "table `nowhere` is not known"), (&missing, "topics create acme.a acme.b")] {
+        let (_, error, code) = run(common::amoskys()
+            .args(["run", "--agent", &agent, "--sql", sql, "--bus", &bus])
+            .env("AMOSKYS_AGENT_METRICS_PORT", free_port())
+            .env("AMOSKYS_AGENT_HEALTH_PORT", free_port()));
+        assert!(code == 2 && error.contains(part), "{code} {error}");
+        let (_, error, code) = run(common::amoskys()
+            .args(["process", sql, "--create-topics", "1", "--bus", &bus])
+            .env("AMOSKYS_PROCESSOR_VERIFY", "off")
+            .env("AMOSKYS_PROCESSOR_METRICS_PORT", free_port())
+            .env("AMOSKYS_PROCESSOR_HEALTH_PORT", free_port()));
+        assert!(code == 2 && error.contains(part), "{code} {error}");
+        assert_eq!(place.names(), ["agent.toml", "bad.sql", "missing.sql"], "nothing was made");
+    }
+    let (_, error, code) = amoskys(&["demo", "--sql", &bad, "--bus", &bus]);
+    assert!(code == 2 && error.contains("table `nowhere` is not known"), "{code} {error}");
+    assert_eq!(place.names(), ["agent.toml", "bad.sql", "missing.sql"], "nothing was made");
+}
+
+fn free_port() -> String {
+    common::free_port().to_string()
+}
+
+#[test]
+fn a_port_in_use_and_a_log_in_use_are_the_users_to_change() {
+    let place = Place::new();
+    let wal = place.path("wal");
+    let agent = place.write("agent.toml", &format!("[agent]\nsign = false\nwal_path = '{}'\n", wal.display()));
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let start = |bus: &str, metrics: &str| {
+        let mut command = common::amoskys();
+        command.args(["agent", "--config", &agent, "--create-topics", "1", "--bus", bus]);
+        command.env("AMOSKYS_AGENT_METRICS_PORT", metrics).env("AMOSKYS_AGENT_HEALTH_PORT", free_port());
+        command.env("AMOSKYS_LOG", "info");
+        command
+    };
+    let (_, error, code) = run(&mut start(&place.bus("log"), &port));
+    assert_eq!(code, 2, "{error}");
+    for part in ["agent.metrics_port", "AMOSKYS_AGENT_METRICS_PORT", &port] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    assert_eq!(place.names(), ["agent.toml"], "nothing was made");
+
+    let first = start(&place.bus("log"), &free_port()).stderr(Stdio::piped()).spawn().expect("starts");
+    let mut first = common::Running(first);
+    let lines = BufReader::new(first.0.stderr.take().expect("piped")).lines();
+    let told = lines.map_while(Result::ok).find(|line| line.contains("agent running")).expect("it says that it runs");
+    assert!(told.contains("proc_connector") || told.contains("snapshot"), "{told}");
+    let (_, error, code) = run(&mut start(&place.bus("other"), &free_port()));
+    assert_eq!(code, 2, "{error}");
+    assert!(error.contains("is in use by another agent"), "{error}");
+}
+
+#[test]
+fn keys_are_never_overwritten() {
+    let place = Place::new();
+    let key = place.path("agent.pem").display().to_string();
+    assert_eq!(amoskys(&["keygen", &key]).2, 0);
+    let (_, error, code) = amoskys(&["keygen", &key]);
+    assert_eq!(code, 2);
+    assert!(error.contains("agent.pem is there already") && error.contains("choose another name"), "{error}");
+}
+
+const EVENTS: &str = "CREATE EXTERNAL TABLE ev (t TIMESTAMP, k VARCHAR) STORED AS JSON LOCATION 'ev'
+OPTIONS (event_time 't', lateness '1s', partition_key 'k');
+CREATE VIEW per_s AS SELECT k, tumble(t, INTERVAL '1 second') AS win, count(*) AS c FROM ev GROUP BY k, win;";
+
+#[test]
+fn what_is_asked_of_history_is_judged_before_it_is_written() {
+    let place = Place::new();
+    let (sql, foreign) = (place.write("q.sql", EVENTS), place.write("foreign.parquet", "no Parquet"));
+    let asked = |view: &str, from: &str, more: &[&str]| {
+        amoskys(&[&["sql", "run", &sql, "--view", view, "--from", from], more].concat())
+    };
+    let (_, error, code) = asked("per_a", "ev=x.parquet", &[]);
+    assert_eq!((code, error.contains("view `per_a` is not known; did you mean `per_s`?")), (2, true), "{error}");
+    assert!(!error.contains("q.sql"), "no file's fault: {error}");
+    let output = place.path("rows.jsonl").display().to_string();
+    for (from, part) in [
+        ("nope=x.parquet", "`nope` is read by no view"),
+        ("ev=/nowhere/x.parquet", "/nowhere/x.parquet: cannot be opened"),
+        (&format!("ev={foreign}"), "is no readable Parquet file"),
+    ] {
+        let (_, error, code) = asked("per_s", from, &["--output", &output]);
+        assert!(code == 2 && error.contains(part), "{code} {error}");
+    }
+    place.write("rows.jsonl", "mine");
+    let (_, error, code) = asked("per_s", &format!("ev={foreign}"), &["--output", &output]);
+    assert!(code == 2 && error.contains("rows.jsonl exists") && error.contains("--force"), "{code} {error}");
+    let (_, error, _) = asked("per_s", &format!("ev={foreign}"), &["--output", "/nowhere/rows.jsonl"]);
+    assert!(error.contains("/nowhere/rows.jsonl cannot be written") && !error.contains("unfinished"), "{error}");
+    assert_eq!(fs::read_to_string(&output).expect("still there"), "mine");
+    assert_eq!(place.names(), ["foreign.parquet", "q.sql", "rows.jsonl"]);
+}
+
+#[test]
+fn one_cause_is_told_once_and_a_missing_folder_has_a_hint() {
+    let place = Place::new();
+    let insert =
+        "CREATE EXTERNAL TABLE s (k VARCHAR, score DOUBLE) STORED AS JSON LOCATION 's' OPTIONS (partition_key 'k');
+INSERT INTO s SELECT k, predict('none', c) AS score FROM per_s;
+INSERT INTO s SELECT k, predict('none', c) + 1 AS score FROM per_s;";
+    let sql = place.write("q.sql", &format!("{EVENTS}\n{insert}"));
+    let (out, _, code) = amoskys(&["sql", "check", &sql, "--models", "/nowhere/models"]);
+    assert_eq!(code, 2);
+    assert!(out.contains("the same at") && out.trim_end().ends_with("\n1 problem in the SQL"), "{out}");
+    assert!(!out.contains("bind_models") && !out.contains("caused by"), "{out}");
+    let (out, _, code) = amoskys(&["sql", "check", "/nowhere/sql"]);
+    assert!(code == 2 && out.starts_with("/nowhere/sql: cannot be read") && out.contains("in a checkout"), "{out}");
+}
+
+#[test]
+fn the_demo_says_which_log_it_takes_and_how_long_it_may() {
+    let (_, error, code) = run(common::amoskys().arg("demo").env("AMOSKYS_BUS", "host:1"));
+    assert!(code == 2 && error.contains("AMOSKYS_BUS: `host:1`"), "{code} {error}");
+    let (_, error, code) = amoskys(&["demo", "--seconds", "0"]);
+    assert!(code == 2 && error.contains("0 is not in 25..=60"), "{code} {error}");
+    let (_, error, code) = amoskys(&["demo", "--seconds", "30", "--forever"]);
+    assert!(code == 2 && error.contains("cannot be used with"), "{code} {error}");
+}
+
+fn demo(temporary: &Path) -> common::Running {
+    let mut command = common::amoskys();
+    command.arg("demo").env("TMPDIR", temporary).env("AMOSKYS_LOG", "error");
+    common::Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts"))
+}
+
+/// Nobody reads the demo's output any more, or its terminal is closed: it ends in good order.
+#[test]
+fn a_demo_that_nobody_looks_at_ends_and_leaves_nothing() {
+    let place = Place::new();
+    let mut running = demo(place.0.path());
+    let mut out = BufReader::new(running.0.stdout.take().expect("piped"));
+    let mut line = String::new();
+    out.read_line(&mut line).expect("a line");
+    assert!(line.contains("log: local:") && line.contains("embedded, in a temporary folder"), "{line}");
+    drop(out);
+    let code = running.0.wait().expect("ends").code();
+    let error = std::io::read_to_string(running.0.stderr.take().expect("piped")).expect("UTF-8");
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    assert_eq!(place.names(), [""; 0]);
+
+    let mut running = demo(place.0.path());
+    let mut out = BufReader::new(running.0.stdout.take().expect("piped"));
+    out.read_line(&mut line).expect("a line");
+    let pid = rustix::process::Pid::from_child(&running.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("it runs");
+    let rest = std::io::read_to_string(out).expect("UTF-8");
+    assert_eq!(running.0.wait().expect("ends").code(), Some(1), "{rest}");
+    assert!(rest.contains("Summary") && rest.contains("interrupted before its end"), "{rest}");
+    assert_eq!(place.names(), [""; 0]);
+}
+
+#[test]
+fn a_closed_pipe_ends_a_command_quietly() {
+    for arguments in [&["config", "reference"][..], &["sql", "check", "/nowhere"]] {
+        let mut command = common::amoskys();
+        let mut running =
+            command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+        drop(running.stdout.take());
+        let output = running.wait_with_output().expect("ends");
+        assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()), "{arguments:?}");
+    }
+}
