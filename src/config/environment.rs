@@ -150,7 +150,7 @@ mod tests {
             let (found, problems) = read(&AGENT, &variables(&[(old, "7")]));
             assert_eq!((found.len(), problems.len()), (1, 1), "{old}");
             assert_eq!(problems[0].severity, Severity::Warning);
-            assert_eq!(problems[0].write, Some(format!("{new}=7")));
+            assert!(problems[0].message.ends_with(&format!("its name is {new} now")), "{}", problems[0].message);
             assert_eq!(variable(found[0].section.name, found[0].key.name), new);
         }
     }

@@ -3,9 +3,7 @@
 //! On a log that has none of Amoskys' topics, their plain names; otherwise topics of its own, with a prefix. Pure.
 //! Limits: two demos that begin on an empty log in the same moment may both take the plain names.
 
-use crate::topics::{
-    ALERTS, DEAD_LETTERS, DEMO_FAMILY, PROCESS_FEATURES, PROCESS_TELEMETRY, STATUS, default_settings, own_topics,
-};
+use crate::topics::{ALERTS, DEMO_FAMILY, PROCESS_FEATURES, PROCESS_TELEMETRY, STATUS, default_settings, own_topics};
 use amoskys_bus::{TopicInfo, TopicSpec};
 
 /// The names of one demo's topics.

@@ -184,8 +184,9 @@ fn dead_letter(letter: &DeadLetter) -> String {
     let reason = letter.reason().as_str_name().trim_start_matches("DEAD_LETTER_REASON_").to_lowercase();
     let (partition, offset, at) = (letter.partition, letter.offset, time(letter.log_time.as_ref()));
     let [key, payload] = [&letter.key, &letter.payload].map(|bytes| cut(&text_or_hex(bytes), PAYLOAD_CHARS_MAX));
+    let key = if key.is_empty() { key } else { format!("  key {key}") };
     let bytes = letter.payload_bytes;
-    format!("{reason}: {detail}\nrecord {topic}/{partition}@{offset}  {at}  key {key}  {bytes} bytes\n{payload}")
+    format!("{reason}: {detail}\nrecord {topic}/{partition}@{offset}  {at}{key}  {bytes} bytes\n{payload}")
 }
 
 fn header_line(envelope: &Events) -> String {
@@ -236,8 +237,8 @@ mod tests {
             offset: 7,
             reason: DeadLetterReason::Unsigned.into(),
             detail: "no signature\x1b".into(),
-            key: b"web-1".to_vec(),
-            payload: vec![b'x'; 100_000],
+            key: b"web-1".to_vec().into(),
+            payload: vec![b'x'; 100_000].into(),
             payload_bytes: 100_000,
             ..Default::default()
         };

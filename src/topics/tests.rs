@@ -227,7 +227,7 @@ fn every_type_is_shown_for_people() {
     let letter = DeadLetter { topic: "t".into(), offset: 9, detail: "cut".into(), ..Default::default() };
     place.produce("amoskys.deadletter.v1", &[(0, letter.encode_to_vec())]);
     let (_, text) = place.run(&["tail", "amoskys.deadletter.v1"]);
-    assert!(text.contains(r#"{"topic":"t","offset":9,"detail":"cut"}"#), "{text}");
+    assert!(text.contains("  unspecified: cut\n  record t/0@9  -  0 bytes\n"), "{text}");
 
     let statuses = vec![AgentStatus { version: "1".into(), events_seen: 1 << 60, ..Default::default() }];
     let status = envelope(1, "AgentStatusBatch", &AgentStatusBatch { statuses }, None);
@@ -304,7 +304,7 @@ fn a_closed_pipe_and_a_signal_end_it_in_good_order() {
     let parse = |words: &[&str]| Line::try_parse_from(words).expect("a command").command;
     let command = parse(&["amoskys", "tail", "mine", "--follow", "--from", "earliest", "--bus", &bus]);
     let error = run_on(command, &mut Closed, &AtomicBool::new(false)).expect_err("nobody reads");
-    assert!(super::is_closed_pipe(&error), "{error:#}");
+    assert!(crate::print::is_closed(&error), "{error:#}");
     let command = parse(&["amoskys", "tail", "mine", "--follow", "--bus", &bus]);
     assert_eq!(run_on(command, &mut Vec::new(), &AtomicBool::new(true)).expect("it ends"), 0);
     let output = place.path("x.parquet").display().to_string();
