@@ -237,5 +237,6 @@ fn get(port: u16, path: &str) -> Option<String> {
 }
 
 fn gauge(metrics: &str, name: &str) -> Option<f64> {
-    metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
+    // What stands between the two are labels.
+    metrics.lines().find_map(|line| line.strip_prefix(name)?.rsplit(' ').next()?.parse().ok())
 }
