@@ -60,15 +60,19 @@ fn row(partition: i32, number: i64) -> Outgoing {
     }
 }
 
-/// How often each (host, number) was written, and each (host, start, n).
-fn outputs(bus: &dyn Bus) -> (BTreeMap<(String, i64), usize>, BTreeMap<(String, String, i64), usize>) {
+/// How often each (host, number) was written.
+type Seen = BTreeMap<(String, i64), usize>;
+/// How often each (host, start, n) was written.
+type Counts = BTreeMap<(String, String, i64), usize>;
+
+fn outputs(bus: &dyn Bus) -> (Seen, Counts) {
     let json = |topic: &str| -> Vec<Value> {
         let payloads = read_all(bus, topic, PARTITIONS).concat();
         payloads.iter().map(|payload| serde_json::from_slice(payload).expect("JSON")).collect()
     };
     let text = |row: &Value, name: &str| row[name].as_str().expect("text").to_owned();
     let number = |row: &Value, name: &str| row[name].as_i64().expect("a number");
-    let (mut seen, mut counts) = (BTreeMap::new(), BTreeMap::new());
+    let (mut seen, mut counts) = (Seen::new(), Counts::new());
     for row in json("seen") {
         *seen.entry((text(&row, "host"), number(&row, "number"))).or_default() += 1;
     }
