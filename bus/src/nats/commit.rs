@@ -136,47 +136,6 @@ impl Committer {
         self.go_on(deadline).await
     }
 
-    /// Prepares a commit and dies once it is decided.
-    #[cfg(test)]
-    pub(super) async fn stop_after_writing(
-        &mut self,
-        outputs: &[Outgoing],
-        positions: &[(TopicPartition, Position)],
-        deadline: Instant,
-    ) -> Result<(), BusError> {
-        let commit = self.log.prepare(outputs, positions).await?;
-        let entry = self.log.entry(&commit, deadline).await?;
-        self.log.write(&entry, deadline).await?;
-        let forwarding = Forwarding { commit, done: BTreeSet::new(), decided: Instant::now(), look_since: None };
-        let (outputs, positions) = (outputs.to_vec(), positions.to_vec());
-        self.pending = Some(Pending { outputs, positions, forwarding, entry: Some(entry), step: Step::Forward });
-        Ok(())
-    }
-
-    /// The same, once `count` outputs are forwarded.
-    #[cfg(test)]
-    pub(super) async fn stop_after_forwarding(
-        &mut self,
-        outputs: &[Outgoing],
-        positions: &[(TopicPartition, Position)],
-        count: usize,
-        deadline: Instant,
-    ) -> Result<(), BusError> {
-        self.stop_after_writing(outputs, positions, deadline).await?;
-        let Some(pending) = &mut self.pending else { return Ok(()) };
-        pending.forwarding.done = (count..outputs.len()).collect();
-        self.log.fences.forward(&mut self.log.outbox, &mut pending.forwarding, deadline).await?;
-        pending.forwarding.done.clear();
-        Ok(())
-    }
-
-    #[cfg(test)]
-    pub(super) fn believe_it_is_early(&mut self) {
-        if let Some(pending) = &mut self.pending {
-            pending.forwarding.decided = Instant::now();
-        }
-    }
-
     /// Carries out what is pending. `Fenced`: somebody else decides now, and this member's log is closed.
     pub(super) async fn go_on(&mut self, deadline: Instant) -> Result<(), BusError> {
         let Some(pending) = &mut self.pending else { return Ok(()) };
@@ -194,7 +153,7 @@ impl Log {
         if pending.step == Step::ForwardFirst {
             // Nothing is decided yet, and they may be there twice.
             forwarding.decided = Instant::now();
-            self.fences.forward(&mut self.outbox, forwarding, deadline).await?;
+            self.fences.forward(&mut self.outbox, forwarding, left(deadline)).await?;
             forwarding.commit.outputs.clear();
             pending.step = Step::Write;
         }
@@ -208,7 +167,7 @@ impl Log {
             pending.step = Step::Forward;
         }
         if pending.step == Step::Forward {
-            self.fences.forward(&mut self.outbox, forwarding, deadline).await?;
+            self.fences.forward(&mut self.outbox, forwarding, left(deadline)).await?;
             pending.step = Step::Set;
         }
         let revisions = set_positions(&self.bucket, &mut self.outbox, &forwarding.commit, deadline).await?;
@@ -313,7 +272,16 @@ impl Log {
     }
 }
 
+/// The time until then, but enough for an answer that is on its way.
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(100))
+}
+
 /// 64 bits that nobody else has.
 pub(super) fn random() -> String {
     format!("{:016x}", RandomState::new().hash_one(std::process::id()))
 }
+
+#[cfg(test)]
+#[path = "commit_stops.rs"]
+mod stops;

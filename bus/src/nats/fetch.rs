@@ -1,7 +1,7 @@
 //! Reading: a task for each started partition fetches ahead, the handle takes what they fetched.
 //!
 //! What is fetched and not yet taken is at most `prefetch_bytes_max`, all partitions together: each may have two
-//! windows of its share, one being fetched and one waiting. Deliberately not here: where to start, groups.
+//! windows of its share, one being fetched and one waiting; a window is never below `WINDOW_BYTES_MIN`. Deliberately not here: where to start, groups.
 
 use super::{
     Core,
@@ -23,6 +23,7 @@ use tokio::{
     time::timeout_at,
 };
 
+const WINDOW_BYTES_MIN: usize = 64 << 10;
 /// Chunks of all partitions that wait to be taken.
 const CHUNKS_MAX: usize = 256;
 
@@ -36,7 +37,7 @@ impl Prefetch {
     /// What one partition may ask for at once.
     pub(super) fn window_bytes_max(&self) -> usize {
         let shares = 2 * self.partitions.load(Ordering::Relaxed).max(1);
-        (self.bytes_max / shares).max(64 << 10)
+        (self.bytes_max / shares).max(WINDOW_BYTES_MIN)
     }
 }
 

@@ -66,17 +66,18 @@ impl Fences {
         Self { core, bucket, token, as_who, held: BTreeMap::new() }
     }
 
-    /// Forwards what is not there yet, until all is there. `Fenced` when somebody else does it now.
+    /// Forwards what is not there yet, until all is there; each round of writes has the time of `within`. `Fenced` when
+    /// somebody else does it now.
     pub(super) async fn forward(
         &mut self,
         outbox: &mut Outbox,
         forwarding: &mut Forwarding,
-        deadline: Instant,
+        within: Duration,
     ) -> Result<(), BusError> {
         for _ in 0..FENCES_LOST_MAX {
             let topics = self.topics(forwarding).await?;
             for topic in topics.values().flatten() {
-                self.fence(outbox, topic, deadline).await?;
+                self.fence(outbox, topic, Instant::now() + within).await?;
             }
             // Half of it, so that what is sent now is sent in time.
             let trust_ids_for = topics.values().flatten().map(|topic| topic.remembers_ids_for / 2).min();
@@ -85,8 +86,7 @@ impl Fences {
                 self.authorise(&forwarding.commit.id).await?;
                 self.look(forwarding, &topics).await?;
             }
-            let in_time = Instant::now().checked_add(trust_ids_for).map_or(deadline, |end| end.min(deadline));
-            if self.send(outbox, forwarding, in_time).await? {
+            if self.send(outbox, forwarding, Instant::now() + within.min(trust_ids_for)).await? {
                 return Ok(());
             }
         }

@@ -205,6 +205,7 @@ fn note(event: &Event, epoch: &watch::Sender<u64>, last_error: &LastError) {
             tracing::debug!(target: "amoskys_bus::nats", %error, "the connection fails");
             complain(error.to_string());
         }
+        Event::Disconnected => complain("the connection was lost".to_owned()),
         Event::SlowConsumer(_) => {
             tracing::warn!(target: "amoskys_bus::nats", "messages were dropped and are read again")
         }

@@ -3,23 +3,22 @@
 //! All of it happens in the calls of the member, so one that does not call for its session timeout is silent and loses
 //! its partitions. Only what a dead member left is finished in tasks, because that may take long.
 //! Limits: one read of the group's key per [`Membership::sync`]; the leases of the others are read five times in a
-//! session.
+//! session (see `leases`).
 
 use super::{
     Core,
     bucket::Bucket,
-    commit::{Committer, random},
+    commit::Committer,
     errors::Refused,
-    names,
+    leases::Leases,
     outbox::Outbox,
-    seats::{GroupState, Seat, Silence},
+    seats::{GroupState, Seat},
     takeover,
 };
 use crate::{
     BusError, MemberOptions, TopicPartition,
     group::{Gone, MemberId, Partitions},
 };
-use futures::future::join_all;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -53,9 +52,7 @@ pub(super) struct Membership {
     pub committer: Option<Committer>,
     state: GroupState,
     revision: u64,
-    silences: BTreeMap<MemberId, Silence>,
-    listened: Option<Instant>,
-    beaten: Option<Instant>,
+    leases: Leases,
     finishing: BTreeMap<MemberId, JoinHandle<Result<(), BusError>>>,
 }
 
@@ -69,9 +66,7 @@ impl Membership {
             committer: None,
             state: GroupState::default(),
             revision: 0,
-            silences: BTreeMap::new(),
-            listened: None,
-            beaten: None,
+            leases: Leases::new(options.session_timeout),
             finishing: BTreeMap::new(),
         }
     }
@@ -103,10 +98,10 @@ impl Membership {
         } else if self.id().is_none() {
             return Ok(Standing::Gone(self.state.why_gone(self.options.instance.as_deref())));
         }
-        self.listen().await?;
         self.collect_finished().await?;
         let Some(id) = self.id() else { return Ok(Standing::Gone(Gone::Expired)) };
-        let silent = self.silent();
+        let bucket = self.bucket()?.clone();
+        let silent = self.leases.run_out(&bucket, &self.state, id).await.map_err(|refused| self.refused(refused))?;
         self.update(|state| {
             state.add_partitions(&partitions);
             silent.iter().for_each(|gone| state.depart(*gone));
@@ -139,7 +134,7 @@ impl Membership {
         let seat = Seat { token: committer.log.token.clone(), session_timeout_ms: self.session_ms() };
         let (topics, instance) = (self.options.topics.clone(), self.options.instance.clone());
         self.committer = Some(committer);
-        self.beaten = None;
+        self.leases = Leases::new(self.options.session_timeout);
         self.beat().await;
         let joined = self.update(|state| {
             state.add_partitions(partitions);
@@ -154,15 +149,10 @@ impl Membership {
         Ok(())
     }
 
-    /// Renews the lease when it is time. Not waited for: the next one does as well.
+    /// Renews the lease when it is time.
     pub(super) async fn beat(&mut self) {
-        let Some(committer) = &self.committer else { return };
-        let due = self.beaten.is_none_or(|at| at.elapsed() >= self.options.session_timeout / 5);
-        if let (true, Some(bucket)) = (due && self.core.link.is_connected(), &self.bucket) {
-            let subject = bucket.subject(&names::beat_key(&committer.log.token));
-            if bucket.link.client.publish(subject, random().into()).await.is_ok() {
-                self.beaten = Some(Instant::now());
-            }
+        if let (Some(committer), Some(bucket)) = (&self.committer, &self.bucket) {
+            self.leases.renew(bucket, &committer.log.token).await;
         }
     }
 
@@ -213,44 +203,6 @@ impl Membership {
         })
     }
 
-    /// Looks whether the other members have renewed their leases.
-    async fn listen(&mut self) -> Result<(), BusError> {
-        let every = self.options.session_timeout / 5;
-        let since_last = self.listened.map(|at| at.elapsed());
-        if since_last.is_some_and(|since| since < every) {
-            return Ok(());
-        }
-        let bucket = self.bucket()?.clone();
-        let me = self.id();
-        let others = self.state.seats.iter().filter(|(id, _)| Some(**id) != me);
-        let asked = others.map(|(id, seat)| {
-            let (id, key, bucket) = (*id, names::beat_key(&seat.token), &bucket);
-            async move { (id, bucket.get(&key).await) }
-        });
-        let heard = join_all(asked).await;
-        let since_ms = since_last.unwrap_or_default().as_millis() as u64;
-        let step_ms_max = 2 * every.as_millis() as u64;
-        let mut silences = BTreeMap::new();
-        for (id, lease) in heard {
-            let lease = lease.map_err(|refused| self.refused(refused))?;
-            let mut silence = self.silences.remove(&id).unwrap_or_default();
-            silence.observe(lease.map_or(0, |lease| lease.sequence), since_ms, step_ms_max);
-            silences.insert(id, silence);
-        }
-        self.silences = silences;
-        self.listened = Some(Instant::now());
-        Ok(())
-    }
-
-    /// Members whose leases have run out.
-    fn silent(&self) -> Vec<MemberId> {
-        let seats = self.state.seats.iter();
-        let silent = seats.filter(|(id, seat)| {
-            self.silences.get(id).is_some_and(|silence| silence.is_longer_than(seat.session_timeout_ms))
-        });
-        silent.map(|(id, _)| *id).collect()
-    }
-
     /// Begins to finish what others left, each once.
     fn finish_departed(&mut self, id: MemberId) -> Result<(), BusError> {
         for (departed, token) in self.state.to_finish(id) {
@@ -271,7 +223,10 @@ impl Membership {
             match task.await {
                 Ok(Ok(())) => self.update(|state| state.release(departed)).await?,
                 // Begun again by the next sync, unless somebody else was faster.
-                Ok(Err(error)) => tracing::debug!(target: "amoskys_bus::nats", %error, "a takeover is tried again"),
+                Ok(Err(error)) if error.retryable() || matches!(error, BusError::Fenced { .. }) => {
+                    tracing::debug!(target: "amoskys_bus::nats", %error, "a takeover is tried again");
+                }
+                Ok(Err(error)) => return Err(error),
                 Err(error) => tracing::error!(target: "amoskys_bus::nats", %error, "a takeover failed"),
             }
         }
@@ -292,8 +247,6 @@ impl Membership {
     /// Out of the group, as it is told or has found out; the next sync joins anew.
     pub(super) fn forget(&mut self) {
         self.committer = None;
-        self.silences.clear();
-        self.listened = None;
     }
 
     /// Out of the group at once. What is not done is left for others to finish.

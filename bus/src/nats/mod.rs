@@ -14,6 +14,7 @@ mod config;
 mod errors;
 mod fetch;
 mod forward;
+mod leases;
 mod link;
 mod member;
 mod membership;

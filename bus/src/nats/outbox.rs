@@ -3,7 +3,8 @@
 //! Messages without an answer are sent again, all of them in their order, when there is a new connection, when the
 //! server says "not now", or when nothing came for `ACK_WITHIN`. So a message may be sent twice: it carries a
 //! `Nats-Msg-Id`, or is a compare-and-set, or may be there twice.
-//! Limits: how many are under way is bounded by who sends; [`Outbox::event`] may be cancelled, the rest may not.
+//! Limits: at most `UNDER_WAY_RECORDS_MAX` and `UNDER_WAY_BYTES_MAX` should be under way ([`Outbox::has_room`]).
+//! [`Outbox::event`] may be cancelled, and so may [`Outbox::send_all`], after which nothing is under way.
 
 use super::{
     errors::Refused,
@@ -24,6 +25,8 @@ use tokio::{
     time::{sleep_until, timeout},
 };
 
+const UNDER_WAY_RECORDS_MAX: usize = 1_024;
+const UNDER_WAY_BYTES_MAX: usize = 32 << 20;
 /// Without any answer for this long, messages are sent again.
 const ACK_WITHIN: Duration = Duration::from_secs(5);
 /// After the server said "not now".
@@ -82,16 +85,16 @@ impl Outbox {
         Ok(Self { link, inbox, prefix, epochs, pending: BTreeMap::new(), pending_bytes: 0, next_id: 0, again_at })
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.pending.len()
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.pending_bytes
+    pub(super) fn has_room(&self) -> bool {
+        self.pending.len() < UNDER_WAY_RECORDS_MAX && self.pending_bytes < UNDER_WAY_BYTES_MAX
     }
 
     /// Forgets what is under way; it may still arrive.
-    pub(super) fn clear(&mut self) {
+    fn clear(&mut self) {
         self.pending.clear();
         self.pending_bytes = 0;
     }
@@ -114,15 +117,19 @@ impl Outbox {
     /// All of them; what became of each, in their order.
     pub(super) async fn send_all(&mut self, wires: Vec<Wire>, deadline: Instant) -> Vec<Result<Ack, Refused>> {
         self.clear();
-        let mut waiting = Vec::with_capacity(wires.len());
-        for wire in wires {
-            waiting.push(self.send(wire, deadline).await);
-        }
+        let count = wires.len();
+        let mut wires = wires.into_iter();
         let mut outcomes = BTreeMap::new();
-        while outcomes.len() < waiting.len() {
+        while outcomes.len() < count {
+            while self.has_room()
+                && let Some(wire) = wires.next()
+            {
+                self.send(wire, deadline).await;
+            }
             let event = self.event().await;
             outcomes.extend(self.handle(event).await.into_iter().map(|outcome| (outcome.id, outcome.result)));
         }
+        // Ids grow in the order of sending.
         outcomes.into_values().collect()
     }
 

@@ -1,7 +1,7 @@
 //! Writing records with delivery reports.
 //!
-//! A task of the bus's runtime takes records from a bounded queue, in their order, and keeps up to
-//! `UNDER_WAY_RECORDS_MAX` of them under way. Each has a message id, so what is sent again after a lost connection is
+//! A task of the bus's runtime takes records from a bounded queue, in their order, and keeps as many
+//! under way as an outbox has room for. Each has a message id, so what is sent again after a lost connection is
 //! stored once; a record that got no answer for as long as the server remembers ids (two minutes) is reported as failed.
 //! Limits: order within a partition also over retries holds on one server. On a replicated stream whose leader changes
 //! a record may be refused while the next is taken; it is then behind that one.
@@ -25,9 +25,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::mpsc;
-
-const UNDER_WAY_RECORDS_MAX: usize = 1_024;
-const UNDER_WAY_BYTES_MAX: usize = 32 << 20;
 
 /// A record on its way to the task, and back as a report.
 struct Request {
@@ -138,10 +135,10 @@ struct UnderWay {
 impl Writer {
     async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         loop {
-            let room = self.outbox.len() < UNDER_WAY_RECORDS_MAX && self.outbox.bytes() < UNDER_WAY_BYTES_MAX;
+            let room = self.outbox.has_room();
             tokio::select! {
                 biased;
-                event = self.outbox.event(), if self.outbox.len() > 0 => {
+                event = self.outbox.event(), if !self.outbox.is_empty() => {
                     for outcome in self.outbox.handle(event).await {
                         if let Some(of) = self.under_way.remove(&outcome.id) {
                             self.tell(&of, outcome.result.map(|ack| ack.sequence));

@@ -31,7 +31,6 @@ pub(super) async fn finish(core: Shared, bucket: Bucket, token: String) -> Resul
     let mut fences = Fences::new(core, bucket.clone(), token.clone(), Forwarder::Successor);
     let commit = read(&bucket, &token, &entry).await?;
     if let Some(commit) = commit.clone() {
-        tracing::info!(target: "amoskys_bus::nats", commit = %commit.id, "finishing the last commit of a member that is gone");
         carry_out(&bucket, &mut outbox, &mut fences, commit, entry.sealed).await?;
     }
     let outputs = commit.iter().flat_map(|commit| &commit.outputs);
@@ -106,14 +105,15 @@ async fn carry_out(
     commit: Commit,
     written: Option<String>,
 ) -> Result<(), BusError> {
-    let deadline = Instant::now() + WRITE_WITHIN;
+    let deadline = || Instant::now() + WRITE_WITHIN;
     if outputs_are_there(bucket, &commit).await? {
-        return set_positions(bucket, outbox, &commit, deadline).await.map(drop);
+        return set_positions(bucket, outbox, &commit, deadline()).await.map(drop);
     }
+    tracing::info!(target: "amoskys_bus::nats", commit = %commit.id, "finishing the commit of a member that is gone");
     let (done, look_since) = (BTreeSet::new(), Some(written.unwrap_or_default()));
     let mut forwarding = Forwarding { commit, done, decided: Instant::now(), look_since };
-    fences.forward(outbox, &mut forwarding, deadline).await?;
-    set_positions(bucket, outbox, &forwarding.commit, deadline).await.map(drop)
+    fences.forward(outbox, &mut forwarding, WRITE_WITHIN).await?;
+    set_positions(bucket, outbox, &forwarding.commit, deadline()).await.map(drop)
 }
 
 /// Sets the positions of a commit, each if it still is what the commit replaces; the revisions that they have then.

@@ -230,11 +230,11 @@ fn a_successor_that_is_stopped_is_overtaken_by_another() {
     let mut fences = Fences::new(core.shared(), world.bucket.clone(), token.clone(), Forwarder::Successor);
     let (decided, look_since) = (Instant::now(), entry.sealed.clone());
     let mut stopped = Forwarding { commit, done: (1..6).collect(), decided, look_since };
-    core.run(fences.forward(&mut outbox, &mut stopped, soon())).expect("one of them");
+    core.run(fences.forward(&mut outbox, &mut stopped, WRITE_WITHIN)).expect("one of them");
     stopped.done.clear();
     world.finish(&token);
     std::thread::sleep(WINDOW * 2);
-    let error = core.run(fences.forward(&mut outbox, &mut stopped, soon())).expect_err("done by the other one");
+    let error = core.run(fences.forward(&mut outbox, &mut stopped, WRITE_WITHIN)).expect_err("done by the other one");
     assert!(matches!(error, BusError::Fenced { .. }), "{error:?}");
     assert_eq!(world.written("out"), ALL);
 }
