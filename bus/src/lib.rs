@@ -92,8 +92,9 @@ pub trait Member: Send {
     fn known_end(&self, partition: &TopicPartition) -> Option<i64>;
     /// Starts (or moves) an assigned partition at `offset`.
     fn start(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), BusError>;
-    /// Writes `outputs` and `positions` together: with [`Delivery::ExactlyOnce`] both or neither can be read, with
-    /// [`Delivery::AtLeastOnce`] outputs are acknowledged first. `BusError::Fenced` when a partition is no longer
+    /// Writes `outputs` and `positions` together: with [`Delivery::ExactlyOnce`] both or neither can be read (on NATS in
+    /// the end: a reader may see some outputs of a commit before the others), with [`Delivery::AtLeastOnce`] outputs are
+    /// acknowledged first. `BusError::Fenced` when a partition is no longer
     /// this member's: nothing was written, and `Lost` follows. After an error that is retryable: poll, and if the
     /// partitions are still owned commit exactly the same again (the outcome may not be known yet, and only the same
     /// commit can find out).

@@ -9,6 +9,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     path::PathBuf,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 /// How a broker is started.
@@ -64,6 +65,14 @@ impl Runner {
         if !pid.is_empty() {
             signal(name, pid.trim());
         }
+    }
+
+    /// Whether every thread of the broker has been stopped by a signal, or there is none.
+    fn is_stopped(&self) -> bool {
+        let pid = std::fs::read_to_string(self.data.path().join(self.pid_file)).unwrap_or_default();
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", pid.trim())).into_iter().flatten().flatten();
+        let mut states = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+        states.all(|stat| stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T')))
     }
 
     fn stop(&mut self) {
@@ -207,6 +216,10 @@ impl NatsServer {
     /// Holds the server still with SIGSTOP: connections stand, nothing is answered. Goes on by [`NatsServer::thaw`].
     pub fn freeze(&self) {
         self.runner.signal_broker("-STOP");
+        // On a busy machine its threads go on for a moment.
+        while !self.runner.is_stopped() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn thaw(&self) {
