@@ -4,13 +4,13 @@
 # workspace, so that features unify alike (infra/dev/env says how).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint bench model
+.PHONY: help setup build demo test lint bench bench-peers model
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/amoskys
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what building, testing and training need (a second run needs no network)
 	@infra/dev/setup all
@@ -29,6 +29,9 @@ lint: ## rustfmt, clippy with -D warnings, the project's own lints
 
 bench: ## run the benchmarks of docs/benchmarks.md
 	@infra/dev/setup test && infra/dev/bench $(ARGS)
+
+bench-peers: ## Amoskys beside Apache Flink on the same topics (ARGS="--events 24 --format json")
+	@infra/dev/setup test && infra/bench-peers/run $(ARGS)
 
 model: ## record telemetry of this host, train, evaluate and export the model anew
 	@infra/dev/setup model && infra/dev/build && training/model $(ARGS)

@@ -80,8 +80,9 @@ pub fn pool() -> DescriptorPool {
     DescriptorPool::from_file_descriptor_set(set).expect("the schema is complete")
 }
 
+/// One system call.
 #[derive(Clone, PartialEq, Message)]
-struct Event {
+pub struct Event {
     #[prost(string, tag = "1")]
     host: String,
     #[prost(uint32, tag = "2")]
@@ -115,15 +116,15 @@ pub struct Load {
     /// Of event time; may be changed at any time.
     pub events_per_second: u64,
     now_ns: u64,
-    /// Encoded events of each partition, and how many.
-    gathered: Vec<(Vec<u8>, usize)>,
+    /// Events of each partition that are no envelope yet.
+    gathered: Vec<Vec<Event>>,
     sequence: u64,
 }
 
 impl Load {
     pub fn new(signer: Signer, partitions: usize) -> Self {
         let now_ns = START_MS * 1_000_000;
-        let gathered = vec![(Vec::new(), 0); partitions];
+        let gathered = vec![Vec::new(); partitions];
         Self {
             random: Random(88_172_645_463_325_252),
             signer,
@@ -136,20 +137,30 @@ impl Load {
 
     /// The next full envelope: its partition and its bytes.
     pub fn next_envelope(&mut self) -> (usize, Vec<u8>) {
+        let (partition, events) = self.next_events();
+        (partition, self.envelope(&events))
+    }
+
+    /// The events that the next envelope holds, and its partition.
+    pub fn next_events(&mut self) -> (usize, Vec<Event>) {
         loop {
             let host = self.random.below(HOSTS);
             let event = event(&mut self.random, host, self.now_ns / 1_000);
             self.now_ns += 1_000_000_000 / self.events_per_second;
             let partition = host as usize % self.gathered.len();
-            let (bytes, count) = &mut self.gathered[partition];
-            prost::encoding::message::encode(1, &event, bytes);
-            *count += 1;
-            if *count == EVENTS_PER_ENVELOPE {
-                *count = 0;
-                let payload = Bytes::from(std::mem::take(bytes));
-                return (partition, self.seal(payload));
+            let events = &mut self.gathered[partition];
+            events.push(event);
+            if events.len() == EVENTS_PER_ENVELOPE {
+                return (partition, std::mem::take(events));
             }
         }
+    }
+
+    /// `events` (as many as an envelope has) in a signed envelope.
+    pub fn envelope(&mut self, events: &[Event]) -> Vec<u8> {
+        let mut payload = Vec::new();
+        events.iter().for_each(|event| prost::encoding::message::encode(1, event, &mut payload));
+        self.seal(Bytes::from(payload))
     }
 
     fn seal(&mut self, payload: Bytes) -> Vec<u8> {
