@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 
+# A process that says nothing for this long hangs.
+SILENCE_SECONDS_MAX = 180
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -74,8 +76,11 @@ def run(command, broker_pid, cwd, seconds_max=None):
     errors, stamps, bounded = [], [], False
     reader = threading.Thread(target=lambda: errors.extend(process.stderr), daemon=True)
     reader.start()
+    heard = [time.monotonic()]
+    threading.Thread(target=_end_if_silent, args=(process, heard), daemon=True).start()
     try:
         for line in process.stdout:
+            heard[0] = time.monotonic()
             if not line.startswith("progress "):
                 continue
             try:
@@ -98,6 +103,15 @@ def run(command, broker_pid, cwd, seconds_max=None):
     if not stamps or (code != 0 and not bounded):
         raise Ended(f"{' '.join(map(str, command[:1]))} … ended with {code}:\n{''.join(errors)[-6000:]}")
     return stamps
+
+
+def _end_if_silent(process, heard):
+    while process.poll() is None:
+        if time.monotonic() - heard[0] > SILENCE_SECONDS_MAX:
+            say(f"{process.args[0]} said nothing for {SILENCE_SECONDS_MAX} s and is ended")
+            process.kill()
+            return
+        time.sleep(1)
 
 
 def say(text):

@@ -15,7 +15,18 @@ import org.apache.flink.table.api.TableEnvironment;
 public final class Job {
     private Job() {}
 
-    public static void main(String[] arguments) throws Exception {
+    public static void main(String[] arguments) {
+        try {
+            run(arguments);
+        } catch (Throwable failure) {
+            failure.printStackTrace();
+            System.exit(1);
+        }
+        // Flink's threads would keep the JVM.
+        System.exit(0);
+    }
+
+    private static void run(String[] arguments) throws Exception {
         Configuration settings = new Configuration();
         for (int i = 1; i < arguments.length; i++) {
             String[] pair = arguments[i].split("=", 2);
@@ -35,6 +46,5 @@ public final class Job {
                 result.await();
             }
         }
-        System.out.println("end");
     }
 }
