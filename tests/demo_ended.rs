@@ -115,7 +115,7 @@ fn ended_while_staging(signal: Signal, arguments: &[&str]) {
     assert_eq!(exit_code(&mut demo, &what), Some(1), "{what}: {}{}", place.read("printed"), place.read("said"));
     place.check_nothing_left(&what);
     assert_eq!(
-        place.read("said").contains("INFO topic created"),
+        place.read("said").contains("INFO partition assigned"),
         arguments.contains(&"-v"),
         "{what}: {}",
         place.read("said")

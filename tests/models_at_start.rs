@@ -23,17 +23,17 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-const MODEL: &str = "process_behaviour/1";
+const MODEL: &str = "process_behaviour/2";
 const PARTITIONS: i32 = 2;
 
-/// An event in each partition.
+/// An event in each partition, in an envelope that did not come before.
 fn records(at_s: i64) -> Vec<Outgoing> {
     let record_of = |partition: i32| {
         let event = event(json!({
             "observed_at": iso(at_s * 1000), "kind": "PROCESS_EVENT_KIND_EXEC", "pid": 7, "comm": "id",
             "exe": "/usr/bin/id", "parent_pid": 6, "parent_comm": "bash",
         }));
-        record(Some(partition), &format!("h{partition}"), 1, vec![event], None)
+        record(Some(partition), &format!("h{partition}"), at_s as u64, vec![event], None)
     };
     (0..PARTITIONS).map(record_of).collect()
 }

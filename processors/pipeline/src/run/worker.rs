@@ -25,6 +25,9 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+/// How long a commit is tried again once the worker is to stop.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
+
 /// Sizes of state are summed up over all panes, so not at every poll.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
 
@@ -152,12 +155,12 @@ impl Worker {
                 rows += owned.task.waiting_rows();
             }
             for change in changes {
-                self.change(member, &mut tasks, change, &mut outputs)?;
+                self.change(member, &mut tasks, change, &mut outputs, stop)?;
             }
             self.flush(&mut tasks, &mut outputs)?;
             self.follow_clock(&mut tasks, &mut outputs)?;
             if !outputs.is_empty() || last_commit.elapsed() >= self.options.commit_interval {
-                self.commit(member, &mut tasks, &outputs)?;
+                self.commit(member, &mut tasks, &outputs, stop)?;
                 last_commit = Instant::now();
             }
             if last_report.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
@@ -168,7 +171,7 @@ impl Worker {
         }
         let mut outputs = Vec::new();
         self.flush(&mut tasks, &mut outputs)?;
-        self.commit(member, &mut tasks, &outputs)
+        self.commit(member, &mut tasks, &outputs, stop)
     }
 
     fn take(&self, tasks: &mut Tasks, record: &Record<'_>, outputs: &mut Vec<Outgoing>) -> Result<(), WorkerError> {
@@ -190,6 +193,7 @@ impl Worker {
         tasks: &mut Tasks,
         change: Change,
         outputs: &mut Vec<Outgoing>,
+        stop: &AtomicBool,
     ) -> Result<(), WorkerError> {
         match change {
             Change::Assigned(assignments) => {
@@ -202,7 +206,7 @@ impl Worker {
                 self.metrics.rebalances.inc();
                 // What was read of them is computed and committed before they go.
                 self.flush(tasks, outputs)?;
-                self.commit(member, tasks, outputs)?;
+                self.commit(member, tasks, outputs, stop)?;
                 outputs.clear();
                 partitions.iter().for_each(|partition| drop(tasks.remove(partition)));
             }
@@ -312,8 +316,15 @@ impl Worker {
         Ok(())
     }
 
-    /// Tries until it succeeds or cannot: what was computed is not computed again for a broker that is away.
-    fn commit(&self, member: &mut dyn Member, tasks: &mut Tasks, outputs: &[Outgoing]) -> Result<(), WorkerError> {
+    /// Tries until it succeeds or cannot: what was computed is not computed again for a broker that is away. Who is to
+    /// stop gives up after a while; nothing is lost by that, the next owner computes it again.
+    fn commit(
+        &self,
+        member: &mut dyn Member,
+        tasks: &mut Tasks,
+        outputs: &[Outgoing],
+        stop: &AtomicBool,
+    ) -> Result<(), WorkerError> {
         let positions = tasks
             .iter()
             .filter(|(_, owned)| owned.changed)
@@ -325,12 +336,13 @@ impl Worker {
         let started = Instant::now();
         let mut pause = Duration::from_millis(50);
         while let Err(error) = member.commit(outputs, &positions) {
-            if !error.retryable() {
+            if !error.retryable() || (stop.load(Ordering::Relaxed) && started.elapsed() > GIVE_UP_AFTER) {
                 return Err(error.into());
             }
             tracing::warn!(%error, "commit failed; trying again");
+            still_owned(member)?;
             std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_secs(5));
+            pause = (pause * 2).min(Duration::from_millis(500));
         }
         self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
         tasks.values_mut().for_each(|owned| owned.changed = false);
@@ -348,6 +360,17 @@ impl Worker {
         let status = Status::of(&self.metrics, partitions);
         status.show(&self.metrics.gauges, now_ns());
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+}
+
+/// Lives on while a commit is tried again, and hears of a rebalance, which the commit may be waiting for. One that moves
+/// partitions makes what was computed somebody else's: the member joins anew, as after a fence.
+fn still_owned(member: &mut dyn Member) -> Result<(), WorkerError> {
+    match member.poll(Duration::ZERO, 0, &mut |_| {}) {
+        Ok(changes) if changes.iter().all(|change| matches!(change, Change::End { .. })) => Ok(()),
+        Ok(_) => Err(BusError::Fenced { detail: "partitions moved while a commit was tried".to_owned() }.into()),
+        Err(error) if error.retryable() => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
 
