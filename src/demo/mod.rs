@@ -41,6 +41,7 @@ use std::{
 };
 use summary::Summary;
 use topics::DemoTopics;
+use view::Snapshot;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -162,8 +163,9 @@ impl Running<'_> {
         let agent = Agent::start(self.agent_config(&topics)?, bus, &mut registry)?;
         let display = Display::open(quiet)?;
         let (command, longest) = (self.command, Duration::from_secs(self.command.seconds));
-        let begin = [log_note.to_owned()].into_iter().chain(topics.note()).collect();
-        let mut demo = Demo::new(address.to_string(), begin, self.stop, status, followed, agent, display, longest);
+        let mut begin = Snapshot { bus: address.to_string(), ..Snapshot::default() };
+        [log_note.to_owned()].into_iter().chain(topics.note()).for_each(|note| begin.notes.push(note));
+        let mut demo = Demo::new(begin, self.stop, status, followed, agent, display, longest);
         demo.note(format!("processor: SQL in {}, every envelope's signature is verified", command.sql.display()));
         let summary = demo.play(command.forever);
         let ended = worker.end();

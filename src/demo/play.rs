@@ -48,10 +48,9 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// `notes` are what there is to say before it begins.
+    /// `now` is what there is to show before it begins.
     pub fn new(
-        bus: String,
-        notes: Vec<String>,
+        mut now: Snapshot,
         stop: Arc<AtomicBool>,
         status: StatusOf,
         followed: Followed,
@@ -60,8 +59,6 @@ impl Demo {
         longest: Duration,
     ) -> Self {
         let began = Instant::now();
-        let mut now = Snapshot { bus, ..Snapshot::default() };
-        notes.into_iter().for_each(|note| now.notes.push(note));
         now.notes.push(format!("agent: processes of this host, seen through {}", agent.status().process_source));
         let (summary, scores) = (Summary::default(), BTreeMap::new());
         Self {
