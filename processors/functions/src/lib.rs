@@ -4,8 +4,10 @@
 //!   aggregate out of the plan and computes it with its own operator.
 //! - `predict`, `contributions` and `model_version` call a model ([`model`]); [`model::BindModels`] resolves the model and
 //!   checks its inputs when the SQL is planned.
+//! - [`aggregate`]s: quantiles and distinct counts, as sketches with a stated error and exact.
 //!
 //! Deliberately not here: how models run (a [`model::Model`] is a closure over whatever runs it), and any IO.
 
+pub mod aggregate;
 pub mod model;
 pub mod window;

@@ -12,7 +12,7 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 
-/// Two views whose windows overlap oddly, a join of two with equal windows, rows without a window.
+/// Views whose windows overlap oddly, sketches among them, a join of two with equal windows, rows without a window.
 const SQL: &str = "
 CREATE EXTERNAL TABLE sink (k VARCHAR, s TIMESTAMP, c BIGINT, x DOUBLE, y DOUBLE, z DOUBLE)
 STORED AS JSON LOCATION 'sink-topic';
@@ -22,7 +22,11 @@ CREATE VIEW fast AS SELECT k, tumble(t, INTERVAL '700 milliseconds') AS win, cou
   max(v) AS y, approx_percentile_cont(0.9) WITHIN GROUP (ORDER BY v) AS z FROM ev WHERE n <> 2 GROUP BY k, win;
 CREATE VIEW fast_too AS SELECT k, tumble(t, INTERVAL '700 milliseconds') AS win, sum(n) AS c, sum(v * v) AS x
   FROM ev WHERE n = 1 GROUP BY k, win;
+CREATE VIEW sketched AS SELECT k, hop(t, INTERVAL '1 second', INTERVAL '3500 milliseconds') AS win,
+  hll_distinct(v) AS c, ddsketch_quantile(v, 0.9) AS x, ddsketch_quantile(v, 0.4, 0.05) FILTER (WHERE n = 1) AS y,
+  count(DISTINCT v) AS z FROM ev GROUP BY k, win;
 INSERT INTO sink SELECT k, win.start AS s, c, x, y, z FROM slow;
+INSERT INTO sink SELECT k, win.start AS s, c, x, y, z FROM sketched;
 INSERT INTO sink SELECT k, win.start AS s, c, x, y, z FROM fast WHERE c > 1;
 INSERT INTO sink SELECT a.k, a.win.start AS s, b.c, a.x, b.x AS y FROM fast a LEFT JOIN fast_too b ON a.k = b.k;
 INSERT INTO sink SELECT k, t AS s, n AS c, v AS x FROM ev WHERE n > 1;";

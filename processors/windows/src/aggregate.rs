@@ -42,8 +42,8 @@ fn is_batch_invariant(function: &str) -> bool {
     #[rustfmt::skip]
     const FOLDS: &[&str] = &[
         "approx_distinct", "array_agg", "avg", "bit_and", "bit_or", "bit_xor", "bool_and", "bool_or", "corr", "count",
-        "covar_pop", "covar_samp", "first_value", "last_value", "max", "median", "min", "percentile_cont", "stddev",
-        "stddev_pop", "string_agg", "sum", "var", "var_pop",
+        "covar_pop", "covar_samp", "ddsketch_quantile", "first_value", "hll_distinct", "last_value", "max", "median",
+        "min", "percentile_cont", "stddev", "stddev_pop", "string_agg", "sum", "var", "var_pop",
     ];
     FOLDS.binary_search(&function).is_ok()
 }
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn known_and_unknown_functions() {
-        for name in ["approx_distinct", "sum", "var_pop", "count", "stddev"] {
+        for name in ["approx_distinct", "ddsketch_quantile", "hll_distinct", "sum", "var_pop", "count", "stddev"] {
             assert!(is_batch_invariant(name), "{name}");
         }
         for name in ["approx_percentile_cont", "approx_median", "my_udaf"] {

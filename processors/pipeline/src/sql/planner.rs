@@ -12,6 +12,7 @@ use super::{
     rowwise::RowProgram,
 };
 use amoskys_functions::{
+    aggregate::{CheckArguments, aggregates},
     model::{BindModels, Lookup, models_of, unbound},
     window,
 };
@@ -109,6 +110,7 @@ fn session(models: &Arc<Lookup>) -> SessionContext {
     config.options_mut().optimizer.enable_dynamic_filter_pushdown = false;
     let mut rules = Analyzer::new().rules;
     rules.insert(0, Arc::new(BindModels::new(models.clone())));
+    rules.push(Arc::new(CheckArguments));
     // This rule alone takes no notice of volatile functions: it would move a filter on a score below the projection
     // that computes it, and so run the model twice. The logical optimizer has moved all other filters already.
     let mut physical = PhysicalOptimizer::new().rules;
@@ -123,6 +125,7 @@ fn session(models: &Arc<Lookup>) -> SessionContext {
     for function in unbound().into_iter().chain([window::hop(), window::tumble()]) {
         context.register_udf(function);
     }
+    aggregates().into_iter().for_each(|function| context.register_udaf(function));
     context
 }
 

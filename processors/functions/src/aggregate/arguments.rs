@@ -1,0 +1,127 @@
+//! Arguments of the sketches that are not columns: read, and checked when the SQL is planned.
+
+use super::{
+    functions::{DdsketchQuantile, HllDistinct},
+    scale::{ACCURACY_MAX, ACCURACY_MIN},
+};
+use arrow::{array::RecordBatch, datatypes::Schema};
+use datafusion::{
+    common::{
+        DFSchema, Result, ScalarValue,
+        config::ConfigOptions,
+        plan_err,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
+    execution::context::ExecutionProps,
+    logical_expr::{
+        AggregateUDF, ColumnarValue, Expr, LogicalPlan, WindowFunctionDefinition,
+        physical_planning_context::PhysicalPlanningContext,
+    },
+    optimizer::AnalyzerRule,
+    physical_expr::{PhysicalExpr, create_physical_expr},
+};
+use std::sync::Arc;
+
+/// When it is not said.
+pub const ACCURACY: f64 = 0.01;
+
+/// Refuses calls of the sketches whose arguments cannot be, wherever they are in a plan. They could not be refused later:
+/// accumulators are made when the first row comes.
+#[derive(Debug)]
+pub struct CheckArguments;
+
+impl AnalyzerRule for CheckArguments {
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        plan.apply_with_subqueries(|node| {
+            node.apply_expressions(|expression| {
+                expression.apply(|expression| {
+                    match expression {
+                        Expr::AggregateFunction(call) => {
+                            check(&call.func, &call.params.args, call.params.distinct)?;
+                        }
+                        Expr::WindowFunction(call) => {
+                            if let WindowFunctionDefinition::AggregateUDF(function) = &call.fun {
+                                check(function, &call.params.args, call.params.distinct)?;
+                            }
+                        }
+                        _ => {}
+                    }
+                    Ok(TreeNodeRecursion::Continue)
+                })
+            })
+        })?;
+        Ok(plan)
+    }
+
+    fn name(&self) -> &str {
+        "check_sketches"
+    }
+}
+
+fn check(function: &AggregateUDF, arguments: &[Expr], distinct: bool) -> Result<()> {
+    let function = function.inner().as_ref() as &dyn std::any::Any;
+    if function.is::<DdsketchQuantile>() {
+        if distinct {
+            return plan_err!(
+                "ddsketch_quantile takes no DISTINCT: it counts every value; for the distinct ones write \
+                 percentile_cont(DISTINCT …) WITHIN GROUP (ORDER BY …), which keeps them all"
+            );
+        }
+        quantile_and_accuracy(&arguments.iter().skip(1).map(number_of_expression).collect::<Vec<_>>())?;
+    }
+    if function.is::<HllDistinct>() && distinct {
+        return plan_err!("hll_distinct takes no DISTINCT: write hll_distinct(x)");
+    }
+    Ok(())
+}
+
+/// `None` for what is not a number known beforehand.
+fn number_of_expression(expression: &Expr) -> Option<f64> {
+    let schema = DFSchema::empty();
+    let context = PhysicalPlanningContext::default();
+    number(&create_physical_expr(expression, &schema, &ExecutionProps::new(), &context).ok()?)
+}
+
+/// The number that an expression over no column is.
+pub fn number(expression: &Arc<dyn PhysicalExpr>) -> Option<f64> {
+    let batch = RecordBatch::new_empty(Arc::new(Schema::empty()));
+    let ColumnarValue::Scalar(value) = expression.evaluate(&batch).ok()? else { return None };
+    if !value.data_type().is_numeric() {
+        return None;
+    }
+    match value.cast_to(&arrow::datatypes::DataType::Float64) {
+        Ok(ScalarValue::Float64(number)) => number,
+        _ => None,
+    }
+}
+
+/// The quantile and the accuracy, from the arguments after the first.
+pub fn quantile_and_accuracy(numbers: &[Option<f64>]) -> Result<(f64, f64)> {
+    const USAGE: &str = "e.g. ddsketch_quantile(duration_ns, 0.95)";
+    let Some((&quantile, accuracy)) = numbers.split_first() else {
+        return plan_err!("ddsketch_quantile takes what to look at and which quantile, {USAGE}");
+    };
+    let quantile = match quantile {
+        Some(quantile) if (0.0..=1.0).contains(&quantile) => quantile,
+        Some(percent) if percent > 1.0 && percent <= 100.0 => {
+            return plan_err!(
+                "the quantile of ddsketch_quantile is from 0 to 1, not {percent}: write {} for {percent} %",
+                percent / 100.0
+            );
+        }
+        Some(other) => return plan_err!("the quantile of ddsketch_quantile is from 0 to 1, not {other}, {USAGE}"),
+        None => return plan_err!("the quantile of ddsketch_quantile must be a literal number from 0 to 1, {USAGE}"),
+    };
+    match accuracy {
+        [] => Ok((quantile, ACCURACY)),
+        [Some(accuracy)] if (ACCURACY_MIN..=ACCURACY_MAX).contains(accuracy) => Ok((quantile, *accuracy)),
+        [Some(other)] => plan_err!(
+            "the accuracy of ddsketch_quantile is from {ACCURACY_MIN} to {ACCURACY_MAX}, not {other}; \
+             leave it out for {ACCURACY} (1 %)"
+        ),
+        _ => plan_err!(
+            "the accuracy of ddsketch_quantile must be one literal number, e.g. \
+             ddsketch_quantile(duration_ns, 0.95, 0.005) for 0.5 %"
+        ),
+    }
+}
