@@ -15,7 +15,7 @@ use amoskys_bus::Record;
 use amoskys_columns::{Decoder, Layout, Limits};
 use amoskys_pipeline::{
     run::{Checkpoint, Task, Verify},
-    sql::{Format, StreamFlow},
+    sql::{Format, PanesSource, StreamFlow},
 };
 use amoskys_proto::{EnvelopeView, Signer};
 use amoskys_windows::{ReplayPoint, Rows, Watermark, WindowOperator};
@@ -160,10 +160,11 @@ impl<'a> Apart<'a> {
         let times = batch.column_by_name("event_time").expect("event_time is decoded").clone();
         let times_ns = times.as_primitive::<TimestampNanosecondType>().values();
         let shared = &self.flow.panes[0];
+        let PanesSource::Stream(program) = &shared.source else { panic!("panes over the stream") };
         let ((keys, columns), ns) = timed(|| {
-            let places = shared.program.columns.iter().map(|name| batch.schema().index_of(name).expect("is decoded"));
+            let places = program.columns.iter().map(|name| batch.schema().index_of(name).expect("is decoded"));
             let places: Vec<usize> = places.collect();
-            let kept = shared.program.run(batch.project(&places).expect("columns")).expect("rows").batch;
+            let kept = program.run(batch.project(&places).expect("columns")).expect("rows").batch;
             let evaluate = |expression: &std::sync::Arc<dyn datafusion::physical_expr::PhysicalExpr>| -> ArrayRef {
                 expression.evaluate(&kept).and_then(|value| value.into_array(kept.num_rows())).expect("a column")
             };
@@ -174,7 +175,7 @@ impl<'a> Apart<'a> {
         // The watermark of the last batch: nothing is late, so all windows close in `close`.
         let (before, watermarks_ns) = (self.watermark.time_ns, vec![self.watermark.time_ns; times_ns.len()]);
         let (records, record_of_row) =
-            ([ReplayPoint { offset: 0, watermark: self.watermark }], vec![0; times_ns.len()]);
+            ([ReplayPoint { offset: 0, watermark: self.watermark }.into()], vec![0; times_ns.len()]);
         let rows = Rows {
             times_ns,
             watermarks_ns: &watermarks_ns,

@@ -12,9 +12,10 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 
-/// Views whose windows overlap oddly, sketches among them, a join of two with equal windows, rows without a window.
+/// Views whose windows overlap oddly, sketches among them, a join of two with equal windows, rows without a window;
+/// windows over windows, over joined ones and over those that few rows are in; rows of a union and joined with a file.
 const SQL: &str = "
-CREATE EXTERNAL TABLE sink (k VARCHAR, s TIMESTAMP, c BIGINT, x DOUBLE, y DOUBLE, z DOUBLE)
+CREATE EXTERNAL TABLE sink (k VARCHAR, s TIMESTAMP, c BIGINT, x DOUBLE, y DOUBLE, z DOUBLE, w VARCHAR)
 STORED AS JSON LOCATION 'sink-topic';
 CREATE VIEW slow AS SELECT k, hop(t, INTERVAL '1 second', INTERVAL '3500 milliseconds') AS win,
   count(*) AS c, sum(v) AS x, avg(v) AS y, stddev(v) AS z FROM ev GROUP BY k, win;
@@ -25,14 +26,41 @@ CREATE VIEW fast_too AS SELECT k, tumble(t, INTERVAL '700 milliseconds') AS win,
 CREATE VIEW sketched AS SELECT k, hop(t, INTERVAL '1 second', INTERVAL '3500 milliseconds') AS win,
   hll_distinct(v) AS c, ddsketch_quantile(v, 0.9) AS x, ddsketch_quantile(v, 0.4, 0.05) FILTER (WHERE n = 1) AS y,
   count(DISTINCT v) AS z FROM ev GROUP BY k, win;
+CREATE VIEW few AS SELECT k, hop(win.end, INTERVAL '2 seconds', INTERVAL '5 seconds') AS later, count(*) AS c,
+  sum(x) AS x, avg(y) AS y FROM slow WHERE c < 3 GROUP BY k, later;
+CREATE VIEW begun AS SELECT k, hop(win.start, INTERVAL '1 second', INTERVAL '2 seconds') AS later, sum(c) AS c,
+  sum(x) AS x FROM (SELECT a.k, a.win, b.c, a.x FROM fast a LEFT JOIN fast_too b ON a.k = b.k) GROUP BY k, later;
+CREATE VIEW above AS SELECT k, tumble(later.start, INTERVAL '4 seconds') AS last, sum(x) AS x, max(c) AS c FROM begun
+  GROUP BY k, last;
+CREATE VIEW twice AS SELECT k, tumble(t, INTERVAL '2 seconds') AS win, sum(v) AS x, nth_value(v, 2 ORDER BY n DESC) AS y,
+  array_to_string(array_agg(n ORDER BY v), ',') AS w
+  FROM (SELECT k, t, v, n FROM ev WHERE n < 3 UNION ALL SELECT k, t, v * 2, n FROM ev WHERE n > 0) GROUP BY k, win;
+CREATE VIEW placed AS SELECT k, place, hop(t, INTERVAL '1 second', INTERVAL '2 seconds') AS win, sum(v) AS x,
+  string_agg(place, '-' ORDER BY v DESC) AS w
+  FROM (SELECT ev.k, ev.t, ev.v, places.place FROM ev LEFT JOIN places ON ev.n = places.n) GROUP BY k, place, win;
+INSERT INTO sink SELECT k, later.start AS s, c, x, y FROM few;
+INSERT INTO sink SELECT k, later.start AS s, c, x FROM begun;
+INSERT INTO sink SELECT k, last.start AS s, c, x FROM above;
+INSERT INTO sink SELECT k, win.start AS s, x, y, w FROM twice;
+INSERT INTO sink SELECT k, win.start AS s, x, w FROM placed;
+INSERT INTO sink SELECT ev.k, ev.t AS s, n AS c, v AS x FROM ev WHERE _late AND ev.n IN (SELECT n FROM places);
 INSERT INTO sink SELECT k, win.start AS s, c, x, y, z FROM slow;
 INSERT INTO sink SELECT k, win.start AS s, c, x, y, z FROM sketched;
 INSERT INTO sink SELECT k, win.start AS s, c, x, y, z FROM fast WHERE c > 1;
 INSERT INTO sink SELECT a.k, a.win.start AS s, b.c, a.x, b.x AS y FROM fast a LEFT JOIN fast_too b ON a.k = b.k;
 INSERT INTO sink SELECT k, t AS s, n AS c, v AS x FROM ev WHERE n > 1;";
 
+/// `n` of 1 has one place, 2 has two, 3 has none.
+const PLACES: &str = "n,place\n1,office\n2,home\n2,train\n";
+
 fn dataflow() -> Dataflow {
-    planned(&[("a.sql", EVENTS), ("q.sql", SQL)])
+    let file = tempfile::Builder::new().suffix(".csv").tempfile().expect("a file");
+    std::fs::write(&file, PLACES).expect("written");
+    let places = format!(
+        "CREATE EXTERNAL TABLE places (n BIGINT, place VARCHAR) STORED AS CSV LOCATION '{}' OPTIONS ('format.has_header' 'true');",
+        file.path().display()
+    );
+    planned(&[("a.sql", EVENTS), ("places.sql", &places), ("q.sql", SQL)])
 }
 
 /// Records with gaps in log time, out of order, late, ahead of the log, without time, unreadable.

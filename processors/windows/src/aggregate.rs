@@ -1,5 +1,6 @@
 //! One aggregate of a windowed view: how to make its accumulator and where its inputs are.
 
+use arrow::compute::SortOptions;
 use datafusion::{
     error::Result,
     logical_expr::GroupsAccumulator,
@@ -11,18 +12,25 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct Aggregate {
     expression: Arc<AggregateFunctionExpr>,
-    /// Indices into [`crate::Rows::columns`].
+    /// Indices into [`crate::Rows::columns`]; behind what is aggregated, what its `ORDER BY` sorts by.
     pub arguments: Vec<usize>,
     /// Index of the Boolean column of its `FILTER (WHERE …)`.
     pub filter: Option<usize>,
     /// Whether feeding the same rows in other batches gives the same bits.
     pub batch_invariant: bool,
+    /// How the last of `arguments` order its rows; not empty for a function that wants them sorted and does not sort.
+    pub order: Vec<SortOptions>,
 }
 
 impl Aggregate {
     pub fn new(expression: Arc<AggregateFunctionExpr>, arguments: Vec<usize>, filter: Option<usize>) -> Self {
         let batch_invariant = is_batch_invariant(expression.fun().name());
-        Self { expression, arguments, filter, batch_invariant }
+        // The others that take ORDER BY sort for themselves.
+        let order = match expression.fun().name() {
+            "nth_value" => expression.order_bys().iter().map(|order| order.options).collect(),
+            _ => Vec::new(),
+        };
+        Self { expression, arguments, filter, batch_invariant, order }
     }
 
     /// A fresh vectorised accumulator; functions that have none of their own are adapted, one accumulator per key.

@@ -23,16 +23,23 @@ pub enum Fate {
     InTime(i64),
     /// A window of its pane has to be closed before it is added.
     Late(i64),
-    /// No open window is left, or it lies between windows, for every output.
-    Nowhere,
+    /// No open window is left, for any output.
+    Dropped,
+    /// It lies between windows, for every output.
+    Between,
 }
 
 impl Fate {
     pub fn pane(self) -> Option<i64> {
         match self {
             Fate::InTime(pane) | Fate::Late(pane) => Some(pane),
-            Fate::Nowhere => None,
+            Fate::Dropped | Fate::Between => None,
         }
+    }
+
+    /// At least one of its windows closed before it came.
+    pub fn is_late(self) -> bool {
+        matches!(self, Fate::Late(_) | Fate::Dropped)
     }
 }
 
@@ -104,7 +111,8 @@ impl Judge {
             is_wanted |= !dropped;
         }
         match (is_wanted, is_late) {
-            (false, _) => Fate::Nowhere,
+            (false, true) => Fate::Dropped,
+            (false, false) => Fate::Between,
             (true, true) => Fate::Late(pane),
             (true, false) => Fate::InTime(pane),
         }

@@ -22,7 +22,7 @@ pub use aggregate::Aggregate;
 pub use fate::Counters;
 pub use operator::{ClosedWindow, Output, Rows, WindowOperator};
 pub use pane::{Grid, Hop, HopError};
-pub use segment::ReplayPoint;
+pub use segment::{Origin, ReplayPoint};
 pub use watermark::{Watermark, WatermarkRules};
 
 use thiserror::Error;

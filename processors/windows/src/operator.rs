@@ -5,7 +5,7 @@
 //! and ends after the watermark set by the rows before it. What the caller keeps: the watermark, and the order of rows.
 
 use crate::{
-    Aggregate, Grid, Hop, ReplayPoint, WindowError,
+    Aggregate, Grid, Hop, Origin, ReplayPoint, WindowError,
     fate::{Counters, Fate, Judge},
     keys::Keys,
     segment::{Merger, span},
@@ -24,9 +24,9 @@ pub struct Rows<'a> {
     pub times_ns: &'a [i64],
     /// The watermark set by the rows before; never decreases.
     pub watermarks_ns: &'a [i64],
-    /// Where each row's record begins: index into `records`.
+    /// What each row comes from: index into `records`, which are in the order of the log; never decreases.
     pub record_of_row: &'a [u32],
-    pub records: &'a [ReplayPoint],
+    pub records: &'a [Origin],
     pub keys: &'a [ArrayRef],
     /// What the aggregates refer to: arguments and filters.
     pub columns: &'a [ArrayRef],
@@ -51,9 +51,8 @@ pub struct ClosedWindow {
     /// One array per aggregate of the output.
     pub values: Vec<ArrayRef>,
     pub rows: usize,
-    /// Offsets of the first and last record that rows of this window's panes came from.
-    pub first_offset: i64,
-    pub last_offset: i64,
+    /// All records that rows of this window's panes came from.
+    pub origin: Origin,
 }
 
 pub struct WindowOperator {
@@ -64,6 +63,8 @@ pub struct WindowOperator {
     tree: PaneTree,
     merger: Merger,
     judge: Judge,
+    /// Rows of the last push that were late, in order.
+    late: Vec<u32>,
     /// Every window that ends at or before this is closed.
     closed_through_ns: i64,
 }
@@ -92,6 +93,7 @@ impl WindowOperator {
             tree: PaneTree::new(panes_max),
             merger: Merger::default(),
             judge: Judge::new(grid, hops),
+            late: Vec::new(),
             closed_through_ns,
         })
     }
@@ -106,9 +108,13 @@ impl WindowOperator {
         let count = rows.times_ns.len();
         let mut panes = Vec::with_capacity(count);
         let mut from = 0;
+        self.late.clear();
         for row in 0..count {
             let watermark_ns = rows.watermarks_ns[row];
             let fate = self.judge.judge(rows.times_ns[row], watermark_ns.max(self.closed_through_ns));
+            if fate.is_late() {
+                self.late.push(row as u32);
+            }
             if let Fate::Late(_) = fate
                 && self.closed_through_ns < watermark_ns
             {
@@ -124,14 +130,32 @@ impl WindowOperator {
         self.close(watermark_ns, closed)
     }
 
+    /// Notes that what was computed from these records has no row at this time, and might have one if it were computed
+    /// from only some of them: as long as a window that holds the time is open they have to be read again.
+    pub fn note(&mut self, time_ns: i64, origin: Origin) -> Result<(), WindowError> {
+        let is_open = |hop: &Hop| {
+            let (first, last) = hop.windows_at(time_ns);
+            first <= last && hop.bounds_ns(last).1 > self.closed_through_ns
+        };
+        if self.outputs.iter().any(|output| is_open(&output.hop)) {
+            let open = self.tree.open(self.grid.pane_of(time_ns), &self.aggregates, origin)?;
+            open.origin = open.origin.and(origin);
+        }
+        Ok(())
+    }
+
     /// Closes all windows that end at or before the watermark; those that end together in the order of the outputs.
     pub fn close(&mut self, watermark_ns: i64, closed: &mut Vec<ClosedWindow>) -> Result<(), WindowError> {
         while let Some((end_ns, outputs)) = self.next_windows()
             && end_ns <= watermark_ns
         {
             for (output, window) in outputs {
-                closed.push(self.merge(output, window)?);
-                self.judge.counters[output].closed_windows += 1;
+                let window = self.merge(output, window)?;
+                // Panes that were only noted hold no rows.
+                if window.rows > 0 {
+                    self.judge.counters[output].closed_windows += 1;
+                    closed.push(window);
+                }
             }
             self.closed_through(end_ns);
         }
@@ -147,6 +171,11 @@ impl WindowOperator {
     /// What became of rows, for each output.
     pub fn counters(&self) -> &[Counters] {
         &self.judge.counters
+    }
+
+    /// Which of the rows pushed last came after one of their windows had closed, whether another was open or not.
+    pub fn late(&self) -> &[u32] {
+        &self.late
     }
 
     pub fn panes(&self) -> usize {
@@ -171,7 +200,7 @@ impl WindowOperator {
                 |arrays: &[ArrayRef]| arrays.iter().map(|array| array.slice(from, panes.len())).collect::<Vec<_>>();
             let (keys, columns) = (slice(rows.keys), slice(rows.columns));
             let last = from + panes.len() - 1;
-            return self.add_to_pane(pane, &keys, &columns, record(rows, from), record(rows, last).offset, panes.len());
+            return self.add_to_pane(pane, &keys, &columns, origin(rows, from).and(origin(rows, last)), panes.len());
         }
         for (pane, indices) in by_pane(panes, from) {
             let (first, last) = (indices[0] as usize, indices[indices.len() - 1] as usize);
@@ -181,7 +210,7 @@ impl WindowOperator {
                 arrays.iter().map(|array| take(array, &indices, None)).collect::<Result<Vec<_>, _>>()
             };
             let (keys, columns) = (pick(rows.keys)?, pick(rows.columns)?);
-            self.add_to_pane(pane, &keys, &columns, record(rows, first), record(rows, last).offset, length)?;
+            self.add_to_pane(pane, &keys, &columns, origin(rows, first).and(origin(rows, last)), length)?;
         }
         Ok(())
     }
@@ -191,14 +220,13 @@ impl WindowOperator {
         pane: i64,
         keys: &[ArrayRef],
         columns: &[ArrayRef],
-        first: ReplayPoint,
-        last_offset: i64,
+        origin: Origin,
         rows: usize,
     ) -> Result<(), WindowError> {
         let ids = self.keys.intern(keys, rows)?.to_vec();
-        let open = self.tree.open(pane, &self.aggregates, first)?;
+        let open = self.tree.open(pane, &self.aggregates, origin)?;
         open.add(&self.aggregates, &ids, self.keys.len(), columns)?;
-        open.last_offset = last_offset;
+        open.origin = open.origin.and(origin);
         Ok(())
     }
 
@@ -236,10 +264,10 @@ impl WindowOperator {
         let (start_ns, end_ns) = hop.bounds_ns(window);
         self.merger.fit(self.keys.len());
         let tiles = self.tree.tiles(from, to, &self.aggregates, &mut self.merger)?;
-        let (first, last_offset) = span(&tiles)?;
+        let origin = span(&tiles)?;
         let (ids, values) = self.merger.evaluate(&self.aggregates, wanted, &tiles)?;
         let (keys, rows) = (self.keys.values(&ids)?, ids.len());
-        Ok(ClosedWindow { output, start_ns, end_ns, keys, values, rows, first_offset: first.offset, last_offset })
+        Ok(ClosedWindow { output, start_ns, end_ns, keys, values, rows, origin })
     }
 
     fn closed_through(&mut self, time_ns: i64) {
@@ -267,7 +295,7 @@ impl WindowOperator {
     }
 }
 
-fn record(rows: &Rows<'_>, row: usize) -> ReplayPoint {
+fn origin(rows: &Rows<'_>, row: usize) -> Origin {
     rows.records[rows.record_of_row[row] as usize]
 }
 

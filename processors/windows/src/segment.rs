@@ -7,8 +7,8 @@
 
 use crate::{Aggregate, keys::ABSENT};
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray},
-    compute::concat,
+    array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array},
+    compute::{SortColumn, SortOptions, concat, lexsort_to_indices, take},
 };
 use datafusion::{
     error::{DataFusionError, Result},
@@ -23,6 +23,27 @@ pub struct ReplayPoint {
     pub watermark: crate::Watermark,
 }
 
+/// The records that a row comes from: one record of a stream, or all those of the window that it sums up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    pub first: ReplayPoint,
+    pub last_offset: i64,
+}
+
+impl From<ReplayPoint> for Origin {
+    fn from(record: ReplayPoint) -> Self {
+        Self { first: record, last_offset: record.offset }
+    }
+}
+
+impl Origin {
+    /// The records of both.
+    pub fn and(self, other: Self) -> Self {
+        let first = if other.first.offset < self.first.offset { other.first } else { self.first };
+        Self { first, last_offset: self.last_offset.max(other.last_offset) }
+    }
+}
+
 /// Rows fed at once to an aggregate that is not batch-invariant; counted from the segment's first row.
 const CHUNK_ROWS: usize = 1024;
 
@@ -33,8 +54,7 @@ pub struct OpenSegment {
     ids: Vec<u32>,
     /// Group index by key id.
     groups: Vec<u32>,
-    pub first: ReplayPoint,
-    pub last_offset: i64,
+    pub origin: Origin,
 }
 
 /// The state of every aggregate for the keys alive in a pane or in a span of panes. Only read.
@@ -44,8 +64,7 @@ pub struct Summary {
     pub ids: Vec<u32>,
     /// State arrays of each aggregate, a row per key.
     pub states: Vec<Vec<ArrayRef>>,
-    pub first: ReplayPoint,
-    pub last_offset: i64,
+    pub origin: Origin,
 }
 
 /// An accumulator and the rows that wait for a full chunk.
@@ -61,18 +80,21 @@ struct Waiting {
     arguments: Vec<Vec<ArrayRef>>,
     /// The filter, in pieces; empty when there is none.
     filter: Vec<ArrayRef>,
+    /// Not empty: all rows wait until the segment is sealed, and are sorted by the last arguments.
+    order: Vec<SortOptions>,
 }
 
 impl OpenSegment {
-    pub fn new(aggregates: &[Aggregate], first: ReplayPoint) -> Result<Self> {
+    pub fn new(aggregates: &[Aggregate], origin: Origin) -> Result<Self> {
         let accumulators = aggregates
             .iter()
             .map(|aggregate| {
-                let waiting = (!aggregate.batch_invariant).then(Waiting::default);
+                let waits = !aggregate.batch_invariant || !aggregate.order.is_empty();
+                let waiting = waits.then(|| Waiting { order: aggregate.order.clone(), ..Waiting::default() });
                 Ok(Fold { accumulator: aggregate.accumulator()?, waiting })
             })
             .collect::<Result<_>>()?;
-        Ok(Self { accumulators, ids: Vec::new(), groups: Vec::new(), first, last_offset: first.offset })
+        Ok(Self { accumulators, ids: Vec::new(), groups: Vec::new(), origin })
     }
 
     /// Adds rows; `ids` are key ids below `keys`, `columns` are [`crate::Rows::columns`] of the same rows.
@@ -108,7 +130,7 @@ impl OpenSegment {
             fold.feed(true, total)?;
             states.push(fold.accumulator.state(EmitTo::All)?);
         }
-        Ok(Summary { ids: self.ids, states, first: self.first, last_offset: self.last_offset })
+        Ok(Summary { ids: self.ids, states, origin: self.origin })
     }
 
     pub fn mark_live(&self, live: &mut [bool]) {
@@ -168,8 +190,8 @@ impl Merger {
         let (ids, mut accumulators) = self.fold(aggregates, &all, parts)?;
         let states =
             accumulators.iter_mut().map(|accumulator| accumulator.state(EmitTo::All)).collect::<Result<_>>()?;
-        let (first, last_offset) = span(parts)?;
-        Ok(Summary { ids, states, first, last_offset })
+        let origin = span(parts)?;
+        Ok(Summary { ids, states, origin })
     }
 
     /// Values of the `wanted` aggregates over `parts`, and whose they are.
@@ -222,11 +244,10 @@ impl Merger {
     }
 }
 
-/// From the first to the last offset of what is merged.
-pub fn span(parts: &[Arc<Summary>]) -> Result<(ReplayPoint, i64)> {
-    let first = parts.iter().map(|part| part.first).min_by_key(|point| point.offset);
-    let last_offset = parts.iter().map(|part| part.last_offset).max();
-    first.zip(last_offset).ok_or_else(|| DataFusionError::Internal("nothing to merge".into()))
+/// All records of what is merged.
+pub fn span(parts: &[Arc<Summary>]) -> Result<Origin> {
+    let origin = parts.iter().map(|part| part.origin).reduce(Origin::and);
+    origin.ok_or_else(|| DataFusionError::Internal("nothing to merge".into()))
 }
 
 impl Fold {
@@ -246,7 +267,8 @@ impl Fold {
             pieces.push(argument);
         }
         waiting.filter.extend(filter);
-        if waiting.groups.len() >= CHUNK_ROWS { self.feed(false, total) } else { Ok(()) }
+        let is_chunk = waiting.order.is_empty() && waiting.groups.len() >= CHUNK_ROWS;
+        if is_chunk { self.feed(false, total) } else { Ok(()) }
     }
 
     /// Feeds the full chunks that wait; with `all` the rest as well.
@@ -256,8 +278,18 @@ impl Fold {
         if rows == 0 {
             return Ok(());
         }
-        let arguments: Vec<ArrayRef> = waiting.arguments.iter().map(|pieces| join(pieces)).collect::<Result<_>>()?;
+        let mut arguments: Vec<ArrayRef> =
+            waiting.arguments.iter().map(|pieces| join(pieces)).collect::<Result<_>>()?;
         let filter = if waiting.filter.is_empty() { None } else { Some(join(&waiting.filter)?) };
+        let filter = if waiting.order.is_empty() {
+            filter
+        } else {
+            let indices = sorted(&arguments, &waiting.order)?;
+            let pick = |array: &ArrayRef| take(array, &indices, None);
+            arguments = arguments.iter().map(pick).collect::<Result<_, _>>()?;
+            waiting.groups = indices.values().iter().map(|&row| waiting.groups[row as usize]).collect();
+            filter.as_ref().map(pick).transpose()?
+        };
         let mut from = 0;
         while from < rows && (all || rows - from >= CHUNK_ROWS) {
             let length = CHUNK_ROWS.min(rows - from);
@@ -272,6 +304,17 @@ impl Fold {
         waiting.filter = filter.map(|filter| filter.slice(from, rows - from)).into_iter().collect();
         Ok(())
     }
+}
+
+/// Row numbers in the order of the last arguments; equal ones stay as they came.
+fn sorted(arguments: &[ArrayRef], order: &[SortOptions]) -> Result<UInt32Array> {
+    let by = &arguments[arguments.len() - order.len()..];
+    let rows = by.first().map_or(0, |column| column.len());
+    let came: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..rows as u32));
+    let by =
+        by.iter().zip(order).map(|(values, &options)| SortColumn { values: values.clone(), options: Some(options) });
+    let columns: Vec<SortColumn> = by.chain([SortColumn { values: came, options: None }]).collect();
+    Ok(lexsort_to_indices(&columns, None)?)
 }
 
 fn as_filter(filter: Option<&ArrayRef>) -> Option<&BooleanArray> {

@@ -9,7 +9,7 @@
 //! Limits: a span of at most half of the longest window; memory of spans is at most that of the panes times the levels.
 
 use crate::{
-    Aggregate, ReplayPoint, WindowError,
+    Aggregate, Origin, ReplayPoint, WindowError,
     keys::Keys,
     segment::{Merger, OpenSegment, Summary},
 };
@@ -52,16 +52,16 @@ impl PaneTree {
         self.panes.range(from..).next().map(|(&pane, _)| pane)
     }
 
-    /// The segment that a row for `pane` goes to; `first` is where the row's record begins.
+    /// The segment that a row for `pane` goes to; `origin` is the records that it comes from.
     pub fn open(
         &mut self,
         pane: i64,
         aggregates: &[Aggregate],
-        first: ReplayPoint,
+        origin: Origin,
     ) -> Result<&mut OpenSegment, WindowError> {
         let entry = self.panes.entry(pane).or_default();
         if entry.open.is_none() {
-            entry.open = Some(OpenSegment::new(aggregates, first)?);
+            entry.open = Some(OpenSegment::new(aggregates, origin)?);
             for level in 1..=self.level_max {
                 self.spans.remove(&(pane >> level << level, level));
             }
@@ -140,7 +140,10 @@ impl PaneTree {
     /// From where the partition has to be read again to rebuild all panes.
     pub fn oldest(&self) -> Option<ReplayPoint> {
         let firsts = self.panes.values().flat_map(|pane| {
-            pane.sealed.iter().map(|summary| summary.first).chain(pane.open.iter().map(|segment| segment.first))
+            pane.sealed
+                .iter()
+                .map(|summary| summary.origin.first)
+                .chain(pane.open.iter().map(|segment| segment.origin.first))
         });
         firsts.min_by_key(|point| point.offset)
     }

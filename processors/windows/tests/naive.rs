@@ -2,7 +2,7 @@
 //! batches, and with a restart in the middle. Random windows, lateness, disorder and cuts.
 
 use amoskys_windows::{
-    Aggregate, ClosedWindow, Hop, Output, ReplayPoint, Rows, Watermark, WatermarkRules, WindowOperator,
+    Aggregate, ClosedWindow, Hop, Origin, Output, ReplayPoint, Rows, Watermark, WatermarkRules, WindowOperator,
 };
 use arrow::{
     array::{ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringViewArray},
@@ -150,8 +150,8 @@ fn operator(case: &Case, closed_through_ns: i64) -> WindowOperator {
 fn push(case: &Case, operator: &mut WindowOperator, from: usize, to: usize, closed: &mut Vec<ClosedWindow>) {
     let rows = &case.rows[from..to];
     let (watermarks, starts) = (case.watermarks(), case.record_starts());
-    let records: Vec<ReplayPoint> =
-        (0..case.rows.len()).map(|row| ReplayPoint { offset: row as i64, watermark: watermarks[row] }).collect();
+    let records: Vec<Origin> =
+        (0..case.rows.len()).map(|row| ReplayPoint { offset: row as i64, watermark: watermarks[row] }.into()).collect();
     let keys: ArrayRef =
         Arc::new(StringViewArray::from_iter_values(rows.iter().map(|row| format!("a key of some length {}", row.key))));
     let columns: Vec<ArrayRef> = vec![
@@ -329,7 +329,7 @@ fn keys_that_left_are_forgotten() {
             Arc::new(Float64Array::from(vec![1.0; 500])),
             Arc::new(BooleanArray::from(vec![true; 500])),
         ];
-        let records = [ReplayPoint { offset: batch, watermark: Watermark::default() }];
+        let records = [ReplayPoint { offset: batch, watermark: Watermark::default() }.into()];
         let rows = Rows {
             times_ns: &[batch * 10; 500],
             watermarks_ns: &[batch * 10 - 10; 500],

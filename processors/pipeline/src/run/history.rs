@@ -5,13 +5,7 @@
 //! An envelope that comes twice counts once, as it does live, where the file has `agent_id`, `boot_id`, `sequence`.
 //! Limits: a stream's rows are read into memory, partition by partition.
 
-use super::{
-    decode::Taken,
-    duplicates::Seen,
-    emit::Emission,
-    position::Checkpoint,
-    task::{Core, TaskError},
-};
+use super::{core::Core, decode::Taken, duplicates::Seen, emit::Emission, position::Checkpoint, task::TaskError};
 use crate::sql::{Dataflow, StreamFlow};
 use arrow::{
     array::{

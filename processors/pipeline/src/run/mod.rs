@@ -1,11 +1,14 @@
 //! Running a [`Dataflow`](crate::sql::Dataflow): on the partitions of a log, or over files.
 
+mod core;
 mod decode;
 mod duplicates;
 mod emit;
 mod history;
+mod judge;
 mod metrics;
 mod position;
+mod stages;
 mod status;
 mod task;
 mod worker;

@@ -3,8 +3,8 @@
 //! A picture of one moment; nothing is decided by it.
 
 use super::{
+    core::Core,
     metrics::{Gauges, Metrics},
-    task::Core,
 };
 use crate::sql::{Query, StreamFlow};
 use serde::Serialize;

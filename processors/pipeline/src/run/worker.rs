@@ -31,6 +31,9 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 /// Sizes of state are summed up over all panes, so not at every poll.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
 
+/// How often the files of static tables are looked at.
+const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(1);
+
 /// How a worker runs.
 #[derive(Debug, Clone)]
 pub struct WorkerOptions {
@@ -137,8 +140,13 @@ impl Worker {
         let mut tasks = Tasks::new();
         let mut last_commit = Instant::now();
         let mut last_report: Option<Instant> = None;
+        let mut last_look = Instant::now();
         let mut records_max = 64;
         while !stop.load(Ordering::Relaxed) {
+            if last_look.elapsed() >= LOOK_AT_FILES_EVERY {
+                self.look_at_files();
+                last_look = Instant::now();
+            }
             let mut outputs = Vec::new();
             let (mut records, mut rows) = (0, 0);
             let mut failed: Option<WorkerError> = None;
@@ -172,6 +180,22 @@ impl Worker {
         let mut outputs = Vec::new();
         self.flush(&mut tasks, &mut outputs)?;
         self.commit(member, &mut tasks, &outputs, stop)
+    }
+
+    fn look_at_files(&self) {
+        for table in &self.dataflow.statics {
+            match table.refresh() {
+                Ok(false) => {}
+                Ok(true) => {
+                    tracing::info!(table = table.name, "file changed; read again");
+                    self.metrics.static_reloads.inc();
+                }
+                Err(error) => {
+                    tracing::warn!(table = table.name, %error, "file changed and does not read; what it said before is kept");
+                    self.metrics.static_failures.inc();
+                }
+            }
+        }
     }
 
     fn take(&self, tasks: &mut Tasks, record: &Record<'_>, outputs: &mut Vec<Outgoing>) -> Result<(), WorkerError> {

@@ -42,10 +42,17 @@ pub const ENVELOPE_COLUMNS: [&str; 4] = ["agent_id", "host_id", "boot_id", "sequ
 /// What the log says of each record.
 pub const LOG_COLUMNS: [&str; 3] = ["_partition", "_offset", "_log_time"];
 
+/// What the windows of the same files say of each row: it came after one of those that it belongs to had closed.
+pub const LATE_COLUMN: &str = "_late";
+
+pub fn late_field() -> Field {
+    Field::new(LATE_COLUMN, DataType::Boolean, true)
+}
+
 const OPTIONS: [&str; 6] = ["event_time", "lateness", "idle", "max_skew", "partition_key", "message"];
 
 impl Stream {
-    /// Columns as a query sees them: the record's, the envelope's, the log's.
+    /// Columns as a query sees them: the record's, the envelope's, the log's, and whether the row is late.
     pub fn schema(&self) -> SchemaRef {
         let mut fields: Vec<FieldRef> = self.columns.fields().iter().cloned().collect();
         if matches!(self.format, Format::Envelope { .. }) {
@@ -58,6 +65,7 @@ impl Stream {
         for (name, data_type) in LOG_COLUMNS.into_iter().zip([DataType::Int32, DataType::Int64, time]) {
             fields.push(Arc::new(Field::new(name, data_type, true)));
         }
+        fields.push(Arc::new(late_field()));
         Arc::new(Schema::new(fields))
     }
 

@@ -1,28 +1,23 @@
 //! What a folder of SQL files amounts to: per stream, the windowed views that are kept and the INSERTs they feed.
 
-use super::{Sink, Stream, rowwise::RowProgram, slots::Slot};
+use super::{Annotations, Sink, Stream, Template, lineage::Bound, rowwise::RowProgram, statics::StaticTable};
 use amoskys_functions::model::Model;
 use amoskys_windows::{Aggregate, ClosedWindow, Hop, Output, WindowError, WindowOperator};
 use arrow::{
     array::{ArrayRef, StructArray, TimestampNanosecondArray},
-    compute::concat_batches,
     datatypes::SchemaRef,
     error::ArrowError,
     record_batch::RecordBatch,
 };
-use datafusion::{
-    error::Result,
-    execution::TaskContext,
-    logical_expr,
-    physical_expr::PhysicalExpr,
-    physical_plan::{ExecutionPlan, collect, execution_plan::reset_plan_states},
-};
-use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc};
+use datafusion::{logical_expr, physical_expr::PhysicalExpr};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
 /// All that the SQL says, ready to run by one worker (slots make it that worker's own).
 #[derive(Debug)]
 pub struct Dataflow {
     pub streams: Vec<StreamFlow>,
+    /// Files that are joined with.
+    pub statics: Vec<Arc<StaticTable>>,
 }
 
 /// One stream and what is computed from it.
@@ -31,7 +26,11 @@ pub struct StreamFlow {
     pub stream: Stream,
     /// Columns that are decoded: those that any program uses, and the event time.
     pub columns: Vec<String>,
+    /// Whether a program asks for [`LATE_COLUMN`](super::LATE_COLUMN).
+    pub tells_late: bool,
+    /// Each after those that it is over.
     pub views: Vec<WindowedView>,
+    /// Each after those that its rows come from.
     pub panes: Vec<SharedPanes>,
     pub inserts: Vec<Insert>,
 }
@@ -46,6 +45,9 @@ pub struct WindowedView {
     pub output: SchemaRef,
     /// Where the window stands among the group columns.
     pub window_index: usize,
+    /// How far the watermark has to be past a window's end before all of its rows have come: nothing over a stream, the
+    /// size of the windows below where it is over their starts.
+    pub delay_ns: i64,
 }
 
 /// Views whose rows go into the same panes: equal rows, equal keys, windows that lie on one grid.
@@ -54,13 +56,32 @@ pub struct SharedPanes {
     /// Indices into [`StreamFlow::views`], one for each of `outputs`.
     pub views: Vec<usize>,
     pub outputs: Vec<Output>,
-    pub program: RowProgram,
+    pub source: PanesSource,
     pub keys: Vec<Arc<dyn PhysicalExpr>>,
     pub key_schema: SchemaRef,
     /// Arguments and filters of the aggregates, each once.
     pub columns: Vec<Arc<dyn PhysicalExpr>>,
     /// Of all views, each once.
     pub aggregates: Vec<Aggregate>,
+}
+
+/// Where rows come from that are put into panes.
+#[derive(Debug)]
+pub enum PanesSource {
+    Stream(RowProgram),
+    Windows(WindowRows),
+}
+
+/// Rows of other views' windows, as each of them closes.
+#[derive(Debug)]
+pub struct WindowRows {
+    /// Indices into [`StreamFlow::views`], one for each slot of the template; all of one window.
+    pub views: Vec<usize>,
+    pub template: Template,
+    /// The event time of the rows: a bound of the window that they are of.
+    pub time: Bound,
+    /// That of the views over these rows.
+    pub delay_ns: i64,
 }
 
 /// One `INSERT INTO`, or a view that is collected.
@@ -89,23 +110,6 @@ pub enum Query {
     Windows { views: Vec<usize>, template: Template },
 }
 
-/// From the comments above a statement: `-- key: text`, continued on lines that start with two more spaces or have
-/// no key.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Annotations {
-    pub title: Option<String>,
-    pub technique: Option<String>,
-    pub false_positives: Option<String>,
-    pub next_steps: Option<String>,
-}
-
-/// A plan that was planned once and is executed per window over slots.
-pub struct Template {
-    plan: Arc<dyn ExecutionPlan>,
-    slots: Vec<Arc<Slot>>,
-    context: Arc<TaskContext>,
-}
-
 impl Dataflow {
     /// Topics that are read and written.
     pub fn topics(&self) -> BTreeSet<&str> {
@@ -122,6 +126,16 @@ impl Dataflow {
             for sink in flow.inserts.iter_mut().filter_map(|insert| insert.sink.as_mut()) {
                 sink.topic = name(&sink.topic);
             }
+        }
+    }
+}
+
+impl WindowRows {
+    /// The event time of the rows of a window.
+    pub fn time_ns(&self, start_ns: i64, end_ns: i64) -> i64 {
+        match self.time {
+            Bound::Start => start_ns,
+            Bound::End => end_ns,
         }
     }
 }
@@ -150,85 +164,5 @@ impl WindowedView {
 
     pub fn empty(&self) -> RecordBatch {
         RecordBatch::new_empty(self.output.clone())
-    }
-}
-
-impl Template {
-    pub(super) fn new(plan: Arc<dyn ExecutionPlan>, slots: Vec<Arc<Slot>>, context: Arc<TaskContext>) -> Self {
-        Self { plan, slots, context }
-    }
-
-    /// Runs the plan over one batch per slot. All rows come in one batch, so that equal rows are told apart among all.
-    pub fn run(&self, inputs: Vec<RecordBatch>) -> Result<RecordBatch> {
-        for (slot, batch) in self.slots.iter().zip(inputs) {
-            slot.fill(batch);
-        }
-        let plan = reset_plan_states(self.plan.clone())?;
-        let batches = futures::executor::block_on(collect(plan, self.context.clone()))?;
-        self.slots.iter().for_each(|slot| slot.fill(RecordBatch::new_empty(slot.schema().clone())));
-        match <[RecordBatch; 1]>::try_from(batches) {
-            Ok([batch]) => Ok(batch),
-            Err(batches) => Ok(concat_batches(&self.plan.schema(), &batches)?),
-        }
-    }
-}
-
-impl Annotations {
-    pub fn parse(comments: &[String]) -> Self {
-        let mut annotations = Self::default();
-        let mut last: Option<&'static str> = None;
-        for line in comments {
-            let keyed = line.split_once(':').and_then(|(key, text)| Some((Self::key(key.trim())?, text.trim())));
-            let (key, text) = match (keyed, last) {
-                (Some((key, text)), _) => (key, text),
-                (None, Some(key)) => (key, line.trim()),
-                (None, None) => continue,
-            };
-            last = Some(key);
-            let field = annotations.field(key);
-            match field {
-                Some(before) => {
-                    before.push(' ');
-                    before.push_str(text);
-                }
-                None => *field = Some(text.to_owned()),
-            }
-        }
-        annotations
-    }
-
-    fn key(key: &str) -> Option<&'static str> {
-        ["title", "technique", "false_positives", "next_steps"].into_iter().find(|known| *known == key)
-    }
-
-    fn field(&mut self, key: &str) -> &mut Option<String> {
-        match key {
-            "title" => &mut self.title,
-            "technique" => &mut self.technique,
-            "false_positives" => &mut self.false_positives,
-            _ => &mut self.next_steps,
-        }
-    }
-}
-
-impl fmt::Debug for Template {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Template").field("slots", &self.slots.len()).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn comments_become_annotations() {
-        let lines =
-            ["what this is", "title: a title", "next_steps: look at it,", "then think", "technique: T1036, T1070.004"];
-        let annotations = Annotations::parse(&lines.map(str::to_owned));
-        assert_eq!(annotations.title.as_deref(), Some("a title"));
-        assert_eq!(annotations.next_steps.as_deref(), Some("look at it, then think"));
-        assert_eq!(annotations.technique.as_deref(), Some("T1036, T1070.004"));
-        assert_eq!(annotations.false_positives, None);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! [`load`] reads the files, [`plan`] does the rest. All problems of all files are reported together.
 
+mod annotations;
 mod catalog;
 mod concat;
 mod cut;
@@ -9,15 +10,25 @@ mod dataflow;
 mod explain;
 mod explained;
 mod files;
+mod flows;
 mod insert;
+mod lineage;
+mod panes;
 mod planner;
 mod problem;
+mod rowplan;
 mod rowwise;
 mod slots;
+mod statics;
+mod template;
 
-pub use catalog::{Format, Sink, Stream};
-pub use dataflow::{Annotations, Dataflow, Insert, Query, SharedPanes, StreamFlow, Template, WindowedView};
+pub use annotations::Annotations;
+pub use catalog::{Format, LATE_COLUMN, Sink, Stream, late_field};
+pub use dataflow::{Dataflow, Insert, PanesSource, Query, SharedPanes, StreamFlow, WindowRows, WindowedView};
 pub use files::{Statement, load, parse};
+pub use lineage::Bound;
 pub use planner::{Options, plan};
 pub use problem::{Problem, Problems};
 pub use rowwise::RowProgram;
+pub use statics::StaticTable;
+pub use template::Template;

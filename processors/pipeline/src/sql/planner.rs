@@ -1,15 +1,14 @@
 //! Plans all statements of all files together, in the order in which they need each other.
 
 use super::{
-    Dataflow, Insert, Problem, Problems, Query, Sink, Statement, Stream, StreamFlow, Template, WindowedView,
+    Annotations, Dataflow, Insert, Problem, Problems, Sink, Statement, Stream,
     catalog::{Format, nearest},
-    concat::concatenate,
-    cut::{cut, shared_panes, windowed_view},
-    dataflow::Annotations,
     explain::message,
     explained::with_explained,
+    flows::Flows,
     insert::{check_encoder, match_sink, rename},
-    rowwise::RowProgram,
+    panes::Around,
+    statics::StaticTable,
 };
 use amoskys_functions::{
     aggregate::{CheckArguments, aggregates},
@@ -72,7 +71,8 @@ struct Planner<'a> {
     reads: Vec<BTreeSet<usize>>,
     /// Statements that failed, or need one that did.
     broken: BTreeSet<usize>,
-    flows: Vec<StreamFlow>,
+    statics: Vec<Arc<StaticTable>>,
+    flows: Flows,
     problems: Vec<Problem>,
 }
 
@@ -138,7 +138,8 @@ impl<'a> Planner<'a> {
             streams: BTreeMap::new(),
             reads: vec![BTreeSet::new(); statements.len()],
             broken: BTreeSet::new(),
-            flows: Vec::new(),
+            statics: Vec::new(),
+            flows: Flows::default(),
             problems: Vec::new(),
         }
     }
@@ -249,10 +250,9 @@ impl<'a> Planner<'a> {
             return Err(DataFusionError::Plan("is no CREATE EXTERNAL TABLE".into()));
         };
         if matches!(table.file_type.as_str(), "PARQUET" | "CSV") {
-            // A static table, read by DataFusion itself.
-            let ddl = LogicalPlan::Ddl(DdlStatement::CreateExternalTable(table));
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(self.context.execute_logical_plan(ddl))?;
+            let table = Arc::new(StaticTable::read(name, table)?);
+            self.context.register_table(TableReference::bare(name), table.provider())?;
+            self.statics.push(table);
             return Ok(());
         }
         match Stream::define(&table, &self.options.pool) {
@@ -389,87 +389,10 @@ impl<'a> Planner<'a> {
         if let Some(sink) = &sink {
             check_encoder(sink, &output)?;
         }
-        let parts = cut(analyzed)?;
-        let (stream, query) = if parts.aggregates.is_empty() {
-            let program = RowProgram::compile(&self.context.state().optimize(&parts.above)?, &self.context)?;
-            (self.stream(&program.stream)?, Query::Rows(program))
-        } else {
-            self.windowed(parts)?
-        };
-        let flow = self.flow(stream);
+        let around = Around { streams: &self.streams, context: &self.context };
+        let (flow, query) = self.flows.add(analyzed, around)?;
         flow.inserts.push(Insert { name, file, sink, annotations, sql_hash, models, query, output, explained });
         Ok(())
-    }
-
-    fn windowed(&mut self, parts: super::cut::Cut) -> Result<(Stream, Query)> {
-        let streams = parts.aggregates.iter().map(|(aggregate, _)| self.stream(&stream_of(&aggregate.input)?));
-        let streams: Vec<Stream> = streams.collect::<Result<_>>()?;
-        if let Some(other) = streams.iter().find(|stream| **stream != streams[0]) {
-            let message =
-                format!("a query over two streams (`{}` and `{}`) is not supported yet", streams[0].name, other.name);
-            return Err(DataFusionError::Plan(message));
-        }
-        if let Some(name) = self.streams.keys().find(|name| reads_table(&parts.above, name)) {
-            return Err(DataFusionError::Plan(format!(
-                "`{name}` is read without a window beside a windowed view; window it too"
-            )));
-        }
-        let stream = streams[0].clone();
-        let mut views = Vec::new();
-        let mut slots = Vec::new();
-        for (aggregate, slot) in &parts.aggregates {
-            let view = windowed_view(aggregate, &stream, &self.context)?;
-            views.push(self.share(&stream, view));
-            slots.push(slot.clone());
-        }
-        let flow = self.flow(stream.clone());
-        if let Some(view) = views.iter().find(|view| flow.views[**view].hop != flow.views[views[0]].hop) {
-            let (one, other) = (flow.views[views[0]].hop, flow.views[*view].hop);
-            return Err(DataFusionError::Plan(format!(
-                "joins views of different windows (slide {} ns, size {} ns and slide {} ns, size {} ns); give them the same window",
-                one.slide_ns(),
-                one.size_ns(),
-                other.slide_ns(),
-                other.size_ns()
-            )));
-        }
-        let state = self.context.state();
-        let physical = concatenate(block_on(state.create_physical_plan(&parts.above))?)?;
-        let template = Template::new(physical, slots, state.task_ctx());
-        Ok((stream, Query::Windows { views, template }))
-    }
-
-    /// The index of an equal view of the stream, or of this one, added.
-    fn share(&mut self, stream: &Stream, view: WindowedView) -> usize {
-        let flow = self.flow(stream.clone());
-        match flow.views.iter().position(|known| known.aggregate == view.aggregate) {
-            Some(index) => index,
-            None => {
-                flow.views.push(view);
-                flow.views.len() - 1
-            }
-        }
-    }
-
-    fn stream(&self, name: &str) -> Result<Stream> {
-        let known = self.streams.get(name).cloned();
-        known.ok_or_else(|| {
-            DataFusionError::Plan(format!("`{name}` is a file, not a stream; INSERT needs a stream to follow"))
-        })
-    }
-
-    fn flow(&mut self, stream: Stream) -> &mut StreamFlow {
-        let index = self.flows.iter().position(|flow| flow.stream == stream).unwrap_or(self.flows.len());
-        if index == self.flows.len() {
-            self.flows.push(StreamFlow {
-                stream,
-                columns: Vec::new(),
-                views: Vec::new(),
-                panes: Vec::new(),
-                inserts: Vec::new(),
-            });
-        }
-        &mut self.flows[index]
     }
 
     fn finish(mut self) -> Result<Dataflow, Problems> {
@@ -479,26 +402,14 @@ impl<'a> Planner<'a> {
             self.problems.dedup();
             return Err(Problems(self.problems));
         }
-        for flow in &mut self.flows {
-            // Each view was checked by itself; what fails now is ours.
-            let panes = shared_panes(&flow.views, &self.context).map_err(|error| {
-                let file = self.statements.first().map_or_else(Default::default, |statement| statement.file.clone());
-                let message = format!("a fault of the planner: {}", message(&error));
-                Problems(vec![Problem { file, line: 1, column: 1, message }])
-            })?;
-            flow.panes = panes;
-            let rows = flow.inserts.iter().filter_map(|insert| match &insert.query {
-                Query::Rows(program) => Some(program),
-                Query::Windows { .. } => None,
-            });
-            let programs = flow.panes.iter().map(|panes| &panes.program).chain(rows);
-            let mut used: BTreeSet<&String> = programs.flat_map(|program| &program.columns).collect();
-            used.extend(&flow.stream.event_time);
-            let schema = flow.stream.schema();
-            flow.columns =
-                schema.fields().iter().map(|field| field.name().clone()).filter(|name| used.contains(name)).collect();
-        }
-        Ok(Dataflow { streams: self.flows })
+        let around = Around { streams: &self.streams, context: &self.context };
+        // Each view was checked by itself; what fails now is ours.
+        let streams = self.flows.finish(around).map_err(|error| {
+            let file = self.statements.first().map_or_else(Default::default, |statement| statement.file.clone());
+            let message = format!("a fault of the planner: {}", message(&error));
+            Problems(vec![Problem { file, line: 1, column: 1, message }])
+        })?;
+        Ok(Dataflow { streams, statics: self.statics })
     }
 }
 
@@ -507,23 +418,4 @@ enum Visit {
     New,
     Open,
     Done,
-}
-
-fn reads_table(plan: &LogicalPlan, name: &str) -> bool {
-    use datafusion::common::tree_node::TreeNode;
-    plan.exists(|node| Ok(matches!(node, LogicalPlan::TableScan(scan) if scan.table_name.table() == name)))
-        .unwrap_or(false)
-}
-
-/// The stream below an aggregate.
-fn stream_of(plan: &LogicalPlan) -> Result<String> {
-    match plan {
-        LogicalPlan::TableScan(scan) => Ok(scan.table_name.table().to_owned()),
-        other => match other.inputs().as_slice() {
-            [input] => stream_of(input),
-            // Refused, with the reason, when the view's rows are compiled.
-            [input, ..] => stream_of(input),
-            [] => Err(DataFusionError::Plan("the window reads no stream".into())),
-        },
-    }
 }

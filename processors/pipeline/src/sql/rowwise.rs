@@ -1,40 +1,59 @@
 //! What happens to a batch row by row: filters and projections, evaluated directly on its columns.
 //!
-//! Compiled from a logical plan that is a chain of these down to one stream. Anything else is refused here, with what
-//! to do instead.
+//! Compiled from a logical plan that is a chain of these down to one stream; one with joins or unions is run as a
+//! plan over numbered rows ([`RowPlan`]). Anything else is refused, with what to do instead.
 
+use super::{Stream, rowplan::RowPlan};
 use arrow::{
     array::{Array, AsArray, BooleanArray, UInt32Array},
     compute::{filter, filter_record_batch, prep_null_mask_filter},
-    datatypes::SchemaRef,
+    datatypes::{Schema, SchemaRef},
     record_batch::{RecordBatch, RecordBatchOptions},
 };
 use datafusion::{
-    common::{Column, DFSchemaRef},
+    common::{
+        DFSchemaRef,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
     error::{DataFusionError, Result},
     logical_expr::{Expr, LogicalPlan, physical_planning_context::PhysicalPlanningContext},
     physical_expr::{PhysicalExpr, create_physical_expr},
     prelude::SessionContext,
 };
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-/// A chain of steps on batches of one stream.
-#[derive(Debug, Clone)]
+/// What is done to batches of one stream.
+#[derive(Debug)]
 pub struct RowProgram {
     pub stream: String,
-    /// Columns of the stream, in the order in which the steps expect them.
+    /// Columns of the stream, in the order in which the program expects them.
     pub columns: Vec<String>,
-    steps: Vec<Step>,
     pub output: DFSchemaRef,
+    run: Run,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
+enum Run {
+    Chain(Chain),
+    Plan(RowPlan),
+}
+
+#[derive(Debug, Default)]
+struct Chain {
+    columns: Vec<String>,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug)]
 enum Step {
     Keep(Arc<dyn PhysicalExpr>),
     Project(Vec<Arc<dyn PhysicalExpr>>, SchemaRef),
 }
 
-/// The rows that are left, and which rows of the input they were; `None` when that is all of them.
+/// The rows that are left, and which rows of the input they were, in order; `None` when that is each of them once.
 pub struct Kept {
     pub batch: RecordBatch,
     pub rows: Option<UInt32Array>,
@@ -42,40 +61,83 @@ pub struct Kept {
 
 impl RowProgram {
     /// From an optimised plan.
-    pub fn compile(plan: &LogicalPlan, context: &SessionContext) -> Result<Self> {
-        let mut program =
-            Self { stream: String::new(), columns: Vec::new(), steps: Vec::new(), output: plan.schema().clone() };
-        program.add(plan, context)?;
-        Ok(program)
-    }
-
-    fn add(&mut self, plan: &LogicalPlan, context: &SessionContext) -> Result<()> {
-        match plan {
-            LogicalPlan::TableScan(scan) => {
-                self.stream = scan.table_name.table().to_owned();
-                self.columns = scan.projected_schema.fields().iter().map(|field| field.name().clone()).collect();
-                for predicate in &scan.filters {
-                    self.steps.push(Step::Keep(physical(predicate, &scan.projected_schema, context)?));
-                }
-            }
-            LogicalPlan::SubqueryAlias(alias) => self.add(&alias.input, context)?,
-            LogicalPlan::Filter(node) => {
-                self.add(&node.input, context)?;
-                self.steps.push(Step::Keep(physical(&node.predicate, node.input.schema(), context)?));
-            }
-            LogicalPlan::Projection(node) => {
-                self.add(&node.input, context)?;
-                let expressions = node.expr.iter().map(|expression| physical(expression, node.input.schema(), context));
-                self.steps
-                    .push(Step::Project(expressions.collect::<Result<_>>()?, Arc::new(node.schema.as_arrow().clone())));
-            }
-            other => return Err(refused(other)),
+    pub fn compile(plan: &LogicalPlan, streams: &BTreeMap<String, Stream>, context: &SessionContext) -> Result<Self> {
+        let (stream, used) = reads(plan, streams)?;
+        let output = plan.schema().clone();
+        let mut chain = Chain::default();
+        if chain.add(plan, context)? {
+            let columns = std::mem::take(&mut chain.columns);
+            return Ok(Self { stream: stream.name.clone(), columns, output, run: Run::Chain(chain) });
         }
-        Ok(())
+        let schema = stream.schema();
+        let fields = schema.fields().iter().filter(|field| used.contains(field.name())).cloned();
+        let schema = Schema::new(fields.collect::<Vec<_>>());
+        let plan = RowPlan::compile(plan, &stream.name, &schema, context)?;
+        let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
+        Ok(Self { stream: stream.name.clone(), columns, output, run: Run::Plan(plan) })
     }
 
     /// `batch` has [`RowProgram::columns`] in their order.
     pub fn run(&self, batch: RecordBatch) -> Result<Kept> {
+        match &self.run {
+            Run::Chain(chain) => chain.run(batch),
+            Run::Plan(plan) => plan.run(batch),
+        }
+    }
+}
+
+/// The one stream that a plan reads, and its columns.
+fn reads<'a>(plan: &LogicalPlan, streams: &'a BTreeMap<String, Stream>) -> Result<(&'a Stream, BTreeSet<String>)> {
+    let mut found: Option<&Stream> = None;
+    let mut columns = BTreeSet::new();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(stream) = streams.get(scan.table_name.table())
+        {
+            if let Some(other) = found.filter(|other| other.name != stream.name) {
+                return Err(DataFusionError::Plan(format!(
+                    "rows of two streams (`{}` and `{}`) meet without a window; window each in a view of its own",
+                    other.name, stream.name
+                )));
+            }
+            found = Some(stream);
+            columns.extend(scan.projected_schema.fields().iter().map(|field| field.name().clone()));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    found.map(|stream| (stream, columns)).ok_or_else(|| DataFusionError::Plan("the query reads no stream".into()))
+}
+
+impl Chain {
+    /// False when there is more than a chain, which is then of no use.
+    fn add(&mut self, plan: &LogicalPlan, context: &SessionContext) -> Result<bool> {
+        if plan.expressions().iter().any(has_subquery) {
+            return Ok(false);
+        }
+        match plan {
+            LogicalPlan::TableScan(scan) => {
+                self.columns = scan.projected_schema.fields().iter().map(|field| field.name().clone()).collect();
+                for predicate in &scan.filters {
+                    self.steps.push(Step::Keep(physical(predicate, &scan.projected_schema, context)?));
+                }
+                Ok(true)
+            }
+            LogicalPlan::SubqueryAlias(alias) => self.add(&alias.input, context),
+            LogicalPlan::Filter(node) if self.add(&node.input, context)? => {
+                self.steps.push(Step::Keep(physical(&node.predicate, node.input.schema(), context)?));
+                Ok(true)
+            }
+            LogicalPlan::Projection(node) if self.add(&node.input, context)? => {
+                let expressions = node.expr.iter().map(|expression| physical(expression, node.input.schema(), context));
+                let schema = Arc::new(node.schema.as_arrow().clone());
+                self.steps.push(Step::Project(expressions.collect::<Result<_>>()?, schema));
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn run(&self, batch: RecordBatch) -> Result<Kept> {
         let mut kept = Kept { batch, rows: None };
         for step in &self.steps {
             kept = match step {
@@ -86,15 +148,20 @@ impl RowProgram {
                         expressions.iter().map(|expression| expression.evaluate(&kept.batch)?.into_array(rows));
                     let options = RecordBatchOptions::new().with_row_count(Some(rows));
                     let arrays = arrays.collect::<Result<_>>()?;
-                    Kept {
-                        batch: RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?,
-                        rows: kept.rows,
-                    }
+                    let batch = RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?;
+                    Kept { batch, rows: kept.rows }
                 }
             };
         }
         Ok(kept)
     }
+}
+
+fn has_subquery(expression: &Expr) -> bool {
+    let is_subquery = |part: &Expr| {
+        Ok(matches!(part, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_)))
+    };
+    expression.exists(is_subquery).unwrap_or(false)
 }
 
 fn keep(kept: Kept, predicate: &dyn PhysicalExpr) -> Result<Kept> {
@@ -118,7 +185,7 @@ pub fn physical(expression: &Expr, schema: &DFSchemaRef, context: &SessionContex
     create_physical_expr(expression, schema, state.execution_props(), &PhysicalPlanningContext::default())
 }
 
-fn refused(plan: &LogicalPlan) -> DataFusionError {
+pub fn refused(plan: &LogicalPlan) -> DataFusionError {
     let what = match plan {
         LogicalPlan::Aggregate(_) => {
             "an aggregate over a stream without a window never ends; add hop(…) or tumble(…) to GROUP BY"
@@ -126,35 +193,10 @@ fn refused(plan: &LogicalPlan) -> DataFusionError {
         LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => {
             "ORDER BY and LIMIT on a stream need a window; put them above a windowed view"
         }
-        LogicalPlan::Join(_) => "a join below a window is not supported; join above it, on the windowed view",
         LogicalPlan::Distinct(_) => "DISTINCT on a stream needs a window; use GROUP BY with hop(…) or tumble(…)",
-        LogicalPlan::Union(_) => "UNION below a window is not supported; window each stream in a view of its own",
         LogicalPlan::Window(_) => "OVER (…) on a stream is not supported; use it above a windowed view",
         LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => "the query reads no stream",
         _ => return DataFusionError::Plan(format!("{} is not supported row by row on a stream", plan.display())),
     };
     DataFusionError::Plan(what.into())
-}
-
-/// The stream's column that an expression is, seen through projections and aliases.
-pub fn base_column(plan: &LogicalPlan, expression: &Expr) -> Option<String> {
-    match expression {
-        Expr::Alias(alias) => base_column(plan, &alias.expr),
-        Expr::Column(column) => base_of(plan, column),
-        _ => None,
-    }
-}
-
-fn base_of(plan: &LogicalPlan, column: &Column) -> Option<String> {
-    let index = plan.schema().maybe_index_of_column(column)?;
-    match plan {
-        LogicalPlan::TableScan(scan) => Some(scan.projected_schema.field(index).name().clone()),
-        LogicalPlan::Projection(node) => base_column(&node.input, &node.expr[index]),
-        LogicalPlan::SubqueryAlias(node) => {
-            let (qualifier, field) = node.input.schema().qualified_field(index);
-            base_of(&node.input, &Column::new(qualifier.cloned(), field.name()))
-        }
-        LogicalPlan::Filter(node) => base_of(&node.input, column),
-        _ => None,
-    }
 }

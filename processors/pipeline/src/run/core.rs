@@ -1,0 +1,237 @@
+//! Rows of one partition in, windows and rows out; no bytes.
+
+use super::{
+    decode::Taken,
+    emit::{Emission, Evidence},
+    judge::{Judged, judge},
+    position::Checkpoint,
+    stages::{Stages, Windows},
+    task::{TaskCounters, TaskError},
+};
+use crate::sql::{LATE_COLUMN, Query, StreamFlow};
+use amoskys_windows::{ReplayPoint, Watermark, WindowOperator};
+use arrow::{array::BooleanArray, record_batch::RecordBatch};
+use std::sync::Arc;
+
+/// The state of a partition: watermark, panes, and what is done already.
+pub struct Core {
+    topic: String,
+    partition: i32,
+    stages: Stages,
+    /// Where the columns are that an INSERT of rows wants.
+    row_columns: Vec<Option<Vec<usize>>>,
+    watermark: Watermark,
+    next_offset: i64,
+    /// Records before this have had their side effects.
+    done_before: i64,
+    /// What the watermark had passed here is published.
+    published_through_ns: i64,
+    resume: Watermark,
+    replaying: bool,
+    pub counters: TaskCounters,
+}
+
+impl Core {
+    pub fn new(flow: &StreamFlow, topic: &str, partition: i32, checkpoint: Checkpoint) -> Result<Self, TaskError> {
+        let replaying = checkpoint.replay.offset < checkpoint.position;
+        // The column that says whether a row is late stands behind the flow's.
+        let known: Vec<&str> = flow.columns.iter().map(String::as_str).chain([LATE_COLUMN]).collect();
+        let place = |name: &String| known.iter().position(|known| known == name);
+        let row_columns = flow.inserts.iter().map(|insert| match &insert.query {
+            Query::Rows(program) => Some(program.columns.iter().filter_map(place).collect()),
+            Query::Windows { .. } => None,
+        });
+        Ok(Self {
+            topic: topic.to_owned(),
+            partition,
+            stages: Stages::new(flow, checkpoint.replay.watermark.time_ns)?,
+            row_columns: row_columns.collect(),
+            watermark: if replaying { checkpoint.replay.watermark } else { checkpoint.watermark },
+            next_offset: checkpoint.replay.offset,
+            done_before: checkpoint.position,
+            published_through_ns: checkpoint.watermark.time_ns,
+            resume: checkpoint.watermark,
+            replaying,
+            counters: TaskCounters::default(),
+        })
+    }
+
+    /// Records before this have had their side effects.
+    pub fn done_before(&self) -> i64 {
+        self.done_before
+    }
+
+    /// Whether a record at `offset` is the first behind the replay.
+    pub fn ends_replay(&self, offset: i64) -> bool {
+        self.replaying && offset >= self.done_before
+    }
+
+    pub fn end_replay_at(&mut self, offset: i64) {
+        if self.ends_replay(offset) {
+            self.end_replay();
+        }
+    }
+
+    /// The clock may have taken the last owner's watermark further than the records did.
+    fn end_replay(&mut self) {
+        self.replaying = false;
+        self.watermark.advance_to(self.resume.time_ns);
+        self.watermark.last_log_time_ns = self.watermark.last_log_time_ns.max(self.resume.last_log_time_ns);
+    }
+
+    pub fn partition(&self) -> i32 {
+        self.partition
+    }
+
+    pub fn is_replaying(&self) -> bool {
+        self.replaying
+    }
+
+    pub fn watermark(&self) -> Watermark {
+        self.watermark
+    }
+
+    pub fn next_offset(&self) -> i64 {
+        self.next_offset
+    }
+
+    /// Of the flow's shared panes, in their order.
+    pub fn operators(&self) -> impl Iterator<Item = &WindowOperator> {
+        self.stages.operators()
+    }
+
+    /// What to commit now. While replaying, what was committed last still holds.
+    pub fn checkpoint(&self) -> Option<Checkpoint> {
+        if self.replaying {
+            return None;
+        }
+        let here = ReplayPoint { offset: self.next_offset, watermark: self.watermark };
+        Some(Checkpoint {
+            replay: self.stages.oldest().unwrap_or(here),
+            position: self.next_offset,
+            watermark: self.watermark,
+        })
+    }
+
+    /// At the end of the partition: closes what the idle rule will close anyway.
+    pub fn anticipate(
+        &mut self,
+        flow: &StreamFlow,
+        now_ns: i64,
+        emissions: &mut Vec<Emission>,
+    ) -> Result<(), TaskError> {
+        if self.replaying {
+            self.end_replay();
+        }
+        let before = self.watermark.time_ns;
+        self.watermark.anticipate(&flow.stream.rules, now_ns);
+        if self.watermark.time_ns > before { self.close(flow, self.watermark.time_ns, emissions) } else { Ok(()) }
+    }
+
+    /// Closes every window: nothing more will come.
+    pub fn close_all(&mut self, flow: &StreamFlow, emissions: &mut Vec<Emission>) -> Result<(), TaskError> {
+        self.close(flow, i64::MAX, emissions)
+    }
+
+    fn close(&mut self, flow: &StreamFlow, watermark_ns: i64, emissions: &mut Vec<Emission>) -> Result<(), TaskError> {
+        let windows = self.stages.close(flow, watermark_ns)?;
+        self.emit_windows(flow, &windows, emissions)
+    }
+
+    /// Rows of records in their order; `batch` has the flow's columns.
+    pub fn process(
+        &mut self,
+        flow: &StreamFlow,
+        batch: RecordBatch,
+        taken: &[Taken],
+        emissions: &mut Vec<Emission>,
+    ) -> Result<(), TaskError> {
+        let mut refused = TaskCounters::default();
+        let judged = judge(flow, batch, taken, &mut self.watermark, &mut refused)?;
+        if let Some(last) = taken.last() {
+            self.next_offset = last.offset + 1;
+        }
+        let before = self.stages.counters();
+        let windows = self.stages.push(flow, &judged, self.watermark.time_ns)?;
+        if !self.replaying {
+            let after = self.stages.counters();
+            self.counters.late_rows += after.late_rows - before.late_rows;
+            self.counters.dropped_rows += after.dropped_rows - before.dropped_rows;
+            self.counters.rows_without_time += refused.rows_without_time;
+            self.counters.quarantined_rows += refused.quarantined_rows;
+            self.counters.records += taken.len() as u64;
+            self.counters.duplicate_records += taken.iter().filter(|record| record.is_duplicate).count() as u64;
+            self.counters.rows += judged.batch.num_rows() as u64;
+            self.emit_rows(flow, &judged, emissions)?;
+        }
+        self.emit_windows(flow, &windows, emissions)
+    }
+
+    fn emit_rows(
+        &mut self,
+        flow: &StreamFlow,
+        judged: &Judged,
+        emissions: &mut Vec<Emission>,
+    ) -> Result<(), TaskError> {
+        let mut rows = judged.batch.clone();
+        if flow.tells_late {
+            rows = with_late(&rows, self.stages.late(rows.num_rows()))?;
+        }
+        for (index, (insert, columns)) in flow.inserts.iter().zip(&self.row_columns).enumerate() {
+            let (Query::Rows(program), Some(columns)) = (&insert.query, columns) else { continue };
+            let kept = program.run(rows.project(columns)?)?;
+            if kept.batch.num_rows() == 0 {
+                continue;
+            }
+            let evidence = |row: usize| {
+                let record = judged.records[judged.record_of_row[row] as usize].first.offset;
+                self.evidence(record, record)
+            };
+            let evidence = match &kept.rows {
+                Some(rows) => rows.values().iter().map(|&row| evidence(row as usize)).collect(),
+                None => (0..kept.batch.num_rows()).map(evidence).collect(),
+            };
+            self.counters.emitted_rows += kept.batch.num_rows() as u64;
+            emissions.push(Emission { insert: index, batch: kept.batch, window_ns: None, evidence });
+        }
+        Ok(())
+    }
+
+    fn evidence(&self, first_offset: i64, last_offset: i64) -> Evidence {
+        Evidence { topic: self.topic.clone(), partition: self.partition, first_offset, last_offset }
+    }
+
+    /// Hands out what the INSERTs make of windows that are not published yet.
+    fn emit_windows(
+        &mut self,
+        flow: &StreamFlow,
+        windows: &Windows,
+        emissions: &mut Vec<Emission>,
+    ) -> Result<(), TaskError> {
+        let new = |closes_ns: i64| closes_ns > self.published_through_ns;
+        for ((_, end_ns, start_ns), inputs) in windows.iter().filter(|((closes_ns, ..), _)| new(*closes_ns)) {
+            self.counters.closed_windows += inputs.iter().flatten().count() as u64;
+            for (index, insert) in flow.inserts.iter().enumerate() {
+                let Query::Windows { views, template } = &insert.query else { continue };
+                let origins = views.iter().filter_map(|&view| Some(inputs[view].as_ref()?.origin));
+                let Some(origin) = origins.reduce(|one, other| one.and(other)) else { continue };
+                let batch = template.run(super::stages::batches(flow, views, inputs))?;
+                if batch.num_rows() > 0 {
+                    self.counters.emitted_rows += batch.num_rows() as u64;
+                    let evidence = vec![self.evidence(origin.first.offset, origin.last_offset)];
+                    emissions.push(Emission { insert: index, batch, window_ns: Some((*start_ns, *end_ns)), evidence });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The rows and, behind their columns, whether each is late.
+fn with_late(rows: &RecordBatch, late: Vec<bool>) -> Result<RecordBatch, TaskError> {
+    let mut fields: Vec<_> = rows.schema().fields().iter().cloned().collect();
+    fields.push(Arc::new(crate::sql::late_field()));
+    let mut columns = rows.columns().to_vec();
+    columns.push(Arc::new(BooleanArray::from(late)));
+    Ok(RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(fields)), columns)?)
+}

@@ -1,0 +1,183 @@
+//! The panes of one partition, those over the stream and those over other windows, and how windows cascade.
+//!
+//! Windows of one level close, and are the rows of the next. A window over windows is whole when the watermark has
+//! passed its end by the view's delay; no row of it comes later, so nothing is late above the first level.
+
+use super::{judge::Judged, task::TaskError};
+use crate::sql::{PanesSource, SharedPanes, StreamFlow, WindowRows};
+use amoskys_windows::{ClosedWindow, Counters, Origin, ReplayPoint, Rows, WindowError, WindowOperator};
+use arrow::{array::ArrayRef, record_batch::RecordBatch};
+use datafusion::{error::DataFusionError, physical_expr::PhysicalExpr};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// What closed at once: by the watermark that closes it, the window's end and its start; for each view its rows.
+pub type Windows = BTreeMap<(i64, i64, i64), Vec<Option<Closed>>>;
+
+/// A closed window of one view, as the queries above see it.
+#[derive(Debug, Clone)]
+pub struct Closed {
+    pub batch: RecordBatch,
+    pub origin: Origin,
+}
+
+/// An operator for each of the flow's [`SharedPanes`].
+pub struct Stages {
+    stages: Vec<Stage>,
+    /// By row of the last push, those that any of the stream's panes found late.
+    late: Vec<u32>,
+}
+
+struct Stage {
+    operator: WindowOperator,
+    /// Where the program's columns are in the stream's batch.
+    columns: Vec<usize>,
+}
+
+impl Stages {
+    /// `closed_through_ns` is the watermark where reading begins.
+    pub fn new(flow: &StreamFlow, closed_through_ns: i64) -> Result<Self, WindowError> {
+        let place = |name: &String| flow.columns.iter().position(|known| known == name);
+        let stage = |shared: &SharedPanes| -> Result<Stage, WindowError> {
+            let (columns, delay_ns) = match &shared.source {
+                PanesSource::Stream(program) => (program.columns.iter().filter_map(place).collect(), 0),
+                PanesSource::Windows(rows) => (Vec::new(), rows.delay_ns),
+            };
+            Ok(Stage { operator: shared.operator(behind(closed_through_ns, delay_ns))?, columns })
+        };
+        Ok(Self { stages: flow.panes.iter().map(stage).collect::<Result<_, _>>()?, late: Vec::new() })
+    }
+
+    pub fn operators(&self) -> impl Iterator<Item = &WindowOperator> {
+        self.stages.iter().map(|stage| &stage.operator)
+    }
+
+    /// From where to read again to rebuild every open window.
+    pub fn oldest(&self) -> Option<ReplayPoint> {
+        self.operators().filter_map(WindowOperator::oldest).min_by_key(|point| point.offset)
+    }
+
+    /// What became of the stream's rows, all views together.
+    pub fn counters(&self) -> Counters {
+        let all = self.operators().flat_map(WindowOperator::counters);
+        all.fold(Counters::default(), |sum, counters| Counters {
+            late_rows: sum.late_rows + counters.late_rows,
+            dropped_rows: sum.dropped_rows + counters.dropped_rows,
+            ..sum
+        })
+    }
+
+    /// Which of the `rows` of the last push came after one of their windows had closed.
+    pub fn late(&self, rows: usize) -> Vec<bool> {
+        let mut late = vec![false; rows];
+        self.late.iter().for_each(|&row| late[row as usize] = true);
+        late
+    }
+
+    /// Adds rows of the stream and closes what the watermark behind them has passed.
+    pub fn push(&mut self, flow: &StreamFlow, judged: &Judged, watermark_ns: i64) -> Result<Windows, TaskError> {
+        self.late.clear();
+        self.advance(flow, watermark_ns, Some(judged))
+    }
+
+    /// Closes what the watermark has passed.
+    pub fn close(&mut self, flow: &StreamFlow, watermark_ns: i64) -> Result<Windows, TaskError> {
+        self.advance(flow, watermark_ns, None)
+    }
+
+    fn advance(&mut self, flow: &StreamFlow, watermark_ns: i64, judged: Option<&Judged>) -> Result<Windows, TaskError> {
+        let mut windows = Windows::new();
+        for (stage, shared) in self.stages.iter_mut().zip(&flow.panes) {
+            let mut closed = Vec::new();
+            match (&shared.source, judged) {
+                (PanesSource::Stream(program), Some(judged)) => {
+                    let kept = program.run(judged.batch.project(&stage.columns)?)?;
+                    let kept_rows = kept.rows.as_ref().map(|rows| rows.values().as_ref());
+                    stage.push_rows(shared, judged, &kept.batch, kept_rows, watermark_ns, &mut closed)?;
+                    let late = stage.operator.late().iter();
+                    self.late.extend(late.map(|&row| kept_rows.map_or(row, |rows| rows[row as usize])));
+                }
+                (PanesSource::Stream(_), None) => stage.operator.close(watermark_ns, &mut closed)?,
+                (PanesSource::Windows(rows), _) => {
+                    for (&(_, end_ns, start_ns), inputs) in &windows {
+                        stage.push_window(flow, shared, rows, (start_ns, end_ns), inputs)?;
+                    }
+                    stage.operator.close(behind(watermark_ns, rows.delay_ns), &mut closed)?;
+                }
+            }
+            for window in &closed {
+                let view = shared.views[window.output];
+                let closes_ns = window.end_ns.saturating_add(flow.views[view].delay_ns);
+                let inputs = windows.entry((closes_ns, window.end_ns, window.start_ns));
+                let inputs = inputs.or_insert_with(|| vec![None; flow.views.len()]);
+                inputs[view] = Some(Closed { batch: flow.views[view].batch(window)?, origin: window.origin });
+            }
+        }
+        Ok(windows)
+    }
+}
+
+impl Stage {
+    fn push_rows(
+        &mut self,
+        shared: &SharedPanes,
+        judged: &Judged,
+        batch: &RecordBatch,
+        rows: Option<&[u32]>,
+        watermark_ns: i64,
+        closed: &mut Vec<ClosedWindow>,
+    ) -> Result<(), TaskError> {
+        let (keys, columns) = (evaluate(&shared.keys, batch)?, evaluate(&shared.columns, batch)?);
+        let picked = rows.map(|rows| judged.pick(rows));
+        let (times_ns, watermarks_ns, record_of_row) = match &picked {
+            Some((times, watermarks, records)) => (times.as_slice(), watermarks.as_slice(), records.as_slice()),
+            None => (judged.times_ns.as_slice(), judged.watermarks_ns.as_slice(), judged.record_of_row.as_slice()),
+        };
+        let rows =
+            Rows { times_ns, watermarks_ns, record_of_row, records: &judged.records, keys: &keys, columns: &columns };
+        Ok(self.operator.push(&rows, watermark_ns, closed)?)
+    }
+
+    /// Adds the rows of a closed window, if it is one of those that these panes are over.
+    fn push_window(
+        &mut self,
+        flow: &StreamFlow,
+        shared: &SharedPanes,
+        source: &WindowRows,
+        (start_ns, end_ns): (i64, i64),
+        inputs: &[Option<Closed>],
+    ) -> Result<(), TaskError> {
+        let origins = source.views.iter().filter_map(|&view| Some(inputs[view].as_ref()?.origin));
+        let Some(origin) = origins.reduce(|one, other| one.and(other)) else { return Ok(()) };
+        let batch = source.template.run(batches(flow, &source.views, inputs))?;
+        if batch.num_rows() == 0 {
+            // Some of the records alone might give a row, so a restart must not begin among them.
+            return Ok(self.operator.note(source.time_ns(start_ns, end_ns), origin)?);
+        }
+        let (keys, columns) = (evaluate(&shared.keys, &batch)?, evaluate(&shared.columns, &batch)?);
+        let rows = Rows {
+            times_ns: &vec![source.time_ns(start_ns, end_ns); batch.num_rows()],
+            // What is closed already says which of its windows are open.
+            watermarks_ns: &vec![i64::MIN; batch.num_rows()],
+            record_of_row: &vec![0; batch.num_rows()],
+            records: &[origin],
+            keys: &keys,
+            columns: &columns,
+        };
+        Ok(self.operator.push(&rows, i64::MIN, &mut Vec::new())?)
+    }
+}
+
+/// What these views say of a window; a view that has no row in it says nothing.
+pub fn batches(flow: &StreamFlow, views: &[usize], inputs: &[Option<Closed>]) -> Vec<RecordBatch> {
+    let batch = |&view: &usize| inputs[view].as_ref().map_or_else(|| flow.views[view].empty(), |of| of.batch.clone());
+    views.iter().map(batch).collect()
+}
+
+fn evaluate(expressions: &[Arc<dyn PhysicalExpr>], batch: &RecordBatch) -> Result<Vec<ArrayRef>, DataFusionError> {
+    expressions.iter().map(|expression| expression.evaluate(batch)?.into_array(batch.num_rows())).collect()
+}
+
+/// A watermark, delayed; the ends of time stay what they are.
+fn behind(watermark_ns: i64, delay_ns: i64) -> i64 {
+    if watermark_ns == i64::MAX { watermark_ns } else { watermark_ns.saturating_sub(delay_ns) }
+}

@@ -1,0 +1,273 @@
+//! What stands at the cut: the panes of windowed views, and where their rows come from.
+
+use super::{
+    LATE_COLUMN, PanesSource, SharedPanes, Stream, WindowRows, WindowedView,
+    cut::{contains_window, cut, window_of},
+    lineage::{Bound, base_column, window_bound},
+    rowwise::{RowProgram, physical},
+    template::Template,
+};
+use amoskys_functions::window::WindowCall;
+use amoskys_windows::{Aggregate, Grid, Hop, Output};
+use arrow::datatypes::{Field, Schema};
+use datafusion::{
+    common::DFSchemaRef,
+    error::{DataFusionError, Result},
+    logical_expr::{
+        Aggregate as AggregatePlan, Expr, LogicalPlan, LogicalPlanBuilder,
+        physical_planning_context::PhysicalPlanningContext, utils::expr_to_columns,
+    },
+    physical_expr::{PhysicalExpr, aggregate::LoweredAggregateBuilder},
+    prelude::SessionContext,
+};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
+
+/// What planning panes needs to know.
+#[derive(Clone, Copy)]
+pub struct Around<'a> {
+    pub streams: &'a BTreeMap<String, Stream>,
+    pub context: &'a SessionContext,
+}
+
+/// Checks an aggregate that was cut out of a query over `stream`: its window, and everything below it. `views` are those
+/// that its own windows are over.
+pub fn windowed_view(
+    aggregate: &AggregatePlan,
+    stream: &Stream,
+    views: &[WindowedView],
+    around: Around<'_>,
+) -> Result<WindowedView> {
+    let Some((window_index, call)) = window_of(aggregate)? else {
+        return Err(DataFusionError::Internal("a view without a window".into()));
+    };
+    let hop = Hop::new(call.slide_ns, call.size_ns).map_err(|error| DataFusionError::Plan(error.to_string()))?;
+    // First, because through a join that is refused no column is known as the event time.
+    let panes = share_panes(&[(0, hop, aggregate)], views, around)?;
+    let delay_ns = match &panes.source {
+        PanesSource::Stream(_) => {
+            check_event_time(aggregate, &call, stream)?;
+            0
+        }
+        PanesSource::Windows(rows) => rows.delay_ns,
+    };
+    check_partition_key(aggregate, stream)?;
+    let output = Arc::new(aggregate.schema.as_arrow().clone());
+    Ok(WindowedView { hop, aggregate: aggregate.clone(), output, window_index, delay_ns })
+}
+
+/// Puts views of one stream together that can share panes. Panes come after those that their rows come from.
+pub fn shared_panes(views: &[WindowedView], around: Around<'_>) -> Result<Vec<SharedPanes>> {
+    type Group<'a> = Vec<(usize, Hop, &'a AggregatePlan)>;
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for (index, view) in views.iter().enumerate() {
+        let fits = |group: &Group<'_>| {
+            let hops: Vec<Hop> = group.iter().map(|(_, hop, _)| *hop).chain([view.hop]).collect();
+            let (_, _, first) = group[0];
+            first.input == view.aggregate.input
+                && keys(first).eq(keys(&view.aggregate))
+                && window_time(first) == window_time(&view.aggregate)
+                && Grid::shared(&hops).is_some()
+        };
+        let member = (index, view.hop, &view.aggregate);
+        // Views come after those that they are over, and so does a group after those of its first view's.
+        match groups.iter_mut().find(|group| fits(group)) {
+            Some(group) => group.push(member),
+            None => groups.push(vec![member]),
+        }
+    }
+    groups.iter().map(|group| share_panes(group, views, around)).collect()
+}
+
+fn window_time(aggregate: &AggregatePlan) -> Option<Expr> {
+    Some(window_of(aggregate).ok()??.1.time)
+}
+
+/// Group expressions without the window.
+fn keys(aggregate: &AggregatePlan) -> impl Iterator<Item = &Expr> {
+    aggregate.group_expr.iter().filter(|expression| WindowCall::parse(expression).is_none())
+}
+
+/// Builds the operator's half of views (by their index): everything below the cut and at it.
+fn share_panes(
+    group: &[(usize, Hop, &AggregatePlan)],
+    views: &[WindowedView],
+    around: Around<'_>,
+) -> Result<SharedPanes> {
+    let Some(&(_, hop, first)) = group.first() else {
+        return Err(DataFusionError::Internal("panes without a view".into()));
+    };
+    let mut wanted: Vec<&Expr> = Vec::new();
+    let outputs = group.iter().map(|(_, hop, aggregate)| {
+        let place = |expression| {
+            wanted.iter().position(|known| *known == expression).unwrap_or_else(|| {
+                wanted.push(expression);
+                wanted.len() - 1
+            })
+        };
+        Output { hop: *hop, aggregates: aggregate.aggr_expr.iter().map(place).collect() }
+    });
+    let outputs = outputs.collect();
+    let (source, rows) = below(first, hop, &wanted, views, around)?;
+    let key_fields = first.group_expr.iter().zip(first.schema.fields());
+    let key_fields = key_fields.filter(|(expression, _)| WindowCall::parse(expression).is_none());
+    let key_fields: Vec<Field> = key_fields.map(|(_, field)| field.as_ref().clone()).collect();
+    let mut columns: Vec<Arc<dyn PhysicalExpr>> = Vec::new();
+    let aggregates = wanted
+        .into_iter()
+        .map(|expression| lower(expression, &rows, &mut columns, around.context))
+        .collect::<Result<_>>()?;
+    Ok(SharedPanes {
+        views: group.iter().map(|(index, _, _)| *index).collect(),
+        outputs,
+        keys: keys(first).map(|key| physical(key, &rows, around.context)).collect::<Result<_>>()?,
+        key_schema: Arc::new(Schema::new(key_fields)),
+        columns,
+        aggregates,
+        source,
+    })
+}
+
+fn check_event_time(aggregate: &AggregatePlan, call: &WindowCall, stream: &Stream) -> Result<()> {
+    let plan = |message: String| Err(DataFusionError::Plan(message));
+    let Some(event_time) = &stream.event_time else {
+        return plan(format!("`{}` has no event time; add OPTIONS (event_time '…', lateness '…') to it", stream.name));
+    };
+    match base_column(&aggregate.input, &call.time) {
+        Some((table, column)) if table == stream.name && column == *event_time => Ok(()),
+        _ => plan(format!(
+            "the window's time is `{}`; it must be `{event_time}`, the event time of `{}`",
+            call.time, stream.name
+        )),
+    }
+}
+
+/// Partitions are computed apart, so a group must lie within one.
+fn check_partition_key(aggregate: &AggregatePlan, stream: &Stream) -> Result<()> {
+    let plan = |message: String| Err(DataFusionError::Plan(message));
+    let Some(key) = &stream.partition_key else {
+        return plan(format!(
+            "`{}` does not say which column decides its partitions; add partition_key '…' to its OPTIONS",
+            stream.name
+        ));
+    };
+    let is_key = |expression: &Expr| {
+        base_column(&aggregate.input, expression).is_some_and(|(table, column)| table == stream.name && column == *key)
+    };
+    if aggregate.group_expr.iter().any(is_key) {
+        return Ok(());
+    }
+    plan(format!(
+        "GROUP BY lacks `{key}`, the partition key of `{}`: a group would be split over partitions; add it to GROUP BY",
+        stream.name
+    ))
+}
+
+/// The rows below the aggregate, with just the columns that its groups and the `wanted` aggregates use.
+fn below(
+    aggregate: &AggregatePlan,
+    hop: Hop,
+    wanted: &[&Expr],
+    views: &[WindowedView],
+    around: Around<'_>,
+) -> Result<(PanesSource, DFSchemaRef)> {
+    let mut used = HashSet::new();
+    let is_window = contains_window(&aggregate.input)?;
+    let groups = aggregate.group_expr.iter().filter(|expression| !is_window || WindowCall::parse(expression).is_none());
+    for expression in groups.chain(wanted.iter().copied()) {
+        expr_to_columns(expression, &mut used)?;
+    }
+    let input = aggregate.input.as_ref().clone();
+    let columns: Vec<Expr> =
+        input.schema().columns().into_iter().filter(|column| used.contains(column)).map(Expr::Column).collect();
+    let plan = LogicalPlanBuilder::from(input).project(columns)?.build()?;
+    if is_window {
+        let rows = window_rows(aggregate, hop, plan, views, around)?;
+        return Ok(rows);
+    }
+    let optimized = around.context.state().optimize(&plan)?;
+    let program = RowProgram::compile(&optimized, around.streams, around.context)?;
+    if program.columns.iter().any(|column| column == LATE_COLUMN) {
+        return Err(DataFusionError::Plan(format!(
+            "`{LATE_COLUMN}` says what windows have closed, so it is in none; use it in an INSERT of rows: INSERT INTO … \
+             SELECT … FROM {} WHERE {LATE_COLUMN}",
+            program.stream
+        )));
+    }
+    let rows = program.output.clone();
+    Ok((PanesSource::Stream(program), rows))
+}
+
+/// Rows of other views' closed windows, which are windowed again.
+fn window_rows(
+    aggregate: &AggregatePlan,
+    hop: Hop,
+    plan: LogicalPlan,
+    views: &[WindowedView],
+    around: Around<'_>,
+) -> Result<(PanesSource, DFSchemaRef)> {
+    let fault = |message: String| DataFusionError::Plan(message);
+    let rows = plan.schema().clone();
+    let parts = cut(plan)?;
+    let mut inputs = Vec::new();
+    let mut slots = Vec::new();
+    for (inner, slot) in parts.aggregates {
+        let index = views.iter().position(|view| view.aggregate == inner);
+        inputs.push(index.ok_or_else(|| DataFusionError::Internal("a view is not known that is windowed".into()))?);
+        slots.push(slot);
+    }
+    let first = &views[inputs[0]];
+    let time = window_of(aggregate)?.map(|(_, call)| call.time);
+    let bound = time.as_ref().and_then(|time| window_bound(&aggregate.input, time));
+    let Some((time, _)) = bound else {
+        let time = time.map_or_else(String::new, |time| time.to_string());
+        return Err(fault(format!(
+            "the window's time is `{time}`; over windows it must be a bound of theirs: hop(win.end, …) or hop(win.start, …)"
+        )));
+    };
+    let delay_ns = match time {
+        Bound::End => first.delay_ns,
+        Bound::Start => first.delay_ns.saturating_add(starts_delay_ns(first.hop, hop)),
+    };
+    let template = Template::plan(&parts.above, slots, around.context)?;
+    Ok((PanesSource::Windows(WindowRows { views: inputs, template, time, delay_ns }), rows))
+}
+
+/// How long after the end of a window the last of the windows ends that begin in it. Both begin and end on multiples of
+/// the greatest length that divides all, so the last begins at least that much before the end.
+fn starts_delay_ns(inner: Hop, outer: Hop) -> i64 {
+    let gcd = |mut one: i64, mut other: i64| {
+        while other != 0 {
+            (one, other) = (other, one % other);
+        }
+        one
+    };
+    let apart_ns = gcd(gcd(inner.slide_ns(), outer.slide_ns()), outer.size_ns());
+    (inner.size_ns() - apart_ns).max(0)
+}
+
+fn lower(
+    expression: &Expr,
+    schema: &DFSchemaRef,
+    columns: &mut Vec<Arc<dyn PhysicalExpr>>,
+    context: &SessionContext,
+) -> Result<Aggregate> {
+    let state = context.state();
+    let planning = PhysicalPlanningContext::default();
+    let lowered =
+        LoweredAggregateBuilder::new(expression, schema, schema.as_arrow(), state.execution_props(), &planning)
+            .build()?;
+    let mut place = |expression: Arc<dyn PhysicalExpr>| {
+        let known = columns.iter().position(|known| known.as_ref() == expression.as_ref());
+        known.unwrap_or_else(|| {
+            columns.push(expression);
+            columns.len() - 1
+        })
+    };
+    let orders = lowered.aggregate.order_bys().iter().map(|order| order.expr.clone()).collect::<Vec<_>>();
+    let arguments = lowered.aggregate.expressions().into_iter().chain(orders).map(&mut place).collect();
+    let filter = lowered.filter.map(&mut place);
+    Ok(Aggregate::new(lowered.aggregate, arguments, filter))
+}

@@ -1,0 +1,121 @@
+//! Files that streams are joined with: asset lists, threat intelligence. Read into memory, and read again when they
+//! change.
+//!
+//! Rows are joined with what the file said when they were computed: a change shows from the next poll on, and rows that
+//! are computed again after a restart are joined with what the file says then. Limits: `BYTES_MAX` in memory; a
+//! changed file keeps its columns.
+
+use super::slots::{Slot, SlotTable};
+use arrow::{compute::concat_batches, record_batch::RecordBatch};
+use datafusion::{
+    catalog::TableProvider,
+    error::{DataFusionError, Result},
+    logical_expr::{CreateExternalTable, DdlStatement, LogicalPlan},
+    prelude::{DataFrame, SessionContext},
+};
+use std::{
+    fs::Metadata,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
+
+/// Bytes of a file's rows, as columns.
+const BYTES_MAX: usize = 1 << 30;
+
+/// A CSV or Parquet file, or a folder of them, as a table.
+pub struct StaticTable {
+    pub name: String,
+    locations: Vec<PathBuf>,
+    rows: DataFrame,
+    slot: Arc<Slot>,
+    seen: Mutex<Vec<Stamp>>,
+}
+
+/// What tells that a file has changed.
+#[derive(Debug, PartialEq)]
+struct Stamp {
+    path: PathBuf,
+    bytes: u64,
+    modified: Option<SystemTime>,
+}
+
+impl StaticTable {
+    /// Reads the file of a `CREATE EXTERNAL TABLE … STORED AS CSV | PARQUET`.
+    pub fn read(name: &str, table: Box<CreateExternalTable>) -> Result<Self> {
+        let locations = table.locations.iter().map(PathBuf::from).collect::<Vec<_>>();
+        if let Some(missing) = locations.iter().find(|path| !path.exists()) {
+            let message =
+                format!("LOCATION '{}' of `{name}` is not there (from the folder where this runs)", missing.display());
+            return Err(DataFusionError::Plan(message));
+        }
+        let stamps = stamps(&locations);
+        let reference = table.name.clone();
+        let rows = runtime()?.block_on(async {
+            let context = SessionContext::new();
+            context.execute_logical_plan(LogicalPlan::Ddl(DdlStatement::CreateExternalTable(table))).await?;
+            context.table(reference).await
+        })?;
+        let batch = collect(&rows)?;
+        let slot = Slot::new(batch.schema());
+        slot.fill(batch);
+        Ok(Self { name: name.to_owned(), locations, rows, slot, seen: Mutex::new(stamps) })
+    }
+
+    pub fn provider(&self) -> Arc<dyn TableProvider> {
+        Arc::new(SlotTable(self.slot.clone()))
+    }
+
+    /// Reads the file again if it has changed; whether it has. Rows stay as they were when it cannot be read.
+    pub fn refresh(&self) -> Result<bool> {
+        let now = stamps(&self.locations);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if *seen == now {
+            return Ok(false);
+        }
+        // Once for each change, also when it fails: a file that stays bad is told of once.
+        *seen = now;
+        self.slot.fill(collect(&self.rows)?);
+        Ok(true)
+    }
+}
+
+impl std::fmt::Debug for StaticTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StaticTable")
+            .field("name", &self.name)
+            .field("locations", &self.locations)
+            .finish_non_exhaustive()
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+fn collect(rows: &DataFrame) -> Result<RecordBatch> {
+    let batches = runtime()?.block_on(rows.clone().collect())?;
+    let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
+    if bytes > BYTES_MAX {
+        return Err(DataFusionError::Plan(format!(
+            "the file's rows take {bytes} bytes in memory, more than {BYTES_MAX}"
+        )));
+    }
+    Ok(concat_batches(&Arc::new(rows.schema().as_arrow().clone()), &batches)?)
+}
+
+fn stamps(locations: &[PathBuf]) -> Vec<Stamp> {
+    let stamp = |path: &Path, metadata: Metadata| Stamp {
+        path: path.to_owned(),
+        bytes: metadata.len(),
+        modified: metadata.modified().ok(),
+    };
+    let mut found = Vec::new();
+    for location in locations {
+        let files = location.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+        let files = files.chain([location.clone()]);
+        found.extend(files.filter_map(|path| Some(stamp(&path, path.metadata().ok()?))));
+    }
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    found
+}
