@@ -24,7 +24,7 @@ use serde_json::{Map, Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -36,6 +36,8 @@ const HOUR_MS: i64 = 3_600_000;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
+    /// Added to the options of the stream, where the cases want it bounded otherwise; these run by themselves.
+    processes_options: Option<String>,
     alert: Comments,
     cases: Vec<Case>,
 }
@@ -190,12 +192,30 @@ fn widest_gap_ms(bus: &dyn Bus, partition: i32) -> i64 {
     times_ms.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
 }
 
+/// The shipped SQL with more options of the stream.
+fn sql_with(options: Option<&String>, folder: &Path) -> PathBuf {
+    let Some(options) = options else { return "sql".into() };
+    let copy = folder.join("sql");
+    for part in ["streams", "features", "detections"] {
+        fs::create_dir_all(copy.join(part)).expect("a folder");
+        for name in names(&Path::new("sql").join(part), "sql") {
+            let file = Path::new(part).join(name).with_extension("sql");
+            let text = fs::read_to_string(Path::new("sql").join(&file)).expect("reads");
+            let text = text.replace("lateness '2s', idle", &format!("lateness '2s', {options}, idle"));
+            fs::write(copy.join(file), text).expect("written");
+        }
+    }
+    assert!(fs::read_to_string(copy.join("streams/processes.sql")).expect("reads").contains(options));
+    copy
+}
+
 /// All alerts, by host.
-fn alerts_of(cases: &[(String, &Case)]) -> BTreeMap<String, Vec<Alert>> {
+fn alerts_of(cases: &[(String, &Case)], options: Option<&String>) -> BTreeMap<String, Vec<Alert>> {
     let folder = tempfile::tempdir().expect("a folder");
+    let sql = sql_with(options, folder.path());
     let (records, ends) = records_of(cases);
     let address = written(folder.path(), &records);
-    let mut processor = Processor::start(Path::new("sql"), &address, "cases", |_| {});
+    let mut processor = Processor::start(&sql, &address, "cases", |_| {});
     processor.until_read(TELEMETRY, &ends);
     processor.terminate();
     let bus = open(&address);
@@ -279,7 +299,12 @@ fn cases_raise_the_alerts_that_they_say_and_no_other() {
     };
     let hosts: Vec<String> = files.iter().flat_map(cases).collect();
     let all: Vec<(String, &Case)> = hosts.into_iter().zip(files.values().flat_map(|file| &file.cases)).collect();
-    let mut found = alerts_of(&all);
+    let options_of = |host: &str| files[host.rsplit_once('-').expect("as made").0].processes_options.as_ref();
+    let mut found = BTreeMap::new();
+    for options in files.values().map(|file| file.processes_options.as_ref()).collect::<BTreeSet<_>>() {
+        let cases: Vec<_> = all.iter().filter(|(host, _)| options_of(host) == options).cloned().collect();
+        found.extend(alerts_of(&cases, options));
+    }
     let mut wrong = Vec::new();
     for (host, case) in &all {
         let file = host.rsplit_once('-').expect("as made").0;

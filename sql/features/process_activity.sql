@@ -32,7 +32,8 @@ SELECT host_id, parent_pid, parent_comm,
        count(*) FILTER (WHERE kind = 'PROCESS_EVENT_KIND_EXEC'
                           AND exe_fs_type IN ('tmpfs', 'memfd'))                            AS tmpfs_execs,
        count(*) FILTER (WHERE exe_deleted)                                                  AS deleted_execs,
-       count(*) FILTER (WHERE cardinality(unreadable) > 0)                                  AS unreadable_events
+       count(*) FILTER (WHERE cardinality(unreadable) > 0)                                  AS unreadable_events,
+       shed_rows()                                                                          AS shed
 FROM processes
 WHERE kind <> 'PROCESS_EVENT_KIND_SNAPSHOT'
 GROUP BY host_id, parent_pid, parent_comm, win;

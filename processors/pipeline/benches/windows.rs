@@ -18,7 +18,7 @@ use amoskys_pipeline::{
     sql::{Format, PanesSource, StreamFlow},
 };
 use amoskys_proto::{EnvelopeView, Signer};
-use amoskys_windows::{ReplayPoint, Rows, Watermark, WindowOperator};
+use amoskys_windows::{PaneBounds, ReplayPoint, Rows, Watermark, WindowOperator};
 use arrow::{
     array::{ArrayRef, AsArray},
     datatypes::TimestampNanosecondType,
@@ -144,7 +144,7 @@ impl<'a> Apart<'a> {
         let Format::Envelope { batch } = &flow.stream.format else { panic!("the stream is of envelopes") };
         let columns: Vec<&str> = flow.columns.iter().map(String::as_str).collect();
         let decoder = Decoder::new(Layout::batch(batch, &columns).expect("a layout"), Limits::default());
-        let operator = flow.panes[0].operator(i64::MIN).expect("an operator");
+        let operator = flow.panes[0].operator(PaneBounds::NONE, i64::MIN).expect("an operator");
         Self { flow, decoder, operator, watermark: Watermark::default() }
     }
 

@@ -221,6 +221,7 @@ fn several_views() {
              GROUP BY k, tumble(at, INTERVAL '1 minute')",
             &["over windows it must be a bound of theirs: hop(win.end, …)"],
         ),
+        ("INSERT INTO sink SELECT 'all' AS k, shed_rows() AS c FROM per_s", &["belongs beside hop or tumble"]),
         (
             "INSERT INTO sink SELECT k, sum(c) AS c FROM (SELECT k, c, tumble(win.end, INTERVAL '2 seconds') AS win FROM per_s)
              GROUP BY k, win",

@@ -53,6 +53,7 @@ INSERT INTO sink SELECT k, t AS s, n AS c, v AS x FROM ev WHERE n > 1;";
 /// `n` of 1 has one place, 2 has two, 3 has none.
 const PLACES: &str = "n,place\n1,office\n2,home\n2,train\n";
 
+/// With bounds that some of the records reach.
 fn dataflow() -> Dataflow {
     let file = tempfile::Builder::new().suffix(".csv").tempfile().expect("a file");
     std::fs::write(&file, PLACES).expect("written");
@@ -60,7 +61,8 @@ fn dataflow() -> Dataflow {
         "CREATE EXTERNAL TABLE places (n BIGINT, place VARCHAR) STORED AS CSV LOCATION '{}' OPTIONS ('format.has_header' 'true');",
         file.path().display()
     );
-    planned(&[("a.sql", EVENTS), ("places.sql", &places), ("q.sql", SQL)])
+    let events = EVENTS.replace("idle '5s'", "idle '5s', keys_max '2', state_bytes_max '60KB'");
+    planned(&[("a.sql", &events), ("places.sql", &places), ("q.sql", SQL)])
 }
 
 /// Records with gaps in log time, out of order, late, ahead of the log, without time, unreadable.

@@ -4,7 +4,10 @@
 
 mod common;
 
-use amoskys_pipeline::sql::{Dataflow, StreamFlow};
+use amoskys_pipeline::{
+    run::Emitter,
+    sql::{Dataflow, StreamFlow},
+};
 use arrow::util::display::array_value_to_string;
 use common::{EVENTS, Kept, Out, json, planned, run_one_by_one};
 use proptest::{
@@ -184,6 +187,55 @@ fn unions_and_files_below_a_window() {
     std::fs::write(&file, "host,owner\nb,one,two,three\n").expect("written");
     refresh().expect_err("too many columns");
     assert_eq!((refresh().expect("told once"), now()), (false, vec!["b 2 0.0 0.0 beatrix".to_owned()]));
+}
+
+#[test]
+fn what_is_shed_is_told() {
+    const BOUNDED: &str = "CREATE EXTERNAL TABLE few (t TIMESTAMP, k VARCHAR, v DOUBLE) STORED AS JSON LOCATION 'few-topic'
+        OPTIONS (event_time 't', lateness '1s', partition_key 'k', keys_max '2', state_bytes_max '1MiB');
+        CREATE EXTERNAL TABLE told (k VARCHAR, c BIGINT, shed BIGINT, quality VARCHAR) STORED AS JSON LOCATION 'told-topic';";
+    let dataflow = planned(&[(
+        "q.sql",
+        &format!(
+            "{BOUNDED}
+             CREATE VIEW per_k AS SELECT k, tumble(t, INTERVAL '1 second') AS win, count(*) AS c, shed_rows() AS shed FROM few
+             GROUP BY k, win;
+             INSERT INTO told SELECT k, c, shed FROM per_k;
+             INSERT INTO told SELECT k, sum(c) AS c, max(shed) AS shed, 'mine' AS quality FROM per_k
+             GROUP BY k, tumble(win.start, INTERVAL '4 seconds');
+             INSERT INTO told SELECT k, 0 AS c, shed_rows() AS shed FROM per_k GROUP BY k, tumble(win.start, INTERVAL '4 seconds');"
+        ),
+    )]);
+    let flow = &dataflow.streams[0];
+    let records: Vec<Kept> = [("a", 0), ("b", 1), ("c", 2), ("a", 3), ("d", 4), ("a", 1000)]
+        .iter()
+        .enumerate()
+        .map(|(offset, (key, at))| json(offset as i64, *at, Some(*at), key, 0.0, 0))
+        .collect();
+    let out = run(flow, &records);
+    assert_eq!(joined(&out, 0), ["a 2 2", "b 1 2", "a 1 0"]);
+    assert_eq!(joined(&out, 1), ["a 3 2 mine", "b 1 2 mine"]);
+    // What the windows below lack, the window above them lacks.
+    assert_eq!(joined(&out, 2), ["a 0 2", "b 0 2"]);
+    let written = |insert: usize| {
+        let emitter = Emitter::new(&flow.inserts[insert]).expect("an emitter").expect("a sink");
+        let mut records = Vec::new();
+        for emission in out.emissions.iter().filter(|emission| emission.insert == insert) {
+            emitter.encode(emission, &mut records).expect("encodes");
+        }
+        records.into_iter().map(|record| String::from_utf8(record.payload).expect("text")).collect::<Vec<_>>()
+    };
+    let quality = |insert: usize, quality: &str| written(insert).iter().filter(|row| row.contains(quality)).count();
+    assert_eq!(
+        (quality(0, "\"quality\":\"shed\""), quality(0, "\"quality\":\"complete\"")),
+        (2, 1),
+        "{:?}",
+        written(0)
+    );
+    assert_eq!((quality(1, "\"quality\":\"mine\""), quality(2, "\"quality\":\"shed\"")), (2, 2));
+
+    let (task, _) = run_one_by_one(flow, &records);
+    assert_eq!(task.core.counters.shed_rows, 2);
 }
 
 #[test]

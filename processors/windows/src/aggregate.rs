@@ -1,5 +1,6 @@
 //! One aggregate of a windowed view: how to make its accumulator and where its inputs are.
 
+use crate::bounds::Growth;
 use arrow::compute::SortOptions;
 use datafusion::{
     error::Result,
@@ -20,6 +21,7 @@ pub struct Aggregate {
     pub batch_invariant: bool,
     /// How the last of `arguments` order its rows; not empty for a function that wants them sorted and does not sort.
     pub order: Vec<SortOptions>,
+    pub(crate) growth: Growth,
 }
 
 impl Aggregate {
@@ -30,7 +32,8 @@ impl Aggregate {
             "nth_value" => expression.order_bys().iter().map(|order| order.options).collect(),
             _ => Vec::new(),
         };
-        Self { expression, arguments, filter, batch_invariant, order }
+        let growth = Growth::of(&expression);
+        Self { expression, arguments, filter, batch_invariant, order, growth }
     }
 
     /// A fresh vectorised accumulator; functions that have none of their own are adapted, one accumulator per key.
@@ -51,7 +54,7 @@ fn is_batch_invariant(function: &str) -> bool {
     const FOLDS: &[&str] = &[
         "approx_distinct", "array_agg", "avg", "bit_and", "bit_or", "bit_xor", "bool_and", "bool_or", "corr", "count",
         "covar_pop", "covar_samp", "ddsketch_quantile", "first_value", "hll_distinct", "last_value", "max", "median",
-        "min", "percentile_cont", "stddev", "stddev_pop", "string_agg", "sum", "var", "var_pop",
+        "min", "percentile_cont", "shed_rows", "stddev", "stddev_pop", "string_agg", "sum", "var", "var_pop",
     ];
     FOLDS.binary_search(&function).is_ok()
 }

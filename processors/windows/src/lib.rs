@@ -10,6 +10,7 @@
 //! Limits: times within the range of a 64-bit nanosecond timestamp (1677 to 2262).
 
 mod aggregate;
+mod bounds;
 mod fate;
 mod keys;
 mod operator;
@@ -19,6 +20,7 @@ mod tree;
 mod watermark;
 
 pub use aggregate::Aggregate;
+pub use bounds::PaneBounds;
 pub use fate::Counters;
 pub use operator::{ClosedWindow, Output, Rows, WindowOperator};
 pub use pane::{Grid, Hop, HopError};

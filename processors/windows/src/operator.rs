@@ -5,7 +5,7 @@
 //! and ends after the watermark set by the rows before it. What the caller keeps: the watermark, and the order of rows.
 
 use crate::{
-    Aggregate, Grid, Hop, Origin, ReplayPoint, WindowError,
+    Aggregate, Grid, Hop, Origin, PaneBounds, ReplayPoint, WindowError,
     fate::{Counters, Fate, Judge},
     keys::Keys,
     segment::{Merger, span},
@@ -65,17 +65,20 @@ pub struct WindowOperator {
     judge: Judge,
     /// Rows of the last push that were late, in order.
     late: Vec<u32>,
+    shed_rows: u64,
     /// Every window that ends at or before this is closed.
     closed_through_ns: i64,
 }
 
 impl WindowOperator {
     /// `keys` is the schema of [`Rows::keys`]. Windows that end at or before `closed_through_ns` are closed already.
+    /// A row that would take its pane past `bounds` is left out.
     /// An error when the outputs' windows cannot share panes ([`Grid::shared`]) or there are none.
     pub fn new(
         outputs: Vec<Output>,
         keys: SchemaRef,
         aggregates: Vec<Aggregate>,
+        bounds: PaneBounds,
         closed_through_ns: i64,
     ) -> Result<Self, WindowError> {
         let hops: Vec<Hop> = outputs.iter().map(|output| output.hop).collect();
@@ -90,10 +93,11 @@ impl WindowOperator {
             outputs,
             aggregates,
             keys: Keys::new(keys)?,
-            tree: PaneTree::new(panes_max),
+            tree: PaneTree::new(panes_max, bounds),
             merger: Merger::default(),
             judge: Judge::new(grid, hops),
             late: Vec::new(),
+            shed_rows: 0,
             closed_through_ns,
         })
     }
@@ -178,6 +182,11 @@ impl WindowOperator {
         &self.late
     }
 
+    /// Rows left out because their pane was at its bounds.
+    pub fn shed_rows(&self) -> u64 {
+        self.shed_rows
+    }
+
     pub fn panes(&self) -> usize {
         self.tree.len()
     }
@@ -200,7 +209,7 @@ impl WindowOperator {
                 |arrays: &[ArrayRef]| arrays.iter().map(|array| array.slice(from, panes.len())).collect::<Vec<_>>();
             let (keys, columns) = (slice(rows.keys), slice(rows.columns));
             let last = from + panes.len() - 1;
-            return self.add_to_pane(pane, &keys, &columns, origin(rows, from).and(origin(rows, last)), panes.len());
+            return self.add_to_pane(pane, &keys, &columns, origin(rows, from, last), panes.len());
         }
         for (pane, indices) in by_pane(panes, from) {
             let (first, last) = (indices[0] as usize, indices[indices.len() - 1] as usize);
@@ -210,7 +219,7 @@ impl WindowOperator {
                 arrays.iter().map(|array| take(array, &indices, None)).collect::<Result<Vec<_>, _>>()
             };
             let (keys, columns) = (pick(rows.keys)?, pick(rows.columns)?);
-            self.add_to_pane(pane, &keys, &columns, origin(rows, first).and(origin(rows, last)), length)?;
+            self.add_to_pane(pane, &keys, &columns, origin(rows, first, last), length)?;
         }
         Ok(())
     }
@@ -225,8 +234,13 @@ impl WindowOperator {
     ) -> Result<(), WindowError> {
         let ids = self.keys.intern(keys, rows)?.to_vec();
         let open = self.tree.open(pane, &self.aggregates, origin)?;
-        open.add(&self.aggregates, &ids, self.keys.len(), columns)?;
+        let shed_rows = open.add(&self.aggregates, &ids, self.keys.len(), columns)?;
         open.origin = open.origin.and(origin);
+        if shed_rows > 0 {
+            self.shed_rows += shed_rows as u64;
+            // Keys that were left out are known all the same, until now.
+            self.compact()?;
+        }
         Ok(())
     }
 
@@ -295,8 +309,10 @@ impl WindowOperator {
     }
 }
 
-fn origin(rows: &Rows<'_>, row: usize) -> Origin {
-    rows.records[rows.record_of_row[row] as usize]
+/// What the rows from `first` to `last` come from.
+fn origin(rows: &Rows<'_>, first: usize, last: usize) -> Origin {
+    let (first, last) = (rows.record_of_row[first] as usize, rows.record_of_row[last] as usize);
+    if first == last { rows.records[first] } else { rows.records[first].and(rows.records[last]) }
 }
 
 /// Row indices by pane, panes in order of time, rows in their order.

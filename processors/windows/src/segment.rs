@@ -5,10 +5,10 @@
 //! begin a further segment. Where segments are cut depends on the rows alone, so floats are summed in the same order
 //! whatever happens to the process.
 
-use crate::{Aggregate, keys::ABSENT};
+use crate::{Aggregate, PaneBounds, bounds::Costs, keys::ABSENT};
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array},
-    compute::{SortColumn, SortOptions, concat, lexsort_to_indices, take},
+    compute::{SortColumn, SortOptions, concat, filter, lexsort_to_indices, take},
 };
 use datafusion::{
     error::{DataFusionError, Result},
@@ -28,11 +28,13 @@ pub struct ReplayPoint {
 pub struct Origin {
     pub first: ReplayPoint,
     pub last_offset: i64,
+    /// Rows that were left out because a bound was reached, in all panes together.
+    pub shed_rows: u64,
 }
 
 impl From<ReplayPoint> for Origin {
     fn from(record: ReplayPoint) -> Self {
-        Self { first: record, last_offset: record.offset }
+        Self { first: record, last_offset: record.offset, shed_rows: 0 }
     }
 }
 
@@ -40,7 +42,8 @@ impl Origin {
     /// The records of both.
     pub fn and(self, other: Self) -> Self {
         let first = if other.first.offset < self.first.offset { other.first } else { self.first };
-        Self { first, last_offset: self.last_offset.max(other.last_offset) }
+        let shed_rows = self.shed_rows.saturating_add(other.shed_rows);
+        Self { first, last_offset: self.last_offset.max(other.last_offset), shed_rows }
     }
 }
 
@@ -55,6 +58,9 @@ pub struct OpenSegment {
     /// Group index by key id.
     groups: Vec<u32>,
     pub origin: Origin,
+    bounds: PaneBounds,
+    /// What its rows cost, by the rule of [`crate::PaneBounds`].
+    cost_bytes: usize,
 }
 
 /// The state of every aggregate for the keys alive in a pane or in a span of panes. Only read.
@@ -62,9 +68,11 @@ pub struct OpenSegment {
 pub struct Summary {
     /// Key ids, in the order in which the keys came.
     pub ids: Vec<u32>,
-    /// State arrays of each aggregate, a row per key.
+    /// State arrays of each aggregate, a row per key; none when there is no key.
     pub states: Vec<Vec<ArrayRef>>,
     pub origin: Origin,
+    /// What its rows cost, by the rule of [`crate::PaneBounds`].
+    pub cost_bytes: usize,
 }
 
 /// An accumulator and the rows that wait for a full chunk.
@@ -85,7 +93,10 @@ struct Waiting {
 }
 
 impl OpenSegment {
-    pub fn new(aggregates: &[Aggregate], origin: Origin) -> Result<Self> {
+    /// `bounds` are those of this segment: what other segments of the pane have left. Rows that were shed for `origin` are
+    /// counted as its rows are added.
+    pub fn new(aggregates: &[Aggregate], origin: Origin, bounds: PaneBounds) -> Result<Self> {
+        let origin = Origin { shed_rows: 0, ..origin };
         let accumulators = aggregates
             .iter()
             .map(|aggregate| {
@@ -94,23 +105,47 @@ impl OpenSegment {
                 Ok(Fold { accumulator: aggregate.accumulator()?, waiting })
             })
             .collect::<Result<_>>()?;
-        Ok(Self { accumulators, ids: Vec::new(), groups: Vec::new(), origin })
+        Ok(Self { accumulators, ids: Vec::new(), groups: Vec::new(), origin, bounds, cost_bytes: 0 })
     }
 
-    /// Adds rows; `ids` are key ids below `keys`, `columns` are [`crate::Rows::columns`] of the same rows.
-    pub fn add(&mut self, aggregates: &[Aggregate], ids: &[usize], keys: usize, columns: &[ArrayRef]) -> Result<()> {
-        let groups = self.groups_of(ids, keys);
+    /// Adds rows; `ids` are key ids below `keys`, `columns` are [`crate::Rows::columns`] of the same rows. Those that go
+    /// past the bounds are left out; how many.
+    pub fn add(&mut self, aggregates: &[Aggregate], ids: &[usize], keys: usize, columns: &[ArrayRef]) -> Result<usize> {
+        let costs = Costs::of(aggregates, columns);
+        let mut kept: Option<Vec<ArrayRef>> = None;
+        let groups = match self.groups_of(ids, keys, &costs) {
+            Ok(groups) => groups,
+            Err(groups) => {
+                let is_kept = BooleanArray::from_iter(groups.iter().map(|group| Some(group.is_some())));
+                kept = Some(columns.iter().map(|column| filter(column, &is_kept)).collect::<Result<_, _>>()?);
+                groups.into_iter().flatten().collect()
+            }
+        };
+        let shed_rows = ids.len() - groups.len();
+        self.origin.shed_rows += shed_rows as u64;
+        if groups.is_empty() {
+            return Ok(shed_rows);
+        }
+        let columns = kept.as_deref().unwrap_or(columns);
         let total = self.ids.len();
         for (fold, aggregate) in self.accumulators.iter_mut().zip(aggregates) {
             let arguments: Vec<ArrayRef> = aggregate.arguments.iter().map(|&index| columns[index].clone()).collect();
             let filter = aggregate.filter.map(|index| columns[index].clone());
             fold.add(arguments, filter, &groups, total)?;
         }
-        Ok(())
+        Ok(shed_rows)
     }
 
-    fn groups_of(&mut self, ids: &[usize], keys: usize) -> Vec<usize> {
+    /// The group of each row; where not all rows are within the bounds, of those that are.
+    fn groups_of(&mut self, ids: &[usize], keys: usize, costs: &Costs) -> Result<Vec<usize>, Vec<Option<usize>>> {
         self.groups.resize(keys.max(self.groups.len()), ABSENT);
+        let left = self.bounds.less(self.ids.len(), self.cost_bytes);
+        let rows_bytes = costs.rows(ids.len());
+        let most_bytes = rows_bytes.saturating_add(costs.key_bytes.saturating_mul(ids.len()));
+        if left.keys_max < ids.len() || left.bytes_max < most_bytes {
+            return self.groups_within(ids, costs);
+        }
+        let before = self.ids.len();
         let mut groups = Vec::with_capacity(ids.len());
         for &id in ids {
             let group = &mut self.groups[id];
@@ -120,17 +155,39 @@ impl OpenSegment {
             }
             groups.push(*group as usize);
         }
-        groups
+        self.cost_bytes += rows_bytes + (self.ids.len() - before) * costs.key_bytes;
+        Ok(groups)
+    }
+
+    /// As above, row by row, for a pane that may come to its bounds.
+    fn groups_within(&mut self, ids: &[usize], costs: &Costs) -> Result<Vec<usize>, Vec<Option<usize>>> {
+        let mut groups = Vec::with_capacity(ids.len());
+        for (row, &id) in ids.iter().enumerate() {
+            let is_new = self.groups[id] == ABSENT;
+            let cost_bytes = costs.row(row) + if is_new { costs.key_bytes } else { 0 };
+            let left = self.bounds.less(self.ids.len(), self.cost_bytes);
+            if cost_bytes > left.bytes_max || (is_new && left.keys_max == 0) {
+                groups.push(None);
+                continue;
+            }
+            if is_new {
+                self.groups[id] = self.ids.len() as u32;
+                self.ids.push(id as u32);
+            }
+            self.cost_bytes += cost_bytes;
+            groups.push(Some(self.groups[id] as usize));
+        }
+        if groups.iter().all(Option::is_some) { Ok(groups.into_iter().flatten().collect()) } else { Err(groups) }
     }
 
     pub fn seal(mut self) -> Result<Summary> {
         let total = self.ids.len();
-        let mut states = Vec::with_capacity(self.accumulators.len());
-        for fold in &mut self.accumulators {
+        let mut states = vec![Vec::new(); self.accumulators.len()];
+        for (fold, state) in self.accumulators.iter_mut().zip(&mut states).filter(|_| total > 0) {
             fold.feed(true, total)?;
-            states.push(fold.accumulator.state(EmitTo::All)?);
+            *state = fold.accumulator.state(EmitTo::All)?;
         }
-        Ok(Summary { ids: self.ids, states, origin: self.origin })
+        Ok(Summary { ids: self.ids, states, origin: self.origin, cost_bytes: self.cost_bytes })
     }
 
     pub fn mark_live(&self, live: &mut [bool]) {
@@ -188,13 +245,16 @@ impl Merger {
     pub fn merge(&mut self, aggregates: &[Aggregate], parts: &[Arc<Summary>]) -> Result<Summary> {
         let all: Vec<usize> = (0..aggregates.len()).collect();
         let (ids, mut accumulators) = self.fold(aggregates, &all, parts)?;
-        let states =
-            accumulators.iter_mut().map(|accumulator| accumulator.state(EmitTo::All)).collect::<Result<_>>()?;
-        let origin = span(parts)?;
-        Ok(Summary { ids, states, origin })
+        // Accumulators that were given nothing have no state that all of them could tell.
+        let states = match ids.is_empty() {
+            true => vec![Vec::new(); aggregates.len()],
+            false => accumulators.iter_mut().map(|of| of.state(EmitTo::All)).collect::<Result<_>>()?,
+        };
+        let (origin, cost_bytes) = (span(parts)?, parts.iter().map(|part| part.cost_bytes).sum());
+        Ok(Summary { ids, states, origin, cost_bytes })
     }
 
-    /// Values of the `wanted` aggregates over `parts`, and whose they are.
+    /// Values of the `wanted` aggregates over `parts`, and whose they are; no values when there is no key.
     pub fn evaluate(
         &mut self,
         aggregates: &[Aggregate],
@@ -202,8 +262,10 @@ impl Merger {
         parts: &[Arc<Summary>],
     ) -> Result<(Vec<u32>, Vec<ArrayRef>)> {
         let (ids, mut accumulators) = self.fold(aggregates, wanted, parts)?;
-        let values =
-            accumulators.iter_mut().map(|accumulator| accumulator.evaluate(EmitTo::All)).collect::<Result<_>>()?;
+        if ids.is_empty() {
+            return Ok((ids, Vec::new()));
+        }
+        let values = accumulators.iter_mut().map(|of| of.evaluate(EmitTo::All)).collect::<Result<_>>()?;
         Ok((ids, values))
     }
 
@@ -221,7 +283,7 @@ impl Merger {
         ids.iter().for_each(|&id| self.group_of_key[id as usize] = ABSENT);
         let accumulators = wanted.iter().map(|&index| {
             let mut accumulator = aggregates[index].accumulator()?;
-            for (part, (groups, total)) in parts.iter().zip(&groups) {
+            for (part, (groups, total)) in parts.iter().zip(&groups).filter(|(part, _)| !part.ids.is_empty()) {
                 accumulator.merge_batch(&part.states[index], groups, *total)?;
             }
             Ok(accumulator)

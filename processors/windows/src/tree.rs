@@ -9,7 +9,7 @@
 //! Limits: a span of at most half of the longest window; memory of spans is at most that of the panes times the levels.
 
 use crate::{
-    Aggregate, Origin, ReplayPoint, WindowError,
+    Aggregate, Origin, PaneBounds, ReplayPoint, WindowError,
     keys::Keys,
     segment::{Merger, OpenSegment, Summary},
 };
@@ -22,6 +22,7 @@ pub struct PaneTree {
     spans: BTreeMap<(i64, u32), Arc<Summary>>,
     /// That of the longest window ([`level_max`]).
     level_max: u32,
+    bounds: PaneBounds,
 }
 
 /// The level of the largest span that is worth its merge in windows of `panes` panes: half of a window. It decides in
@@ -38,9 +39,9 @@ struct Pane {
 
 impl PaneTree {
     /// For windows of up to `panes_max` panes.
-    pub fn new(panes_max: i64) -> Self {
+    pub fn new(panes_max: i64, bounds: PaneBounds) -> Self {
         let level_max = level_max(panes_max);
-        Self { panes: BTreeMap::new(), spans: BTreeMap::new(), level_max }
+        Self { panes: BTreeMap::new(), spans: BTreeMap::new(), level_max, bounds }
     }
 
     pub fn len(&self) -> usize {
@@ -61,7 +62,9 @@ impl PaneTree {
     ) -> Result<&mut OpenSegment, WindowError> {
         let entry = self.panes.entry(pane).or_default();
         if entry.open.is_none() {
-            entry.open = Some(OpenSegment::new(aggregates, origin)?);
+            // Keys that come again after their pane was sealed are counted again: which they are need not be known.
+            let taken = entry.sealed.as_ref().map_or((0, 0), |sealed| (sealed.ids.len(), sealed.cost_bytes));
+            entry.open = Some(OpenSegment::new(aggregates, origin, self.bounds.less(taken.0, taken.1))?);
             for level in 1..=self.level_max {
                 self.spans.remove(&(pane >> level << level, level));
             }

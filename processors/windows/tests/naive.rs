@@ -2,7 +2,8 @@
 //! batches, and with a restart in the middle. Random windows, lateness, disorder and cuts.
 
 use amoskys_windows::{
-    Aggregate, ClosedWindow, Hop, Origin, Output, ReplayPoint, Rows, Watermark, WatermarkRules, WindowOperator,
+    Aggregate, ClosedWindow, Hop, Origin, Output, PaneBounds, ReplayPoint, Rows, Watermark, WatermarkRules,
+    WindowOperator,
 };
 use arrow::{
     array::{ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, StringViewArray},
@@ -35,6 +36,7 @@ struct Case {
     rows: Vec<Row>,
     cuts: Vec<usize>,
     restart: usize,
+    bounds: PaneBounds,
 }
 
 prop_compose! {
@@ -42,6 +44,15 @@ prop_compose! {
                  wanted: bool, begins_record in prop::bool::weighted(0.4)) -> Row {
         Row { time_ns, key, integer, float, wanted, begins_record }
     }
+}
+
+/// Of a pane: none, few keys, few bytes.
+fn any_bounds() -> impl Strategy<Value = PaneBounds> {
+    prop_oneof![
+        2 => Just(PaneBounds::NONE),
+        1 => (1usize..5).prop_map(|keys_max| PaneBounds { keys_max, ..PaneBounds::NONE }),
+        1 => (0usize..12_000).prop_map(|bytes_max| PaneBounds { bytes_max, ..PaneBounds::NONE }),
+    ]
 }
 
 /// Windows that share panes: of one slide and remainder.
@@ -56,14 +67,14 @@ prop_compose! {
                   lateness_ns in 0i64..60, disorder in 0i64..240,
                   mut rows in prop::collection::vec(any_row(), 1..150),
                   cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
-                  restart: prop::sample::Index) -> Case {
+                  restart: prop::sample::Index, bounds in any_bounds()) -> Case {
         let count = rows.len();
         for (index, row) in rows.iter_mut().enumerate() {
             row.time_ns = index as i64 * 300 / count as i64 - 60 + row.time_ns % (disorder + 1);
         }
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(count)).collect();
         cuts.sort_unstable();
-        Case { hops: hops(slide, size, &more), lateness_ns, restart: restart.index(count), rows, cuts }
+        Case { hops: hops(slide, size, &more), lateness_ns, restart: restart.index(count), rows, cuts, bounds }
     }
 }
 
@@ -143,7 +154,7 @@ fn operator(case: &Case, closed_through_ns: i64) -> WindowOperator {
     let output =
         |(index, &hop): (usize, &Hop)| Output { hop, aggregates: (0..if index == 0 { 9 } else { FEWER }).collect() };
     let outputs = case.hops.iter().enumerate().map(output).collect();
-    WindowOperator::new(outputs, key_schema(), aggregates(), closed_through_ns).expect("valid")
+    WindowOperator::new(outputs, key_schema(), aggregates(), case.bounds, closed_through_ns).expect("valid")
 }
 
 /// Pushes rows `from..to` as one batch.
@@ -252,7 +263,8 @@ fn bits(closed: &[ClosedWindow]) -> Vec<String> {
         .iter()
         .map(|window| {
             let arrays: Vec<String> = window.keys.iter().chain(&window.values).map(float_bits).collect();
-            format!("{} {} {} {arrays:?}", window.output, window.start_ns, window.end_ns)
+            let shed_rows = window.origin.shed_rows;
+            format!("{} {} {} {shed_rows} {arrays:?}", window.output, window.start_ns, window.end_ns)
         })
         .collect()
 }
@@ -262,6 +274,7 @@ proptest! {
 
     #[test]
     fn equals_the_naive_model(case in any_case()) {
+        let case = Case { bounds: PaneBounds::NONE, ..case };
         let (closed, operator) = run(&case, &case.cuts);
         prop_assert_eq!(exact(&closed), naive(&case));
         prop_assert!(closed.is_sorted_by_key(|window| window.end_ns));
@@ -277,6 +290,8 @@ proptest! {
 
     #[test]
     fn sharing_panes_changes_no_bit(case in any_case()) {
+        // What a pane costs is a matter of all its views; how many keys it has is not.
+        let case = Case { bounds: PaneBounds { bytes_max: usize::MAX, ..case.bounds }, ..case };
         let (shared, _) = run(&case, &case.cuts);
         for (output, &hop) in case.hops.iter().enumerate() {
             let (mut alone, _) = run(&Case { hops: vec![hop], ..case.clone() }, &case.cuts);
@@ -319,7 +334,8 @@ proptest! {
 fn keys_that_left_are_forgotten() {
     let hop = Hop::new(10, 10).expect("valid");
     let outputs = vec![Output { hop, aggregates: (0..9).collect() }];
-    let mut operator = WindowOperator::new(outputs, key_schema(), aggregates(), i64::MIN).expect("valid");
+    let mut operator =
+        WindowOperator::new(outputs, key_schema(), aggregates(), PaneBounds::NONE, i64::MIN).expect("valid");
     let mut closed = Vec::new();
     for batch in 0i64..40 {
         let names: ArrayRef =
@@ -345,4 +361,56 @@ fn keys_that_left_are_forgotten() {
     assert!(closed.iter().enumerate().all(|(index, window)| {
         window.rows == 500 && window.keys[0].as_string_view().value(7) == format!("{index}/7 and then some")
     }));
+}
+
+/// `k` of each row; all in one pane of the tumbling window that they are in.
+fn push_keys(operator: &mut WindowOperator, keys: &[String], closed: &mut Vec<ClosedWindow>) {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from(vec![1; keys.len()])),
+        Arc::new(Float64Array::from(vec![1.0; keys.len()])),
+        Arc::new(BooleanArray::from(vec![true; keys.len()])),
+    ];
+    let names: ArrayRef = Arc::new(StringViewArray::from_iter_values(keys));
+    let rows = Rows {
+        times_ns: &vec![5; keys.len()],
+        watermarks_ns: &vec![0; keys.len()],
+        record_of_row: &vec![0; keys.len()],
+        records: &[ReplayPoint { offset: 0, watermark: Watermark::default() }.into()],
+        keys: &[names],
+        columns: &columns,
+    };
+    operator.push(&rows, 0, closed).expect("aggregates");
+}
+
+#[test]
+fn past_its_bounds_a_pane_keeps_the_keys_that_it_has_and_counts_the_rest() {
+    let hop = Hop::new(10, 10).expect("valid");
+    let operator = |bounds: PaneBounds| {
+        let outputs = vec![Output { hop, aggregates: vec![0] }];
+        WindowOperator::new(outputs, key_schema(), aggregates(), bounds, i64::MIN).expect("valid")
+    };
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let counts = |operator: &mut WindowOperator| {
+        let mut closed = Vec::new();
+        operator.close(i64::MAX, &mut closed).expect("closes");
+        let window = closed.remove(0);
+        let keys = window.keys[0].as_string_view().iter().flatten().map(str::to_owned).collect::<Vec<_>>();
+        (keys, window.values[0].as_primitive::<Int64Type>().values().to_vec(), window.origin.shed_rows)
+    };
+    let mut two = operator(PaneBounds { keys_max: 2, ..PaneBounds::NONE });
+    push_keys(&mut two, &names(&["a", "b", "c", "a"]), &mut Vec::new());
+    push_keys(&mut two, &names(&["c", "b", "d"]), &mut Vec::new());
+    assert_eq!(two.shed_rows(), 3);
+    assert_eq!(counts(&mut two), (names(&["a", "b"]), vec![2, 2], 3));
+
+    // A flood of keys, each once: neither panes nor the table of keys grow with it.
+    let mut flooded = operator(PaneBounds { keys_max: 100, ..PaneBounds::NONE });
+    for batch in 0..200 {
+        let keys: Vec<String> = (0..1000).map(|key| format!("{batch}/{key}")).collect();
+        push_keys(&mut flooded, &keys, &mut Vec::new());
+        assert!(flooded.keys() <= 3_000, "{} keys are held", flooded.keys());
+    }
+    let (keys, values, shed_rows) = counts(&mut flooded);
+    assert_eq!((keys.len(), values.iter().sum::<i64>(), shed_rows), (100, 100, 199_900));
+    assert_eq!(keys[99], "0/99");
 }

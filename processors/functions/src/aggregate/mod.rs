@@ -16,6 +16,7 @@ pub mod quantile;
 mod registers;
 mod rows;
 mod scale;
+pub mod shed;
 mod single;
 mod sketch_bytes;
 mod tally;
@@ -34,6 +35,7 @@ pub fn aggregates() -> Vec<AggregateUDF> {
         AggregateUDF::from(functions::DdsketchQuantile::default()),
         AggregateUDF::from(functions::HllDistinct::default()),
         AggregateUDF::from(count::VectorisedCount::default()),
+        AggregateUDF::from(shed::ShedRows::default()),
     ]
 }
 

@@ -151,12 +151,13 @@ impl Core {
         if let Some(last) = taken.last() {
             self.next_offset = last.offset + 1;
         }
-        let before = self.stages.counters();
+        let (before, shed_before) = (self.stages.counters(), self.stages.shed_rows());
         let windows = self.stages.push(flow, &judged, self.watermark.time_ns)?;
         if !self.replaying {
             let after = self.stages.counters();
             self.counters.late_rows += after.late_rows - before.late_rows;
             self.counters.dropped_rows += after.dropped_rows - before.dropped_rows;
+            self.counters.shed_rows += self.stages.shed_rows() - shed_before;
             self.counters.rows_without_time += refused.rows_without_time;
             self.counters.quarantined_rows += refused.quarantined_rows;
             self.counters.records += taken.len() as u64;
@@ -192,7 +193,7 @@ impl Core {
                 None => (0..kept.batch.num_rows()).map(evidence).collect(),
             };
             self.counters.emitted_rows += kept.batch.num_rows() as u64;
-            emissions.push(Emission { insert: index, batch: kept.batch, window_ns: None, evidence });
+            emissions.push(Emission { insert: index, batch: kept.batch, window_ns: None, evidence, shed_rows: 0 });
         }
         Ok(())
     }
@@ -219,7 +220,13 @@ impl Core {
                 if batch.num_rows() > 0 {
                     self.counters.emitted_rows += batch.num_rows() as u64;
                     let evidence = vec![self.evidence(origin.first.offset, origin.last_offset)];
-                    emissions.push(Emission { insert: index, batch, window_ns: Some((*start_ns, *end_ns)), evidence });
+                    emissions.push(Emission {
+                        insert: index,
+                        batch,
+                        window_ns: Some((*start_ns, *end_ns)),
+                        evidence,
+                        shed_rows: origin.shed_rows,
+                    });
                 }
             }
         }

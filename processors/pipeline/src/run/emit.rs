@@ -8,9 +8,10 @@ use amoskys_bus::Outgoing;
 use amoskys_columns::{JsonEncoder, ProtobufEncoder};
 use amoskys_proto::v1::{self, Alert, FeatureRow, ModelVersion, Provenance};
 use arrow::{
-    array::{Array, AsArray},
+    array::{Array, AsArray, StringArray},
     compute::cast,
     datatypes::DataType,
+    error::ArrowError,
     record_batch::RecordBatch,
 };
 use prost::Message;
@@ -27,6 +28,8 @@ pub struct Emission {
     pub window_ns: Option<(i64, i64)>,
     /// One for each row, or one for all of them.
     pub evidence: Vec<Evidence>,
+    /// Rows that the window lacks because a bound was reached.
+    pub shed_rows: u64,
 }
 
 /// A span of a partition.
@@ -59,7 +62,12 @@ pub struct Emitter {
     encoder: Encoder,
     kind: Kind,
     key: Option<usize>,
+    /// The column of a JSON sink that says whether a window is whole.
+    quality: Option<usize>,
 }
+
+/// Filled in with `complete` or `shed` where a JSON sink has it and the SELECT leaves it out.
+const QUALITY_COLUMN: &str = "quality";
 
 enum Encoder {
     Protobuf(ProtobufEncoder),
@@ -92,6 +100,11 @@ impl Emitter {
             _ => Kind::Other,
         };
         let key = sink.partition_key.as_deref().or(Some("host_id")).and_then(|name| insert.output.index_of(name).ok());
+        let quality = insert.output.index_of(QUALITY_COLUMN).ok().filter(|&index| {
+            let data_type = insert.output.field(index).data_type();
+            sink.format == Format::Json
+                && matches!(data_type, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8)
+        });
         let models = insert.models.iter().map(|model| ModelVersion {
             name: model.name.clone(),
             version: model.version.clone(),
@@ -106,6 +119,7 @@ impl Emitter {
             encoder,
             kind,
             key,
+            quality,
             sink,
         }))
     }
@@ -119,7 +133,10 @@ impl Emitter {
         let refuse = |detail: String| EmitError { insert: self.name.clone(), topic: self.sink.topic.clone(), detail };
         let rows = match &self.encoder {
             Encoder::Protobuf(encoder) => encoder.encode(&emission.batch).map_err(|error| refuse(error.to_string()))?,
-            Encoder::Json(encoder) => encoder.encode(&emission.batch).map_err(|error| refuse(error.to_string()))?,
+            Encoder::Json(encoder) => {
+                let batch = self.with_quality(emission).map_err(|error| refuse(error.to_string()))?;
+                encoder.encode(&batch).map_err(|error| refuse(error.to_string()))?
+            }
         };
         let keys = match self.key.map(|index| cast(emission.batch.column(index), &DataType::Utf8)).transpose() {
             Ok(keys) => keys,
@@ -130,7 +147,7 @@ impl Emitter {
             let evidence = &emission.evidence[if emission.evidence.len() == 1 { 0 } else { row }];
             let id = self.id(emission.window_ns, evidence, &payload, &mut seen);
             let payload = self
-                .fill(payload, self.provenance(&id, emission.window_ns, evidence))
+                .fill(payload, self.provenance(&id, emission, evidence))
                 .map_err(|error| refuse(error.to_string()))?;
             let key = keys.as_ref().map(|keys| keys.as_string::<i32>());
             records.push(Outgoing {
@@ -165,13 +182,28 @@ impl Emitter {
         hasher.finalize().to_hex()[..32].to_owned()
     }
 
-    fn provenance(&self, id: &str, window_ns: Option<(i64, i64)>, evidence: &Evidence) -> Provenance {
+    /// Says of a window's rows whether the window is whole, in the sink's column for it, where the SELECT does not.
+    fn with_quality(&self, emission: &Emission) -> Result<RecordBatch, ArrowError> {
+        let (Some(index), Some(_)) = (self.quality, emission.window_ns) else { return Ok(emission.batch.clone()) };
+        let mut columns = emission.batch.columns().to_vec();
+        if columns[index].null_count() < emission.batch.num_rows() {
+            return Ok(emission.batch.clone());
+        }
+        let quality = if emission.shed_rows == 0 { "complete" } else { "shed" };
+        let all = StringArray::from(vec![quality; emission.batch.num_rows()]);
+        columns[index] = cast(&all, columns[index].data_type())?;
+        RecordBatch::try_new(emission.batch.schema(), columns)
+    }
+
+    fn provenance(&self, id: &str, emission: &Emission, evidence: &Evidence) -> Provenance {
+        let window_ns = emission.window_ns;
         Provenance {
             id: id.to_owned(),
             sql_hash: self.sql_hash.clone(),
             window_start: window_ns.map(|(start, _)| timestamp(start)),
             window_end: window_ns.map(|(_, end)| timestamp(end)),
             models: self.models.clone(),
+            shed_rows: emission.shed_rows,
             evidence: vec![v1::Evidence {
                 topic: evidence.topic.clone(),
                 partition: evidence.partition,

@@ -20,6 +20,7 @@ pub struct Metrics {
     pub duplicate_records: Counter,
     pub late_rows: Counter,
     pub dropped_rows: Counter,
+    pub shed_rows: Counter,
     pub quarantined_rows: Counter,
     pub rows_without_time: Counter,
     pub closed_windows: Counter,
@@ -112,6 +113,7 @@ impl Metrics {
             ),
             late_rows: counter("late", "rows", "Rows that came after one of their windows had closed"),
             dropped_rows: counter("dropped", "rows", "Late rows that no open window was left for"),
+            shed_rows: counter("shed", "rows", "Rows left out of panes that were at their bounds"),
             quarantined_rows: counter("quarantined", "rows", "Rows whose clock is too far ahead of the log"),
             rows_without_time: counter("timeless", "rows", "Rows whose event time is null"),
             closed_windows: counter("closed", "windows", "Windows closed, per view and partition"),
@@ -142,6 +144,7 @@ impl Metrics {
         self.duplicate_records.inc_by(after.duplicate_records - before.duplicate_records);
         self.late_rows.inc_by(after.late_rows - before.late_rows);
         self.dropped_rows.inc_by(after.dropped_rows - before.dropped_rows);
+        self.shed_rows.inc_by(after.shed_rows - before.shed_rows);
         self.quarantined_rows.inc_by(after.quarantined_rows - before.quarantined_rows);
         self.rows_without_time.inc_by(after.rows_without_time - before.rows_without_time);
         self.closed_windows.inc_by(after.closed_windows - before.closed_windows);

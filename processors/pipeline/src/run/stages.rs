@@ -36,13 +36,14 @@ struct Stage {
 impl Stages {
     /// `closed_through_ns` is the watermark where reading begins.
     pub fn new(flow: &StreamFlow, closed_through_ns: i64) -> Result<Self, WindowError> {
+        let bounds = flow.pane_bounds();
         let place = |name: &String| flow.columns.iter().position(|known| known == name);
         let stage = |shared: &SharedPanes| -> Result<Stage, WindowError> {
             let (columns, delay_ns) = match &shared.source {
                 PanesSource::Stream(program) => (program.columns.iter().filter_map(place).collect(), 0),
                 PanesSource::Windows(rows) => (Vec::new(), rows.delay_ns),
             };
-            Ok(Stage { operator: shared.operator(behind(closed_through_ns, delay_ns))?, columns })
+            Ok(Stage { operator: shared.operator(bounds, behind(closed_through_ns, delay_ns))?, columns })
         };
         Ok(Self { stages: flow.panes.iter().map(stage).collect::<Result<_, _>>()?, late: Vec::new() })
     }
@@ -64,6 +65,11 @@ impl Stages {
             dropped_rows: sum.dropped_rows + counters.dropped_rows,
             ..sum
         })
+    }
+
+    /// Rows left out because their pane was at its bounds, for each of the panes that would have had them.
+    pub fn shed_rows(&self) -> u64 {
+        self.operators().map(WindowOperator::shed_rows).sum()
     }
 
     /// Which of the `rows` of the last push came after one of their windows had closed.

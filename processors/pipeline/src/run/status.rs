@@ -46,6 +46,8 @@ pub struct PanesStatus {
     pub open_panes: usize,
     pub keys: usize,
     pub state_bytes: usize,
+    /// Rows left out because a pane was at its bounds, since the partition was taken.
+    pub shed_rows: u64,
     /// The oldest record that still contributes; null when no window is open.
     pub oldest_offset: Option<i64>,
 }
@@ -163,6 +165,7 @@ fn panes(core: &Core, flow: &StreamFlow) -> Vec<PanesStatus> {
             open_panes: operator.panes(),
             keys: operator.keys(),
             state_bytes: operator.bytes(),
+            shed_rows: operator.shed_rows(),
             oldest_offset: operator.oldest().map(|point| point.offset),
         }
     });

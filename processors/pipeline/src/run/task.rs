@@ -37,6 +37,7 @@ pub struct TaskCounters {
     pub duplicate_records: u64,
     pub late_rows: u64,
     pub dropped_rows: u64,
+    pub shed_rows: u64,
     pub quarantined_rows: u64,
     pub rows_without_time: u64,
     pub closed_windows: u64,

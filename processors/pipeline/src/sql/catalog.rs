@@ -30,8 +30,25 @@ pub struct Stream {
     pub columns: SchemaRef,
     pub event_time: Option<String>,
     pub rules: WatermarkRules,
+    pub bounds: StateBounds,
     /// The column that decides a record's partition.
     pub partition_key: Option<String>,
+}
+
+/// Most that is kept of one of the stream's partitions. Past it rows are left out, by the same rule whoever computes
+/// ([`amoskys_windows::PaneBounds`]), counted and told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateBounds {
+    /// Keys of a view in each of its panes.
+    pub keys_max: usize,
+    /// Of all panes of all views, each pane an equal share.
+    pub state_bytes_max: usize,
+}
+
+impl Default for StateBounds {
+    fn default() -> Self {
+        Self { keys_max: 1_000_000, state_bytes_max: 4 << 30 }
+    }
 }
 
 /// A stream that is inserted into.
@@ -49,7 +66,8 @@ pub fn late_field() -> Field {
     Field::new(LATE_COLUMN, DataType::Boolean, true)
 }
 
-const OPTIONS: [&str; 6] = ["event_time", "lateness", "idle", "max_skew", "partition_key", "message"];
+const OPTIONS: [&str; 8] =
+    ["event_time", "lateness", "idle", "max_skew", "partition_key", "message", "keys_max", "state_bytes_max"];
 
 impl Stream {
     /// Columns as a query sees them: the record's, the envelope's, the log's, and whether the row is late.
@@ -95,6 +113,7 @@ impl Stream {
         };
         let columns = columns.map_err(|fault| faults.push(fault)).ok();
         let rules = rules(&options, &mut faults);
+        let bounds = bounds(&options, &mut faults);
         let (Some(format), Some(columns)) = (format, columns) else { return Err(faults) };
         let stream = Stream {
             name: table.name.table().to_owned(),
@@ -103,6 +122,7 @@ impl Stream {
             columns,
             event_time: options.get("event_time").map(|&name| name.to_owned()),
             rules,
+            bounds,
             partition_key: options.get("partition_key").map(|&name| name.to_owned()),
         };
         faults.extend(stream.check());
@@ -211,6 +231,24 @@ fn rules(options: &BTreeMap<&str, &str>, faults: &mut Vec<String>) -> WatermarkR
         faults.push("a stream with event_time states how far out of order it may come: add lateness '2s'".into());
     }
     rules
+}
+
+fn bounds(options: &BTreeMap<&str, &str>, faults: &mut Vec<String>) -> StateBounds {
+    let mut bounds = StateBounds::default();
+    if let Some(text) = options.get("keys_max") {
+        match text.parse() {
+            Ok(keys @ 1..) => bounds.keys_max = keys,
+            _ => faults.push(format!("keys_max '{text}' is no number of keys; write for example '100000'")),
+        }
+    }
+    if let Some(text) = options.get("state_bytes_max") {
+        match text.parse::<bytesize::ByteSize>() {
+            Ok(bytes) if bytes.0 > 0 => bounds.state_bytes_max = usize::try_from(bytes.0).unwrap_or(usize::MAX),
+            _ => faults
+                .push(format!("state_bytes_max '{text}' is no number of bytes; write for example '4GiB' or '500MiB'")),
+        }
+    }
+    bounds
 }
 
 fn unknown_option(name: &str) -> String {

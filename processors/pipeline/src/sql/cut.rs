@@ -4,7 +4,7 @@
 //! the same columns under the same names. What is below it is not looked at: another window may be there.
 
 use super::slots::{Slot, SlotTable};
-use amoskys_functions::window::WindowCall;
+use amoskys_functions::{aggregate::shed::is_shed_rows, window::WindowCall};
 use datafusion::{
     common::{
         Column, DFSchemaRef, TableReference,
@@ -52,7 +52,13 @@ pub fn cut(plan: LogicalPlan) -> Result<Cut> {
 fn refuse_stray_windows(plan: &LogicalPlan) -> Result<()> {
     let visit = |node: &LogicalPlan| {
         refuse_shadowed(node)?;
-        node.apply_expressions(|expression| refuse_window_in(expression).map(|()| TreeNodeRecursion::Continue))
+        node.apply_expressions(|expression| {
+            if expression.exists(|part| Ok(is_shed_rows(part)))? {
+                let message = "shed_rows() tells how many rows a window lacks, and belongs beside hop or tumble";
+                return Err(DataFusionError::Plan(message.into()));
+            }
+            refuse_window_in(expression).map(|()| TreeNodeRecursion::Continue)
+        })
     };
     plan.apply_with_subqueries(visit).map(drop)
 }

@@ -1,10 +1,12 @@
 //! What a folder of SQL files amounts to: per stream, the windowed views that are kept and the INSERTs they feed.
 
-use super::{Annotations, Sink, Stream, Template, lineage::Bound, rowwise::RowProgram, statics::StaticTable};
+use super::{
+    Annotations, Sink, StateBounds, Stream, Template, lineage::Bound, rowwise::RowProgram, statics::StaticTable,
+};
 use amoskys_functions::model::Model;
-use amoskys_windows::{Aggregate, ClosedWindow, Hop, Output, WindowError, WindowOperator};
+use amoskys_windows::{Aggregate, ClosedWindow, Hop, Output, PaneBounds, WindowError, WindowOperator};
 use arrow::{
-    array::{ArrayRef, StructArray, TimestampNanosecondArray},
+    array::{ArrayRef, Int64Array, StructArray, TimestampNanosecondArray},
     datatypes::SchemaRef,
     error::ArrowError,
     record_batch::RecordBatch,
@@ -48,6 +50,8 @@ pub struct WindowedView {
     /// How far the watermark has to be past a window's end before all of its rows have come: nothing over a stream, the
     /// size of the windows below where it is over their starts.
     pub delay_ns: i64,
+    /// Columns of `output` that are `shed_rows()`.
+    pub(super) shed_columns: Vec<usize>,
 }
 
 /// Views whose rows go into the same panes: equal rows, equal keys, windows that lie on one grid.
@@ -140,10 +144,30 @@ impl WindowRows {
     }
 }
 
+impl StreamFlow {
+    /// The bounds of each pane: an equal share for all panes of open windows, of all views. Panes ahead of the watermark
+    /// are not known beforehand; one more for each view is counted for them.
+    pub fn pane_bounds(&self) -> PaneBounds {
+        let StateBounds { keys_max, state_bytes_max } = self.stream.bounds;
+        let panes: usize = self.panes.iter().map(|panes| panes.panes_max() + 1).sum();
+        PaneBounds { keys_max, bytes_max: state_bytes_max / panes.max(1) }
+    }
+}
+
 impl SharedPanes {
     /// Windows that end at or before `closed_through_ns` are closed already.
-    pub fn operator(&self, closed_through_ns: i64) -> Result<WindowOperator, WindowError> {
-        WindowOperator::new(self.outputs.clone(), self.key_schema.clone(), self.aggregates.clone(), closed_through_ns)
+    pub fn operator(&self, bounds: PaneBounds, closed_through_ns: i64) -> Result<WindowOperator, WindowError> {
+        let (outputs, aggregates) = (self.outputs.clone(), self.aggregates.clone());
+        WindowOperator::new(outputs, self.key_schema.clone(), aggregates, bounds, closed_through_ns)
+    }
+
+    /// Panes of the longest window.
+    fn panes_max(&self) -> usize {
+        let panes = |hop: &Hop| {
+            let steps = usize::try_from(hop.size_ns() / hop.slide_ns()).unwrap_or(usize::MAX);
+            if hop.size_ns() % hop.slide_ns() == 0 { steps } else { 2 * steps + 1 }
+        };
+        self.outputs.iter().map(|output| panes(&output.hop)).max().unwrap_or(1)
     }
 }
 
@@ -159,6 +183,10 @@ impl WindowedView {
         let mut arrays = window.keys.clone();
         arrays.insert(self.window_index, Arc::new(bounds));
         arrays.extend(window.values.iter().cloned());
+        for &column in &self.shed_columns {
+            let shed_rows = i64::try_from(window.origin.shed_rows).unwrap_or(i64::MAX);
+            arrays[column] = Arc::new(Int64Array::from_value(shed_rows, window.rows));
+        }
         RecordBatch::try_new(self.output.clone(), arrays)
     }
 

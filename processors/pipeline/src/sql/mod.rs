@@ -23,7 +23,7 @@ mod statics;
 mod template;
 
 pub use annotations::Annotations;
-pub use catalog::{Format, LATE_COLUMN, Sink, Stream, late_field};
+pub use catalog::{Format, LATE_COLUMN, Sink, StateBounds, Stream, late_field};
 pub use dataflow::{Dataflow, Insert, PanesSource, Query, SharedPanes, StreamFlow, WindowRows, WindowedView};
 pub use files::{Statement, load, parse};
 pub use lineage::Bound;

@@ -7,7 +7,10 @@ use super::{
     rowwise::{RowProgram, physical},
     template::Template,
 };
-use amoskys_functions::window::WindowCall;
+use amoskys_functions::{
+    aggregate::shed::{is_shed_rows, with_argument},
+    window::WindowCall,
+};
 use amoskys_windows::{Aggregate, Grid, Hop, Output};
 use arrow::datatypes::{Field, Schema};
 use datafusion::{
@@ -55,7 +58,10 @@ pub fn windowed_view(
     };
     check_partition_key(aggregate, stream)?;
     let output = Arc::new(aggregate.schema.as_arrow().clone());
-    Ok(WindowedView { hop, aggregate: aggregate.clone(), output, window_index, delay_ns })
+    let groups = aggregate.group_expr.len();
+    let shed = aggregate.aggr_expr.iter().enumerate().filter(|(_, expression)| is_shed_rows(expression));
+    let shed_columns = shed.map(|(index, _)| groups + index).collect();
+    Ok(WindowedView { hop, aggregate: aggregate.clone(), output, window_index, delay_ns, shed_columns })
 }
 
 /// Puts views of one stream together that can share panes. Panes come after those that their rows come from.
@@ -256,9 +262,14 @@ fn lower(
 ) -> Result<Aggregate> {
     let state = context.state();
     let planning = PhysicalPlanningContext::default();
-    let lowered =
-        LoweredAggregateBuilder::new(expression, schema, schema.as_arrow(), state.execution_props(), &planning)
-            .build()?;
+    let lowered = LoweredAggregateBuilder::new(
+        &with_argument(expression),
+        schema,
+        schema.as_arrow(),
+        state.execution_props(),
+        &planning,
+    )
+    .build()?;
     let mut place = |expression: Arc<dyn PhysicalExpr>| {
         let known = columns.iter().position(|known| known.as_ref() == expression.as_ref());
         known.unwrap_or_else(|| {
