@@ -198,31 +198,18 @@ impl Partition {
     async fn receive(&mut self, consumer: &mut Consumer, records_max: usize) -> Result<Ended, Broken> {
         let mut received = 0;
         loop {
-            let mut ended = None;
-            let (mut records, mut bytes) = (VecDeque::new(), 0);
-            let mut message = Some(consumer.next().await?);
-            while let Some(next) = message.take() {
-                match self.sort(consumer, next)? {
-                    Sorted::Record(record) => {
-                        received += 1;
-                        bytes += record.bytes();
-                        records.push_back(record);
-                    }
-                    Sorted::Ended(how) => ended = Some(how),
-                    Sorted::Nothing => {}
-                }
-                let full = records.len() == CHUNK_RECORDS_MAX || bytes >= CHUNK_BYTES_MAX || ended.is_some();
-                if !full && received < records_max {
-                    message = consumer.messages.next().now_or_never().flatten();
-                }
+            let first = consumer.next().await?;
+            let mut more = || consumer.messages.next().now_or_never().flatten();
+            let place = Place { next: &mut self.next, delivered: &mut consumer.delivered };
+            let chunk = gather(place, first, &mut more, records_max - received);
+            received += chunk.records.len();
+            if let Some(last) = chunk.records.back() {
+                let (pending, end) = (last.pending as i64, last.offset + 1);
+                self.known_end.store(end + pending, Ordering::Relaxed);
+                self.waiting.add(chunk.bytes);
+                self.hand_over(Item::Records { records: chunk.records, end: (pending == 0).then_some(end) }).await;
             }
-            if !records.is_empty() {
-                let last = records.back().filter(|last| last.pending == 0);
-                let end = last.map(|last| last.offset + 1);
-                self.waiting.add(bytes);
-                self.hand_over(Item::Records { records, end }).await;
-            }
-            match ended {
+            match chunk.ended.transpose()? {
                 Some(Ended::TooSmall) if received > 0 => return Ok(Ended::Done),
                 Some(how) => return Ok(how),
                 None if received >= records_max => return Ok(Ended::Done),
@@ -231,28 +218,69 @@ impl Partition {
         }
     }
 
-    fn sort(&mut self, consumer: &mut Consumer, message: Message) -> Result<Sorted, Broken> {
-        if let Some(status) = message.status {
-            return sort_status(status, message.description.as_deref().unwrap_or_default());
-        }
-        let Some(record) = Delivered::of(message) else { return Ok(Sorted::Nothing) };
-        if record.consumer_sequence != consumer.delivered + 1 {
-            return Err(Broken::Again);
-        }
-        consumer.delivered = record.consumer_sequence;
-        // A start beyond the end becomes the end.
-        if record.offset < self.next {
-            return Ok(Sorted::Nothing);
-        }
-        self.next = record.offset + 1;
-        self.known_end.store(self.next + record.pending as i64, Ordering::Relaxed);
-        Ok(Sorted::Record(record))
-    }
-
     async fn hand_over(&self, item: Item) {
         let fetched = Fetched { of: self.of.clone(), generation: self.generation, item };
         // Fails when the handle is gone, and this task with it.
         let _ = self.queue.send(fetched).await;
+    }
+}
+
+/// How far a partition and its consumer have come.
+struct Place<'a> {
+    /// The next offset to fetch.
+    next: &'a mut i64,
+    /// By the consumer's own count.
+    delivered: &'a mut u64,
+}
+
+/// Records that are handed over at once.
+struct Chunk {
+    records: VecDeque<Delivered>,
+    bytes: usize,
+    /// What came after them and ends the request or the consumer.
+    ended: Option<Result<Ended, Broken>>,
+}
+
+/// Takes `first` and what is there after it. Records are past once they are in the chunk, so it has to be handed over
+/// whatever came after them.
+fn gather(mut at: Place<'_>, first: Message, more: &mut dyn FnMut() -> Option<Message>, records_max: usize) -> Chunk {
+    let mut chunk = Chunk { records: VecDeque::new(), bytes: 0, ended: None };
+    let mut message = Some(first);
+    while let Some(next) = message.take() {
+        match at.sort(next) {
+            Ok(Sorted::Record(record)) => {
+                chunk.bytes += record.bytes();
+                chunk.records.push_back(record);
+            }
+            Ok(Sorted::Ended(how)) => chunk.ended = Some(Ok(how)),
+            Ok(Sorted::Nothing) => {}
+            Err(broken) => chunk.ended = Some(Err(broken)),
+        }
+        let records = chunk.records.len();
+        let full = records >= CHUNK_RECORDS_MAX.min(records_max) || chunk.bytes >= CHUNK_BYTES_MAX;
+        if !full && chunk.ended.is_none() {
+            message = more();
+        }
+    }
+    chunk
+}
+
+impl Place<'_> {
+    fn sort(&mut self, message: Message) -> Result<Sorted, Broken> {
+        if let Some(status) = message.status {
+            return sort_status(status, message.description.as_deref().unwrap_or_default());
+        }
+        let Some(record) = Delivered::of(message) else { return Ok(Sorted::Nothing) };
+        if record.consumer_sequence != *self.delivered + 1 {
+            return Err(Broken::Again);
+        }
+        *self.delivered = record.consumer_sequence;
+        // A start beyond the end becomes the end.
+        if record.offset < *self.next {
+            return Ok(Sorted::Nothing);
+        }
+        *self.next = record.offset + 1;
+        Ok(Sorted::Record(record))
     }
 }
 
@@ -292,4 +320,47 @@ impl Consumer {
 
 fn nanos(duration: Duration) -> u64 {
     duration.as_nanos() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(reply: Option<String>, status: Option<u16>) -> Message {
+        Message {
+            subject: "t.0".into(),
+            reply: reply.map(Into::into),
+            payload: "x".into(),
+            headers: None,
+            status: status.map(|status| StatusCode::from_u16(status).expect("a status")),
+            description: status.map(|_| "Server Shutdown".into()),
+            length: 0,
+        }
+    }
+
+    fn record(offset: u64, count: u64) -> Message {
+        message(Some(format!("$JS.ACK.s.c.1.{}.{count}.1600000000000000000.9", offset + 1)), None)
+    }
+
+    /// Gathers everything, from offset 5 on.
+    fn gathered(messages: Vec<Message>) -> (Vec<i64>, i64, bool) {
+        let (mut next, mut delivered, mut messages) = (5, 0, messages.into_iter());
+        let place = Place { next: &mut next, delivered: &mut delivered };
+        let first = messages.next().expect("a message");
+        let chunk = gather(place, first, &mut || messages.next(), 100);
+        let broken = matches!(chunk.ended, Some(Err(Broken::Again)));
+        (chunk.records.iter().map(|record| record.offset).collect(), next, broken)
+    }
+
+    #[test]
+    fn what_came_before_a_consumers_end_is_handed_over() {
+        let shutdown = || message(None, Some(409));
+        assert_eq!(gathered(vec![record(5, 1), record(8, 2), shutdown()]), (vec![5, 8], 9, true));
+        assert_eq!(gathered(vec![shutdown()]), (vec![], 5, true));
+    }
+
+    #[test]
+    fn a_gap_ends_the_consumer_and_what_is_after_it_is_fetched_again() {
+        assert_eq!(gathered(vec![record(5, 1), record(9, 3)]), (vec![5], 6, true));
+    }
 }
