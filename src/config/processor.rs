@@ -111,6 +111,18 @@ const PROCESSOR_KEYS: &[Key] = &[
         "Longest time between two commits; a closed window commits at once.",
     ),
     Key::new(
+        "session_timeout",
+        Kind::Duration { min: ms(500), max: ms(300_000) },
+        Fallback::Value("10s"),
+        "A member that is silent for this long loses its partitions to others; a Kafka broker has bounds of its own.",
+    ),
+    Key::new(
+        "transaction_timeout",
+        Kind::Duration { min: ms(1_000), max: ms(900_000) },
+        Fallback::Value("10s"),
+        "What a dead member left unfinished holds others up for at most this long.",
+    ),
+    Key::new(
         "dead_letter_topic",
         Kind::Topic,
         Fallback::Value("amoskys.deadletter.v1"),
@@ -149,6 +161,8 @@ pub struct ProcessorConfig {
     /// `None`: one for each core.
     pub workers: Option<usize>,
     pub commit_interval: Duration,
+    pub session_timeout: Duration,
+    pub transaction_timeout: Duration,
     pub dead_letter_topic: String,
     pub prefetch_bytes_max: usize,
     pub listen: IpAddr,
@@ -194,6 +208,8 @@ fn build(values: &Values) -> Option<ProcessorConfig> {
         onnxruntime: values.path(PROCESSOR, "onnxruntime"),
         workers: values.number(PROCESSOR, "workers"),
         commit_interval: values.duration(PROCESSOR, "commit_interval")?,
+        session_timeout: values.duration(PROCESSOR, "session_timeout")?,
+        transaction_timeout: values.duration(PROCESSOR, "transaction_timeout")?,
         dead_letter_topic: values.text(PROCESSOR, "dead_letter_topic")?,
         prefetch_bytes_max: values.number(PROCESSOR, "prefetch_bytes_max")?,
         listen: values.ip(PROCESSOR, "listen")?,

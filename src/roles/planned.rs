@@ -35,6 +35,8 @@ impl ProcessorParts {
             delivery: config.delivery,
             start_at: config.start_at,
             prefetch_bytes_max: config.prefetch_bytes_max,
+            session_timeout: config.session_timeout,
+            transaction_timeout: config.transaction_timeout,
             ..MemberOptions::new(config.group.clone(), Vec::new())
         };
         let options = WorkerOptions {
