@@ -18,6 +18,9 @@ pub struct KafkaOptions {
     /// Adds a listener with SASL/PLAIN and access control: `admin`/`admin-secret` may do everything,
     /// `reader`/`reader-secret` nothing.
     pub sasl: bool,
+    /// Adds a listener that tells its clients to come to this port of 127.0.0.1, where the test forwards to
+    /// [`KafkaBroker::proxied_address`].
+    pub proxied: Option<u16>,
     /// The JVM's heap, `128m` when empty.
     pub heap: String,
     /// Broker settings by Kafka's names.
@@ -64,6 +67,14 @@ impl Runner {
         let pid = std::fs::read_to_string(self.data.path().join(self.pid_file)).unwrap_or_default();
         if !pid.is_empty() {
             signal(name, pid.trim());
+        }
+    }
+
+    fn freeze(&self) {
+        self.signal_broker("-STOP");
+        // On a busy machine its threads go on for a moment.
+        while !self.is_stopped() {
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -147,7 +158,10 @@ impl KafkaBroker {
         for (key, value) in options.settings {
             arguments.extend(["--set".to_owned(), format!("{key}={value}")]);
         }
-        let lines = if options.sasl { 2 } else { 1 };
+        if let Some(port) = options.proxied {
+            arguments.extend(["--proxied".to_owned(), port.to_string()]);
+        }
+        let lines = 1 + usize::from(options.sasl) + usize::from(options.proxied.is_some());
         Self { runner: Runner::start("infra/dev/kafka/run", "broker.pid", lines, arguments) }
     }
 
@@ -159,6 +173,20 @@ impl KafkaBroker {
     /// The listener with SASL, when it was asked for.
     pub fn sasl_address(&self) -> Address {
         self.runner.address(1)
+    }
+
+    /// Where the listener listens whose clients come to the port that was named; the last, when it was asked for.
+    pub fn proxied_address(&self) -> Address {
+        self.runner.address(self.runner.lines - 1)
+    }
+
+    /// Holds the broker still with SIGSTOP: connections stand, nothing is answered. Goes on by [`KafkaBroker::thaw`].
+    pub fn freeze(&self) {
+        self.runner.freeze();
+    }
+
+    pub fn thaw(&self) {
+        self.runner.signal_broker("-CONT");
     }
 
     /// Ends the broker with SIGKILL, as a crash would. Its folder stays for [`KafkaBroker::restart`].
@@ -215,11 +243,7 @@ impl NatsServer {
 
     /// Holds the server still with SIGSTOP: connections stand, nothing is answered. Goes on by [`NatsServer::thaw`].
     pub fn freeze(&self) {
-        self.runner.signal_broker("-STOP");
-        // On a busy machine its threads go on for a moment.
-        while !self.runner.is_stopped() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        self.runner.freeze();
     }
 
     pub fn thaw(&self) {
