@@ -1,14 +1,17 @@
 //! What end-to-end tests share: the binary as a child process that never outlives its test, free ports, topics.
 
 pub mod processor;
+pub mod proxy;
 pub mod telemetry;
 
-use amoskys_bus::{Bus, BusOptions, Change, Outgoing, ReaderOptions, Security, TopicPartition, TopicSpec};
+use amoskys_bus::{Bus, BusOptions, Change, Outgoing, ReaderOptions, Record, Security, TopicPartition, TopicSpec};
+use rand::Rng;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     collections::BTreeSet,
     fs,
-    net::TcpListener,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -33,10 +36,26 @@ pub fn amoskys() -> Command {
     command
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago. Below those that the kernel gives to connections, one of which would sooner or
+/// later have taken it before it is used.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("is bound").port()
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let given_from = range.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(32_768u16);
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut random = rand::rng();
+    let mut ports = std::iter::repeat_with(|| random.random_range(10_000..given_from.max(10_100)));
+    ports.find(is_free).expect("there is no end of them")
+}
+
+/// Whether the answer was 200, and its body; `None` while nobody serves there.
+pub fn http_get(port: u16, path: &str) -> Option<(bool, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.starts_with("HTTP/1.1 200"), body.to_owned()))
 }
 
 pub fn open(address: &str) -> Arc<dyn Bus> {
@@ -87,21 +106,25 @@ pub fn read_all(bus: &dyn Bus, topic: &str, partitions: i32) -> Vec<Vec<Vec<u8>>
 }
 
 fn read_partition(bus: &dyn Bus, partition: &TopicPartition) -> Vec<Vec<u8>> {
+    let mut payloads = Vec::new();
+    read_records(bus, partition, &mut |record| payloads.push(record.payload.to_vec()));
+    payloads
+}
+
+/// Hands over the committed records of a partition that are there now.
+pub fn read_records(bus: &dyn Bus, partition: &TopicPartition, on_record: &mut dyn FnMut(&Record<'_>)) {
     let mut reader = bus.reader(&ReaderOptions::default()).expect("a reader");
     let (first, end) = reader.bounds(partition).expect("bounds");
-    let mut payloads = Vec::new();
     if first >= end {
-        return payloads;
+        return;
     }
     reader.assign(partition, first).expect("assigned");
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         assert!(Instant::now() < deadline, "{partition:?} was not read to its end");
-        let changes = reader
-            .poll(Duration::from_millis(50), 10_000, &mut |record| payloads.push(record.payload.to_vec()))
-            .expect("reads");
+        let changes = reader.poll(Duration::from_millis(50), 10_000, on_record).expect("reads");
         if changes.iter().any(|change| matches!(change, Change::End { .. })) {
-            return payloads;
+            return;
         }
     }
 }

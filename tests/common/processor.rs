@@ -1,15 +1,13 @@
 //! `amoskys process` as a child, what it says over HTTP, and what its group has committed.
 
-use super::{Running, amoskys, exit_code, free_port, send, until};
+use super::{Running, amoskys, exit_code, free_port, http_get, send, until};
 use amoskys_bus::{Bus, Change, MemberOptions, Position};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
-    io::{Read, Write},
-    net::TcpStream,
     path::Path,
-    process::Command,
+    process::{Command, ExitStatus},
     time::Duration,
 };
 
@@ -35,13 +33,7 @@ impl Processor {
 
     /// Whether the answer was 200, and its body; `None` while it does not serve yet.
     pub fn get(&self, path: &str) -> Option<(bool, String)> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        Some((head.starts_with("HTTP/1.1 200"), body.to_owned()))
+        http_get(self.port, path)
     }
 
     pub fn state(&self) -> Option<Value> {
@@ -78,6 +70,23 @@ impl Processor {
             of_topic.map(|of| (number(&of["partition"]), number(&of["next_offset"]))).collect::<BTreeMap<_, _>>()
                 == expected
         });
+    }
+
+    /// To this process and no other; nothing happens to one that has ended.
+    pub fn signal(&mut self, signal: Signal) {
+        if self.ended().is_none() {
+            send(&self.running, signal);
+        }
+    }
+
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.running.0.try_wait().expect("a child")
+    }
+
+    /// Its exit code once it ends; `None` when a signal ended it.
+    pub fn exit_code(mut self) -> Option<i32> {
+        exit_code(&mut self.running, "the processor ends")
     }
 
     /// SIGTERM: it commits what it has read and ends with 0.
