@@ -2,8 +2,9 @@
 //!
 //! Two threads use it: the pipeline appends, the publisher reads in order and forgets what is acknowledged or given up.
 //! Every event that enters or leaves moves in the ledger in the same step. The next sequence number is written together
-//! with each envelope, so a restarted agent goes on where it was. A log that cannot be read back is renamed, reported
-//! and replaced by an empty one: an agent that does not start is blind.
+//! with each envelope, so a restarted agent goes on where it was. A last batch that is damaged is cut off, and its
+//! sequence number left out. A log that cannot be read back otherwise is renamed, reported and replaced by an empty one:
+//! an agent that does not start is blind.
 //!
 //! Deliberately not here: what an envelope holds, when to send. Limits: `bytes_max` bytes of envelopes (on disk up to
 //! twice that and 128 MiB), one process at a time, about 20 MiB of memory.
@@ -13,6 +14,7 @@ use crate::{
     ledger::Loss,
     metrics::SharedNumbers,
 };
+use amoskys_bus::local::open_mended;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use std::{
     path::{Path, PathBuf},
@@ -101,12 +103,13 @@ impl Wal {
     /// Opens or creates the log. `boot_id` tells whether sequence numbers go on; `boot_ns` is the time since boot, from
     /// which they start when nothing is known, so that a number is never used for two envelopes of one boot.
     pub fn open(config: &WalConfig, boot_id: &str, boot_ns: u64, numbers: SharedNumbers) -> Result<Self, WalError> {
-        let (database, records) = match open_database(&config.path) {
+        let opened = open_mended(&config.path, || open_database(&config.path));
+        let ((database, records), mended) = match opened {
             Err(error) if is_damage(&error) => {
                 let aside = set_aside(&config.path)?;
                 tracing::error!(%error, aside = %aside.display(), "damaged write-ahead log; starting an empty one");
                 numbers.lock().wal_set_aside_folders += 1;
-                open_database(&config.path).map_err(|error| open_error(&config.path, error))?
+                (open_database(&config.path).map_err(|error| open_error(&config.path, error))?, false)
             }
             opened => opened.map_err(|error| open_error(&config.path, error))?,
         };
@@ -128,6 +131,10 @@ impl Wal {
             changed: Condvar::new(),
         };
         wal.recover().map_err(|error| wal.failed("read back", &error))?;
+        if mended {
+            // The lost batch may have held an envelope that was sent: its number is not for another one.
+            wal.lock().next_sequence += 1;
+        }
         Ok(wal)
     }
 

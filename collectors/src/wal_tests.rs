@@ -125,6 +125,25 @@ fn a_torn_tail_costs_the_torn_envelope_only() {
 }
 
 #[test]
+fn a_damaged_last_envelope_is_lost_alone_and_its_number_left_out() {
+    let folder = TempDir::new().expect("a folder");
+    let config = config(&folder, 1 << 20, WalFull::DropOldest);
+    let (wal, numbers) = open(&config, BOOT);
+    (0..3).for_each(|_| append(&wal, &numbers, 1_000));
+    drop(wal);
+    let journal = journal(&config);
+    let mut bytes = std::fs::read(&journal).expect("reads");
+    let end = written_bytes(&journal);
+    // In the checksum.
+    bytes[end - 8] ^= 1;
+    std::fs::write(&journal, bytes).expect("writes");
+    let (wal, numbers) = open(&config, BOOT);
+    assert_eq!(numbers.lock().wal_set_aside_folders, 0);
+    append(&wal, &numbers, 100);
+    assert_eq!(sequences(&wal), [5_000, 5_001, 5_003], "5,002 may have been sent");
+}
+
+#[test]
 fn a_damaged_log_is_set_aside_and_the_agent_goes_on_with_new_numbers() {
     let folder = TempDir::new().expect("a folder");
     let config = config(&folder, 1 << 20, WalFull::DropOldest);

@@ -14,6 +14,7 @@ mod lock;
 mod log;
 mod marker;
 mod member;
+mod mend;
 mod retention;
 mod store;
 mod writer;
@@ -37,6 +38,7 @@ const SETTINGS: [&str; 3] = ["retention.ms", "retention.bytes", "max.message.byt
 const FIXED: (&str, &str) = ("message.timestamp.type", "LogAppendTime");
 
 pub use marker::is_log;
+pub use mend::open_mended;
 
 /// An open embedded log.
 #[derive(Clone)]

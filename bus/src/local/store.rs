@@ -2,10 +2,10 @@
 //!
 //! `topics` name → settings; `partitions` → first and next offset, bytes, last log time; `records`; `positions`.
 //! One [`Batch`] is atomic and, once committed, survives the machine's loss of power. A batch torn by a kill is cut
-//! off when the log is opened again. Not here: who may write, what is visible to readers.
+//! off when the log is opened again, and so is a last one that is damaged (see `mend`). Not here: who may write, what is visible to readers.
 //! Limits: disk space of trimmed records comes back when fjall compacts.
 
-use super::codec;
+use super::{codec, mend::open_mended};
 use crate::{BusError, Outgoing, Position, TopicPartition};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
 use serde::{Deserialize, Serialize};
@@ -61,11 +61,15 @@ impl Store {
     }
 
     fn open_inner(folder: &Path) -> fjall::Result<Self> {
-        let database = Database::builder(folder.join("db"))
-            .cache_size(CACHE_BYTES_MAX)
-            .max_journaling_size(JOURNAL_BYTES_MAX)
-            .worker_threads(1)
-            .open()?;
+        let path = folder.join("db");
+        let open = || {
+            Database::builder(&path)
+                .cache_size(CACHE_BYTES_MAX)
+                .max_journaling_size(JOURNAL_BYTES_MAX)
+                .worker_threads(1)
+                .open()
+        };
+        let (database, _) = open_mended(&path, open)?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES_MAX);
         let separated = || {
             options()
