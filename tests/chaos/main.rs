@@ -12,7 +12,9 @@ mod common;
 
 mod cluster;
 mod deck;
+mod journal;
 mod load;
+mod local;
 mod outcome;
 mod processors;
 mod settings;
@@ -27,12 +29,13 @@ const SHORT_KILLS: usize = 5;
 const SHORT_AWAY: Duration = Duration::from_secs(2);
 
 /// Kinds of rounds, in the order that the long form goes through.
-const KINDS: [&str; 2] = ["kafka", "nats"];
+const KINDS: [&str; 3] = ["kafka", "nats", "local"];
 
 fn round(kind: &str, seed: u64, kills: usize, away: Duration) -> Done {
     match kind {
         "kafka" => Round::run(kind, Cluster::kafka(), seed, kills, away),
         "nats" => Round::run(kind, Cluster::nats(), seed, kills, away),
+        "local" => local::Round::run(seed, kills),
         _ => panic!("there are no rounds of kind `{kind}`, only of {KINDS:?}"),
     }
 }
@@ -45,6 +48,11 @@ fn processors_on_kafka_survive_chaos() {
 #[test]
 fn processors_on_nats_survive_chaos() {
     round("nats", seed(), SHORT_KILLS, SHORT_AWAY);
+}
+
+#[test]
+fn processors_on_the_embedded_log_survive_chaos() {
+    round("local", seed(), SHORT_KILLS, SHORT_AWAY);
 }
 
 /// `make chaos`.

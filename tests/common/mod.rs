@@ -2,6 +2,7 @@
 
 pub mod processor;
 pub mod proxy;
+pub mod small_disk;
 pub mod telemetry;
 
 use amoskys_bus::{Bus, BusOptions, Change, Outgoing, ReaderOptions, Record, Security, TopicPartition, TopicSpec};
