@@ -10,6 +10,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod agents;
 mod cluster;
 mod deck;
 mod journal;
@@ -29,13 +30,15 @@ const SHORT_KILLS: usize = 5;
 const SHORT_AWAY: Duration = Duration::from_secs(2);
 
 /// Kinds of rounds, in the order that the long form goes through.
-const KINDS: [&str; 3] = ["kafka", "nats", "local"];
+const KINDS: [&str; 4] = ["kafka", "nats", "local", "agents"];
 
 fn round(kind: &str, seed: u64, kills: usize, away: Duration) -> Done {
     match kind {
         "kafka" => Round::run(kind, Cluster::kafka(), seed, kills, away),
         "nats" => Round::run(kind, Cluster::nats(), seed, kills, away),
         "local" => local::Round::run(seed, kills),
+        // Which broker is of less weight here: half of the rounds on each.
+        "agents" => agents::Round::run(if seed % 2 == 0 { Cluster::nats() } else { Cluster::kafka() }, seed, kills),
         _ => panic!("there are no rounds of kind `{kind}`, only of {KINDS:?}"),
     }
 }
@@ -53,6 +56,11 @@ fn processors_on_nats_survive_chaos() {
 #[test]
 fn processors_on_the_embedded_log_survive_chaos() {
     round("local", seed(), SHORT_KILLS, SHORT_AWAY);
+}
+
+#[test]
+fn agents_survive_chaos() {
+    round("agents", seed(), SHORT_KILLS, SHORT_AWAY);
 }
 
 /// `make chaos`.
