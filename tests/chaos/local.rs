@@ -128,8 +128,8 @@ impl Round {
     fn finish(mut self) -> Done {
         let last = self.load.last();
         produce(open(&self.address).as_ref(), last);
-        let disturbed = self.to_the_end(DISTURBED);
-        let calm = self.to_the_end(CALM);
+        let disturbed = self.run_to_the_end(DISTURBED);
+        let calm = self.run_to_the_end(CALM);
         let mut found = differences(&calm, &disturbed);
         let (there, sent) = (reasons(open(&self.address).as_ref(), DISTURBED), &self.load.poison);
         if there != *sent {
@@ -141,7 +141,7 @@ impl Round {
         self.done
     }
 
-    fn to_the_end(&mut self, run: &str) -> Outputs {
+    fn run_to_the_end(&mut self, run: &str) -> Outputs {
         let mut processor = self.start(run, 1_000);
         processor.until_read(TELEMETRY, &self.load.records);
         processor.terminate();

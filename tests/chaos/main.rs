@@ -38,7 +38,9 @@ fn round(kind: &str, seed: u64, kills: usize, away: Duration) -> Done {
         "nats" => Round::run(kind, Cluster::nats(), seed, kills, away),
         "local" => local::Round::run(seed, kills),
         // Which broker is of less weight here: half of the rounds on each.
-        "agents" => agents::Round::run(if seed % 2 == 0 { Cluster::nats() } else { Cluster::kafka() }, seed, kills),
+        "agents" => {
+            agents::Round::run(if seed.is_multiple_of(2) { Cluster::nats() } else { Cluster::kafka() }, seed, kills)
+        }
         _ => panic!("there are no rounds of kind `{kind}`, only of {KINDS:?}"),
     }
 }
