@@ -35,6 +35,11 @@ pub fn describe(alert: &Alert) -> String {
         let (start, end) = (time(origin.window_start.as_ref()), time(origin.window_end.as_ref()));
         line(&mut block, "window", &format!("{start} to {end}"));
     }
+    if origin.shed_rows > 0 {
+        let rows = if origin.shed_rows == 1 { "1 row was".into() } else { format!("{} rows were", origin.shed_rows) };
+        let why = format!("{rows} left out of the window: a bound of the processor was reached");
+        line(&mut block, "incomplete", &why);
+    }
     lines(&mut block, "features", &features(alert));
     lines(&mut block, "model", &origin.models.iter().map(model).collect::<Vec<_>>());
     line(&mut block, "sql", &short(&origin.sql_hash));
@@ -160,6 +165,7 @@ pub(super) mod tests {
                     first_offset: 10,
                     last_offset: 12,
                 }],
+                shed_rows: 3,
             }),
         }
     }
@@ -173,6 +179,7 @@ CRITICAL 0.91  a burst of discovery commands under one process
   entity           sh\\u001b[2J 4711
   time             2023-11-14T22:13:30Z
   window           2023-11-14T22:13:20Z to 2023-11-14T22:13:30Z
+  incomplete       3 rows were left out of the window: a bound of the processor was reached
   features         shells                       1  -0.400 of the score
                    execs                        9  +0.210 of the score
                    mean_lifetime_us       812.250
