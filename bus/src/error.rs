@@ -13,6 +13,12 @@ pub enum BusError {
     /// Somebody else owns the partition now; nothing was written.
     #[error("fenced: {detail}")]
     Fenced { detail: String },
+    /// One side does not take the other's certificate, or wants one that is not given.
+    #[error(
+        "no TLS with {address}: {detail}; see ca_file, certificate_file and key_file under [bus], \
+             or the properties ssl.ca.location, ssl.certificate.location and ssl.key.location"
+    )]
+    Tls { address: String, detail: String },
     #[error("{address} cannot be reached: {detail}")]
     Unreachable { address: String, detail: String },
     #[error("the log at {path} is in use by {holder}")]
@@ -47,6 +53,7 @@ impl BusError {
             BusError::UnknownTopic { .. }
             | BusError::RecordTooLarge { .. }
             | BusError::Unauthorised { .. }
+            | BusError::Tls { .. }
             | BusError::InUse { .. }
             | BusError::Misconfigured { .. } => Fault::User,
             BusError::Fenced { .. } | BusError::Unreachable { .. } | BusError::Failed { .. } => Fault::Outside,

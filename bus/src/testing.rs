@@ -21,6 +21,9 @@ pub struct KafkaOptions {
     /// Adds a listener that tells its clients to come to this port of 127.0.0.1, where the test forwards to
     /// [`KafkaBroker::proxied_address`].
     pub proxied: Option<u16>,
+    /// Adds listeners with TLS, with certificates asked of clients, and with TLS and SASL/PLAIN for `admin`; see
+    /// [`KafkaBroker::tls_file`].
+    pub tls: bool,
     /// The JVM's heap, `128m` when empty.
     pub heap: String,
     /// Broker settings by Kafka's names.
@@ -135,6 +138,7 @@ impl Drop for Runner {
 /// A running broker with its own folder and ports. Dropping it ends it and removes the folder.
 pub struct KafkaBroker {
     runner: Runner,
+    sasl: bool,
 }
 
 impl KafkaBroker {
@@ -152,17 +156,18 @@ impl KafkaBroker {
         if !options.heap.is_empty() {
             arguments.extend(["--heap".to_owned(), options.heap]);
         }
-        if options.sasl {
-            arguments.push("--sasl".to_owned());
-        }
+        let listeners = [(options.sasl, "--sasl", 1), (options.tls, "--tls", 3)];
+        let wanted = listeners.iter().filter(|(wanted, _, _)| *wanted);
+        arguments.extend(wanted.clone().map(|(_, flag, _)| (*flag).to_owned()));
         for (key, value) in options.settings {
             arguments.extend(["--set".to_owned(), format!("{key}={value}")]);
         }
         if let Some(port) = options.proxied {
             arguments.extend(["--proxied".to_owned(), port.to_string()]);
         }
-        let lines = 1 + usize::from(options.sasl) + usize::from(options.proxied.is_some());
-        Self { runner: Runner::start("infra/dev/kafka/run", "broker.pid", lines, arguments) }
+        let lines = 1 + wanted.map(|(_, _, lines)| lines).sum::<usize>() + usize::from(options.proxied.is_some());
+        let runner = Runner::start("infra/dev/kafka/run", "broker.pid", lines, arguments);
+        Self { runner, sasl: options.sasl }
     }
 
     /// The plain listener.
@@ -187,6 +192,26 @@ impl KafkaBroker {
 
     pub fn thaw(&self) {
         self.runner.signal_broker("-CONT");
+    }
+
+    /// The listener with TLS, when that was asked for.
+    pub fn tls_address(&self) -> Address {
+        self.runner.address(1 + usize::from(self.sasl))
+    }
+
+    /// The listener with TLS that asks for a certificate of `ca.pem`'s.
+    pub fn mutual_tls_address(&self) -> Address {
+        self.runner.address(2 + usize::from(self.sasl))
+    }
+
+    /// The listener with TLS and SASL/PLAIN.
+    pub fn sasl_tls_address(&self) -> Address {
+        self.runner.address(3 + usize::from(self.sasl))
+    }
+
+    /// The path of `ca.pem`, `other-ca.pem` (which signed nothing), `client.pem` or `client.key`.
+    pub fn tls_file(&self, name: &str) -> String {
+        self.runner.data.path().join("tls").join(name).display().to_string()
     }
 
     /// Ends the broker with SIGKILL, as a crash would. Its folder stays for [`KafkaBroker::restart`].

@@ -3,7 +3,7 @@
 //!
 //! All callbacks run on the thread that polls, so the locks are never waited for.
 
-use super::errors::{During, is_unreachable};
+use super::errors::{During, is_unauthorised, is_unreachable, refuses_tls};
 use crate::{BusError, DeliveryReport, TopicPartition};
 use rdkafka::{
     ClientContext, Message, TopicPartitionList,
@@ -54,8 +54,13 @@ impl LastError {
         let Some(code) = error.rdkafka_error_code() else { return };
         tracing::debug!(target: "amoskys_bus::kafka", ?code, "{reason}");
         let mut last = lock(&self.0);
-        // Why authentication failed says more than that no broker is left.
-        let keep = matches!(&*last, Some((Code::Authentication | Code::SSL, _))) && is_unreachable(code);
+        // Why a login or a certificate was refused says more than that a broker is away, and that more than that no
+        // broker is left.
+        let is_cause = |code, reason: &str| is_unauthorised(code) || refuses_tls(code, reason);
+        let keep = last.as_ref().is_some_and(|(known, why)| {
+            let weaker = is_unreachable(code) && !is_cause(code, reason);
+            code == Code::AllBrokersDown || (is_cause(*known, why) && weaker)
+        });
         if !keep {
             *last = Some((code, reason.to_owned()));
         }

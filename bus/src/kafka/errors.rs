@@ -28,7 +28,13 @@ impl During<'_> {
                 BusError::UnknownTopic { topic: self.topic.to_owned() }
             }
             _ if is_unauthorised(code) => BusError::Unauthorised { detail },
+            _ if refuses_tls(code, &detail) => BusError::Tls { address: self.address.to_owned(), detail },
             _ if is_fenced(code) => BusError::Fenced { detail },
+            // Also when every broker hangs up, as a listener with TLS does on a client without.
+            Code::AllBrokersDown => {
+                let detail = format!("{detail}; are they up, and do they speak the security_protocol that is set?");
+                BusError::Unreachable { address: self.address.to_owned(), detail }
+            }
             _ if is_unreachable(code) => BusError::Unreachable { address: self.address.to_owned(), detail },
             _ => BusError::Failed { action: self.action, detail, retryable: is_retryable(code) },
         }
@@ -74,6 +80,27 @@ pub(super) fn is_fenced(code: Code) -> bool {
     )
 }
 
+/// Whether the two sides do not come to terms, so that trying again does not help. With TLS 1.3 the client hears only
+/// after the handshake what the broker has against it, and librdkafka calls that a failed transport.
+pub(super) fn refuses_tls(code: Code, detail: &str) -> bool {
+    match code {
+        Code::SSL => !detail.contains("unexpected eof") && tls_alert(detail).is_none_or(is_final),
+        Code::BrokerTransportFailure => tls_alert(detail).is_some_and(is_final),
+        _ => false,
+    }
+}
+
+/// All but those of a broker in trouble: a damaged record, an internal error, a cancelled handshake.
+fn is_final(alert: u8) -> bool {
+    !matches!(alert, 20 | 80 | 90)
+}
+
+/// The number in OpenSSL's `… alert bad certificate: SSL alert number 42`.
+fn tls_alert(detail: &str) -> Option<u8> {
+    let (_, number) = detail.split_once("SSL alert number ")?;
+    number.split(|other: char| !other.is_ascii_digit()).next()?.parse().ok()
+}
+
 pub(super) fn is_unreachable(code: Code) -> bool {
     matches!(
         code,
@@ -115,6 +142,24 @@ fn is_retryable(code: Code) -> bool {
 mod tests {
     use super::*;
     use crate::Fault;
+
+    #[test]
+    fn certificates_that_are_not_taken_are_told_from_a_broker_that_is_away() {
+        let during = During { action: "writing", address: "kafka://a:1", topic: "t" };
+        for (code, detail, refused) in [
+            (Code::SSL, "error:0A000086:SSL routines::certificate verify failed: …", true),
+            (Code::SSL, "error:0A000126:SSL routines::unexpected eof while reading", false),
+            (Code::SSL, "error:0A000438:SSL routines::tlsv1 alert internal error: SSL alert number 80 (after", false),
+            (Code::BrokerTransportFailure, "Receive failed: … alert bad certificate: SSL alert number 42 (after", true),
+            (Code::BrokerTransportFailure, "Disconnected: connection closed by peer", false),
+            (Code::AllBrokersDown, "SSL alert number 42", false),
+        ] {
+            let error = during.code(code, detail);
+            let expected = if refused { (Fault::User, false) } else { (Fault::Outside, true) };
+            assert_eq!((error.fault(), error.retryable()), expected, "{error}");
+            assert_eq!(matches!(error, BusError::Tls { .. }), refused, "{error}");
+        }
+    }
 
     #[test]
     fn codes_say_whose_fault_it_is_and_whether_to_try_again() {

@@ -7,7 +7,7 @@
 
 use super::{
     context::ConsumerEvents,
-    errors::{During, is_unauthorised},
+    errors::{During, is_unauthorised, refuses_tls},
     queue::{Item, RecordQueue},
 };
 use crate::{BusError, Change, Record, TopicPartition};
@@ -110,7 +110,7 @@ impl Fetcher {
             let (code, reason) = fatal
                 .or_else(|| self.events().last_error.take())
                 .unwrap_or_else(|| (error.rdkafka_error_code().unwrap_or(Code::Fail), error.to_string()));
-            if died || worth_telling(code, topics) {
+            if died || refuses_tls(code, &reason) || worth_telling(code, topics) {
                 let topic = missing_topic(&reason).unwrap_or(topics);
                 return Err(During { action: "reading from Kafka", address: &self.address, topic }.code(code, &reason));
             }

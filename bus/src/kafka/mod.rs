@@ -36,6 +36,8 @@ use std::{
 
 /// How long a question to the cluster may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Errors and log lines of a client that are served between two such questions.
+const EVENTS_MAX: usize = 16;
 
 /// A Kafka cluster. Connections are made by the handles, when they need one.
 pub struct KafkaBus {
@@ -49,6 +51,10 @@ impl KafkaBus {
         let bus = Self { options: options.clone(), address: options.address.to_string() };
         let config = config::probe(options)?;
         config.create_native_config().map_err(|error| bus.during("connecting", "").error(&error))?;
+        if config.get("security.protocol").is_some_and(|protocol| protocol.to_ascii_lowercase().ends_with("ssl")) {
+            // Certificates and keys are read when a client is made; it connects to nobody.
+            bus.probe()?;
+        }
         Ok(bus)
     }
 
@@ -73,10 +79,11 @@ impl KafkaBus {
     fn metadata(&self) -> Result<Vec<TopicInfo>, BusError> {
         let probe = self.probe()?;
         let deadline = Instant::now() + ANSWER_WITHIN;
+        let mut cause = None;
         loop {
             // In slices, so that a refused login is told at once and not as a timeout.
             let asked = probe.fetch_metadata(None, Duration::from_millis(500));
-            for _ in 0..4 {
+            for _ in 0..EVENTS_MAX {
                 let _ = probe.poll(Duration::ZERO);
             }
             match asked {
@@ -89,8 +96,11 @@ impl KafkaBus {
                     return Ok(topics.map(info).filter(|topic| !topic.name.starts_with("__")).collect());
                 }
                 Err(error) => {
-                    let told = match probe.client().context().last_error.take() {
-                        Some((code, reason)) => self.during("listing topics", "").code(code, &reason),
+                    // That no broker is left says less than what was said before of one.
+                    let said = probe.client().context().last_error.take();
+                    cause = said.filter(|(code, _)| cause.is_none() || *code != Code::AllBrokersDown).or(cause);
+                    let told = match &cause {
+                        Some((code, reason)) => self.during("listing topics", "").code(*code, reason),
                         None => self.during("listing topics", "").error(&error),
                     };
                     if !told.retryable() || Instant::now() >= deadline {

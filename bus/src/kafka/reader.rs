@@ -1,6 +1,6 @@
 //! Reads named partitions, outside any group.
 
-use super::{context::lock, errors::During, fetch::Fetcher};
+use super::{EVENTS_MAX, context::lock, errors::During, fetch::Fetcher};
 use crate::{BusError, Change, Fault, Reader, Record, TopicPartition};
 use rdkafka::{Offset, TopicPartitionList, consumer::Consumer, error::KafkaError, types::RDKafkaErrorCode as Code};
 use std::time::{Duration, Instant};
@@ -71,9 +71,13 @@ impl Reader for KafkaReader {
         let asked = self.fetcher.consumer().fetch_watermarks(&partition.topic, partition.partition, ANSWER_WITHIN);
         asked.map_err(|error| {
             // What went wrong for the whole client comes through its queue.
-            let _ = self.fetcher.consumer().poll(Duration::ZERO);
-            let objection = self.objection(&partition.topic, BOUNDS, ANSWER_WITHIN);
-            objection.unwrap_or_else(|| self.failed(BOUNDS, &partition.topic, &error))
+            (0..EVENTS_MAX).for_each(|_| drop(self.fetcher.consumer().poll(Duration::ZERO)));
+            let failed = self.failed(BOUNDS, &partition.topic, &error);
+            // A broker that refuses the client has nothing to say of the topic.
+            if !failed.retryable() && !matches!(failed, BusError::UnknownTopic { .. }) {
+                return failed;
+            }
+            self.objection(&partition.topic, BOUNDS, ANSWER_WITHIN).unwrap_or(failed)
         })
     }
 

@@ -59,6 +59,9 @@ impl Link {
             Err(error) if is_unauthorised(&error.to_string()) => {
                 return Err(BusError::Unauthorised { detail: format!("{address}: {error}") });
             }
+            Err(error) if refuses_tls(&error.to_string()) => {
+                return Err(BusError::Tls { address, detail: error.to_string() });
+            }
             Err(error) => {
                 tracing::debug!(target: "amoskys_bus::nats", %error, "not connected yet");
                 *lock(&last_error) = Some((Instant::now(), error.to_string()));
@@ -160,6 +163,9 @@ impl Link {
         if is_unauthorised(&detail) {
             return BusError::Unauthorised { detail };
         }
+        if refuses_tls(&detail) {
+            return BusError::Tls { address: self.address.clone(), detail };
+        }
         BusError::Unreachable { address: self.address.clone(), detail }
     }
 
@@ -211,6 +217,12 @@ fn note(event: &Event, epoch: &watch::Sender<u64>, last_error: &LastError) {
         }
         other => tracing::debug!(target: "amoskys_bus::nats", event = %other, "the connection changes"),
     }
+}
+
+/// Whether the two sides do not take each other's certificates; in rustls' words.
+fn refuses_tls(text: &str) -> bool {
+    let alert = text.contains("received fatal alert: ") && !text.contains("InternalError");
+    alert || text.contains("invalid peer certificate")
 }
 
 fn is_unauthorised(text: &str) -> bool {

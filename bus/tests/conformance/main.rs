@@ -7,6 +7,7 @@ mod child;
 mod fixture;
 mod groups;
 mod kafka_only;
+mod kafka_tls;
 mod local_only;
 mod nats_only;
 
