@@ -13,8 +13,25 @@ use rdkafka::{
 };
 use std::time::{Duration, Instant};
 
-/// rdkafka's poll goes on until its time is over even when reports have come, so it is given little at a time.
-const SLICE: Duration = Duration::from_millis(2);
+const PAUSE_MIN: Duration = Duration::from_micros(100);
+const PAUSE_MAX: Duration = Duration::from_millis(5);
+
+/// Waiting between two looks for reports, longer each time. Not inside rdkafka's poll: it goes on until its time is
+/// over even when reports have come, and the rest of a millisecond it spins, which is half a core while a broker is
+/// away and all of one while a commit waits. It serves one event a call.
+pub(super) struct Pause(Duration);
+
+impl Pause {
+    pub(super) fn new() -> Self {
+        Self(PAUSE_MIN)
+    }
+
+    /// Sleeps, but not longer than `most`.
+    pub(super) fn wait(&mut self, most: Duration) {
+        std::thread::sleep(self.0.min(most));
+        self.0 = (self.0 + self.0 / 4).min(PAUSE_MAX);
+    }
+}
 
 pub(super) struct KafkaProducer {
     producer: BaseProducer<ProducerEvents>,
@@ -55,13 +72,15 @@ impl Producer for KafkaProducer {
 
     fn poll(&mut self, timeout: Duration, reports: &mut Vec<DeliveryReport>) {
         let deadline = Instant::now() + timeout;
+        let mut pause = Pause::new();
         self.producer.poll(Duration::ZERO);
         while !self.take_reports(reports) && self.in_flight > 0 {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            self.producer.poll(left.min(SLICE));
+            pause.wait(left);
+            self.producer.poll(Duration::ZERO);
         }
     }
 

@@ -7,7 +7,7 @@ use super::{
     context::{ProducerEvents, lock},
     errors::{During, is_fenced},
     limits::TopicLimits,
-    producer::enqueue,
+    producer::{Pause, enqueue},
 };
 use crate::{BusError, Outgoing};
 use rdkafka::{
@@ -18,8 +18,6 @@ use rdkafka::{
 };
 use std::time::{Duration, Instant};
 
-/// rdkafka's flush and poll wait in long slices; ours are short because a commit waits for every one of them.
-const SLICE: Duration = Duration::from_millis(1);
 const ABORT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Positions as librdkafka wants them, and the group's generation that vouches for them.
@@ -149,9 +147,11 @@ impl Writer {
 
     fn enqueue_all(&self, outputs: &[Outgoing]) -> Result<(), BusError> {
         let producer = self.existing()?;
+        let mut pause = Pause::new();
         for (token, record) in outputs.iter().enumerate() {
             while !enqueue(producer, record, token, self.record_bytes_max)? {
-                producer.poll(SLICE);
+                pause.wait(Duration::MAX);
+                producer.poll(Duration::ZERO);
             }
         }
         Ok(())
@@ -160,8 +160,11 @@ impl Writer {
     /// Until everything sent is acknowledged or given up; the first failure is returned.
     fn wait_for_reports(&mut self) -> Result<(), BusError> {
         let producer = self.existing()?;
+        let mut pause = Pause::new();
+        producer.poll(Duration::ZERO);
         while producer.in_flight_count() > 0 {
-            producer.poll(SLICE);
+            pause.wait(Duration::MAX);
+            producer.poll(Duration::ZERO);
         }
         let reports = std::mem::take(&mut *lock(&producer.context().reports));
         for report in reports {
