@@ -128,7 +128,7 @@ pub struct PublishConfig {
     pub retry_pause_max: Duration,
     /// Envelopes sent and not acknowledged. Default 64.
     pub in_flight_records_max: usize,
-    /// Their bytes; one envelope is always let through. Default 8 MiB.
+    /// Their bytes; one envelope is always let through. Default 4 MiB.
     pub in_flight_bytes_max: usize,
 }
 
@@ -204,7 +204,7 @@ impl Default for PublishConfig {
             retry_pause_min: Duration::from_millis(100),
             retry_pause_max: Duration::from_secs(10),
             in_flight_records_max: 64,
-            in_flight_bytes_max: 8 << 20,
+            in_flight_bytes_max: 4 << 20,
         }
     }
 }

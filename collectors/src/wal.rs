@@ -91,7 +91,7 @@ struct State {
 /// Not as long as an index, and after all of them.
 const POSITION_KEY: &[u8] = b"next-position";
 /// Memory for envelopes that are not in a table yet.
-const MEMTABLE_BYTES: u64 = 4 << 20;
+const MEMTABLE_BYTES: u64 = 2 << 20;
 /// The least that the library takes.
 const JOURNALS_BYTES_MAX: u64 = 64 << 20;
 const CACHE_BYTES: u64 = 1 << 20;

@@ -159,7 +159,7 @@ const AGENT_KEYS: &[Key] = &[
     Key::new(
         "in_flight_bytes_max",
         Kind::Bytes { min: 1, max: GIB },
-        Fallback::Value("8 MiB"),
+        Fallback::Value("4 MiB"),
         "Most bytes sent and not acknowledged; one envelope is always let through.",
     ),
     Key::new(
