@@ -118,6 +118,15 @@ mod tests {
     }
 
     #[test]
+    fn of_a_file_that_is_no_toml_nothing_else_is_said() {
+        for text in ["[agent]\nwal_path = \n", "[processor]\nverify = \n"] {
+            let (output, exit) = check(text, Format::Text);
+            assert_eq!((exit, output.matches(" --> ").count()), (2, 1), "{output}");
+            assert!(output.contains("not valid TOML") && output.contains("1 error, 0 warnings"), "{output}");
+        }
+    }
+
+    #[test]
     fn a_file_that_is_not_there_is_a_problem() {
         let (output, exit) = check_file(Path::new("/nowhere.toml"), None, &Variables::new(), Format::Text);
         assert_eq!(exit, 2);

@@ -25,18 +25,15 @@ pub struct Found {
     pub place: Place,
 }
 
-/// Reads `text`; `name` is how messages call the file.
-pub fn read(role: &Role, name: &str, text: &str) -> (Vec<Found>, Vec<Problem>) {
+/// Reads `text`; `name` is how messages call the file. The error: it is no TOML, or too much.
+pub fn read(role: &Role, name: &str, text: &str) -> Result<(Vec<Found>, Vec<Problem>), Problem> {
     let mut reading = Reading { role, name, text, found: Vec::new(), problems: Vec::new() };
     if text.len() > FILE_BYTES_MAX {
-        reading.whole_file(format!("the file is larger than {FILE_BYTES_MAX} bytes"));
-    } else {
-        match Document::parse(text) {
-            Ok(document) => reading.sections(document.as_table()),
-            Err(error) => reading.syntax(error.message(), error.span()),
-        }
+        return Err(reading.whole_file(format!("the file is larger than {FILE_BYTES_MAX} bytes")));
     }
-    (reading.found, reading.problems)
+    let document = Document::parse(text).map_err(|error| reading.syntax(error.message(), error.span()))?;
+    reading.sections(document.as_table());
+    Ok((reading.found, reading.problems))
 }
 
 struct Reading<'a> {
@@ -133,22 +130,14 @@ impl Reading<'_> {
         });
     }
 
-    fn syntax(&mut self, message: &str, span: Option<Range<usize>>) {
+    fn syntax(&self, message: &str, span: Option<Range<usize>>) -> Problem {
         let place = self.place(&span.unwrap_or(0..0), self.text.contains("password"));
         let message = format!("the file is not valid TOML: {}", message.trim().replace('\n', ", "));
-        self.problems.push(Problem {
-            severity: Severity::Error,
-            place,
-            key: String::new(),
-            value: None,
-            message,
-            allowed: None,
-            write: None,
-        });
+        Problem { place, ..self.whole_file(message) }
     }
 
-    fn whole_file(&mut self, message: String) {
-        self.problems.push(Problem {
+    fn whole_file(&self, message: String) -> Problem {
+        Problem {
             severity: Severity::Error,
             place: Place::File(self.name.to_owned()),
             key: String::new(),
@@ -156,7 +145,7 @@ impl Reading<'_> {
             message,
             allowed: None,
             write: None,
-        });
+        }
     }
 
     fn slice(&self, span: &Range<usize>) -> &str {
@@ -211,6 +200,10 @@ mod tests {
     use super::*;
     use crate::config::agent::AGENT;
     use proptest::prelude::*;
+
+    fn read(role: &Role, name: &str, text: &str) -> (Vec<Found>, Vec<Problem>) {
+        super::read(role, name, text).unwrap_or_else(|problem| (Vec::new(), vec![problem]))
+    }
 
     fn problems(text: &str) -> Vec<(String, String, Option<String>)> {
         let (_, problems) = read(&AGENT, "agent.toml", text);
