@@ -148,6 +148,7 @@ fn a_port_in_use_and_a_log_in_use_are_the_users_to_change() {
     let (_, error, code) = run(&mut start(&place.bus("other"), &free_port()));
     assert_eq!(code, 2, "{error}");
     assert!(error.contains("is in use by another agent"), "{error}");
+    assert_eq!(place.names(), ["agent.toml", "log", "wal"], "the other log, and topics in it, were not made");
 }
 
 #[test]

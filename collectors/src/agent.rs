@@ -16,9 +16,13 @@ use crate::{
     wal::{Wal, WalError},
 };
 use amoskys_bus::Bus;
-use amoskys_proto::{Signer, SignerError};
+use amoskys_proto::{Signer, SignerError, v1::ProcessEvent};
 use prometheus_client::registry::Registry;
-use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use std::{
+    sync::{Arc, mpsc::Receiver},
+    thread::JoinHandle,
+    time::Duration,
+};
 
 /// Why an agent does not start. Nothing runs then.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +42,19 @@ pub enum AgentError {
 /// Starts agents.
 pub struct Agent;
 
+/// An agent that holds all that is its own: key, write-ahead log, the way to the kernel. Nothing runs yet.
+pub struct PreparedAgent {
+    config: AgentConfig,
+    signer: Option<Signer>,
+    boot_id: String,
+    started: Moment,
+    stop: StopOrder,
+    numbers: SharedNumbers,
+    wal: Arc<Wal>,
+    events: Receiver<ProcessEvent>,
+    source: ProcessSource,
+}
+
 /// A running agent. Dropping it stops it at once; what is not acknowledged stays in the write-ahead log.
 pub struct AgentHandle {
     agent_id: String,
@@ -52,13 +69,27 @@ impl Agent {
     /// Starts an agent whose numbers appear in `registry`. The bus may be away; keys, write-ahead log and, if it is
     /// demanded, the process connector must be there.
     pub fn start(config: AgentConfig, bus: Arc<dyn Bus>, registry: &mut Registry) -> Result<AgentHandle, AgentError> {
+        Self::prepare(config)?.start(bus, registry)
+    }
+
+    /// Takes all that the agent needs beside the bus, so that what is wrong with it is known before the bus is touched.
+    pub fn prepare(config: AgentConfig) -> Result<PreparedAgent, AgentError> {
         let numbers = SharedNumbers::default();
-        let (stop, health, started) = (StopOrder::default(), Health::default(), Moment::now());
+        let (stop, started) = (StopOrder::default(), Moment::now());
         let signer = config.signing_key_path.as_deref().map(Signer::from_pem_file).transpose()?;
         let boot_id = read_boot_id().map_err(AgentError::BootId)?;
         let wal = Arc::new(Wal::open(&config.wal, &boot_id, started.boot_ns, numbers.clone())?);
         let (queue, events) = event_queue(config.queue_events_max, stop.clone(), numbers.clone());
         let source = ProcessSource::open(config.process.clone(), numbers.clone(), queue)?;
+        Ok(PreparedAgent { config, signer, boot_id, started, stop, numbers, wal, events, source })
+    }
+}
+
+impl PreparedAgent {
+    /// Starts the agent; its numbers appear in `registry`. The bus may be away.
+    pub fn start(self, bus: Arc<dyn Bus>, registry: &mut Registry) -> Result<AgentHandle, AgentError> {
+        let Self { config, signer, boot_id, started, stop, numbers, wal, events, source } = self;
+        let health = Health::default();
         let sealer = Sealer::new(config.agent_id.clone(), config.host_id.clone(), boot_id, signer);
         let pipeline =
             Pipeline::new(&config, sealer, events, wal.clone(), numbers.clone(), health.clone(), stop.clone());

@@ -24,7 +24,7 @@ pub mod sources;
 mod status;
 mod wal;
 
-pub use agent::{Agent, AgentError, AgentHandle};
+pub use agent::{Agent, AgentError, AgentHandle, PreparedAgent};
 pub use config::{
     AgentConfig, BatchConfig, Fsync, NetlinkMode, ProcessConfig, PublishConfig, RateUnit, SendRate, WalConfig, WalFull,
 };

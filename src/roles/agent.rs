@@ -8,7 +8,7 @@ use crate::{
     stop,
 };
 use amoskys_bus::{Address, Bus};
-use amoskys_collectors::{Agent, AgentError, AgentHandle, WalError};
+use amoskys_collectors::{Agent, AgentError, AgentHandle, PreparedAgent, WalError};
 use amoskys_proto::Signer;
 use anyhow::Result;
 use clap::Args;
@@ -50,12 +50,14 @@ pub fn agent(command: AgentCommand) -> Result<u8> {
     }
     let ports = bind("agent", config.metrics_address(), config.health_address())?;
     let stop = stop::on_signal()?;
+    // Before the bus, so before topics are made: another agent may have the write-ahead log.
+    let prepared = prepare(&config)?;
     let bus = open_bus(config.bus_address.clone(), &config.bus, "amoskys-agent")?;
     if let Some(partitions) = command.create_topics {
         create_topics(bus.as_ref(), partitions)?;
     }
     let mut registry = Registry::default();
-    let agent = Arc::new(start(&config, bus.clone(), &mut registry)?);
+    let agent = Arc::new(start(prepared, bus.clone(), &mut registry)?);
     let endpoints = Endpoints {
         registry: Arc::new(registry),
         alive: probe(&agent),
@@ -81,13 +83,21 @@ pub fn load(path: Option<&std::path::Path>) -> Result<AgentConfig> {
     Ok(loaded.config)
 }
 
-pub fn start(config: &AgentConfig, bus: Arc<dyn Bus>, registry: &mut Registry) -> Result<AgentHandle> {
-    let started = Agent::start(config.collector(&host_name()), bus, registry);
-    started.map_err(|error| match error {
+/// Takes all that the agent needs beside the bus, above all its write-ahead log.
+pub fn prepare(config: &AgentConfig) -> Result<PreparedAgent> {
+    Agent::prepare(config.collector(&host_name())).map_err(cannot_start)
+}
+
+pub fn start(agent: PreparedAgent, bus: Arc<dyn Bus>, registry: &mut Registry) -> Result<AgentHandle> {
+    agent.start(bus, registry).map_err(cannot_start)
+}
+
+fn cannot_start(error: AgentError) -> anyhow::Error {
+    match error {
         // The user's to change, as with a log that is in use.
         AgentError::Key(_) | AgentError::Wal(WalError::InUse { .. }) => Misuse::because(error),
         error => anyhow::Error::from(error).context("the agent cannot start"),
-    })
+    }
 }
 
 /// Blocks of this size and more go back to the kernel when they are freed. Left alone, glibc would learn from the first

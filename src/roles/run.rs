@@ -64,12 +64,13 @@ pub fn run(command: RunCommand) -> Result<u8> {
     let ports = bind("agent", config.metrics_address(), config.health_address())?;
     let stop = stop::on_signal()?;
     planned.needs_no_more_than(&command.bus, true)?;
+    let prepared = agent::prepare(&config)?;
     let bus = open_bus(command.bus, &config.bus, "amoskys-run")?;
     planned.find_topics(bus.as_ref(), Some(1))?;
     let mut registry = Registry::default();
     let summary = planned.summary();
     let processor = planned.on(bus.clone(), &mut registry)?;
-    let agent = Arc::new(agent::start(&config, bus.clone(), &mut registry)?);
+    let agent = Arc::new(agent::start(prepared, bus.clone(), &mut registry)?);
     let (agent_state, processor_endpoints) = (agent::probe(&agent), processor.endpoints(registry));
     let processor_state = processor_endpoints.state.clone();
     let endpoints = Endpoints {
