@@ -313,3 +313,13 @@ fn cases_raise_the_alerts_that_they_say_and_no_other() {
     assert!(found.is_empty(), "alerts about hosts that are in no case: {found:#?}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn what_the_model_says_of_its_threshold_is_of_the_one_that_its_sql_alerts_at() {
+    let sql = fs::read_to_string("sql/detections/discovery_burst.sql").expect("it is shipped");
+    let threshold = sql.lines().find_map(|line| line.strip_prefix("WHERE confidence >= ")).expect("it has a threshold");
+    let versions = fs::read_dir("models/process_behaviour").expect("it is shipped");
+    let newest = versions.map(|entry| entry.expect("an entry").path()).max().expect("a version");
+    let model = fs::read_to_string(newest.join("model.toml")).expect("it says what it is");
+    assert!(model.contains(&format!("\nthreshold = {threshold}\n")), "{threshold} is not what was measured:\n{model}");
+}

@@ -9,7 +9,7 @@ SELECT 'discovery_burst' AS detection, host_id, concat(parent_comm, ' ', parent_
        confidence, contributions('process_behaviour', *) AS contributions,
        discovery_execs, distinct_discovery, execs, distinct_comm, short_lived, mean_lifetime_us
 FROM (SELECT *, predict('process_behaviour', *) AS confidence FROM process_activity)
-WHERE confidence > 0.7
+WHERE confidence >= 0.99
   AND distinct_discovery >= 3
   -- once per burst: only the first window that holds its last command
   AND last_seen >= win.end - INTERVAL '1 second';

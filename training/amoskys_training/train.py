@@ -30,6 +30,7 @@ def arguments(argv):
     parser.add_argument("--sql", action="append", default=[], help="SQL files that computed the features, to be hashed")
     parser.add_argument("--sql-hash", help="their hash, if it is known already")
     parser.add_argument("--data", default="", help="what the data is, for a person")
+    parser.add_argument("--threshold", type=float, help="the score that the SQL alerts at (default: chosen by the data)")
     parser.add_argument("--train-share", type=float, default=0.55, help="of the time, from its start")
     parser.add_argument("--calibrate-share", type=float, default=0.15, help="of the time, to choose the threshold on")
     return parser.parse_args(argv)
@@ -60,7 +61,11 @@ def train(options):
     # Everything from here is measured on what will be served, not on scikit-learn's idea of it.
     scores = lambda part: learned.to_score(export.served_raw(onnx, tensor, part.values))
     calibrate = split.calibrate
-    threshold = learn.choose_threshold(scores(calibrate), calibrate.label, THRESHOLD_FALSE_POSITIVE_RATE)
+    threshold = options.threshold
+    if threshold is None:
+        threshold = learn.choose_threshold(scores(calibrate), calibrate.label, THRESHOLD_FALSE_POSITIVE_RATE)
+    elif not 0.0 <= threshold <= 1.0:
+        raise ValueError(f"--threshold {threshold}: a score is from 0 to 1")
     metrics = {
         "train_until": export.utc(int(calibrate.end_us.max())),
         "test_from": export.utc(int(split.test.start_us.min())),
