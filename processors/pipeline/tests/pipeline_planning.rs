@@ -2,7 +2,16 @@
 
 mod common;
 
+use amoskys_functions::model::Model;
+use amoskys_pipeline::sql::{Options, parse, plan};
 use common::{EVENTS, plan_files};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
 
 const SINKS: &str = "
 CREATE EXTERNAL TABLE other (t TIMESTAMP, k VARCHAR, v DOUBLE) STORED AS JSON LOCATION 'other-topic'
@@ -20,7 +29,8 @@ CREATE VIEW per_2s AS SELECT k, tumble(t, INTERVAL '2 seconds') AS win, count(*)
 CREATE VIEW others AS SELECT k, tumble(t, INTERVAL '1 second') AS win, count(*) AS c FROM other GROUP BY k, win;
 ";
 
-/// Each SQL stands alone at line 2, column 3 of `q.sql` and must be refused there, with all the parts in one message.
+/// Each SQL stands alone at line 2, column 3 of `q.sql` and must be refused there, or at the name in it that is not
+/// known, with all the parts in one message.
 fn refuses(cases: &[(&str, &[&str])]) {
     let mut wrong = Vec::new();
     for (sql, parts) in cases {
@@ -30,7 +40,8 @@ fn refuses(cases: &[(&str, &[&str])]) {
             Err(problems) => {
                 let found = problems.0.iter().any(|problem| {
                     let text = problem.to_string();
-                    text.starts_with("q.sql:2:3: ") && parts.iter().all(|part| text.contains(part))
+                    let place = if text.contains("` is not known") { "q.sql:2:" } else { "q.sql:2:3: " };
+                    text.starts_with(place) && parts.iter().all(|part| text.contains(part))
                 });
                 if !found {
                     wrong.push(format!("{sql}\n  wants {parts:?}\n  found {problems}"));
@@ -250,7 +261,7 @@ fn models() {
     let from = "FROM (SELECT k, a, b, CAST(c AS VARCHAR) AS text FROM per_s)";
     let insert = |score: &str| format!("INSERT INTO scores SELECT k, {score} AS score {from}");
     let cases: Vec<(String, &[&str])> = vec![
-        (insert("predict('median', *)"), &[":3: model `median` is not known; there are mean"]),
+        (insert("predict('median', *)"), &[": model `median` is not known; there are mean"]),
         (
             "INSERT INTO scores SELECT k, predict('mean', *) AS score FROM (SELECT k, a FROM per_s)".into(),
             &["predict('mean', *): the model wants `b`, which the query does not have"],
@@ -286,7 +297,7 @@ fn all_problems_of_all_files_are_reported_together_in_order() {
     let parts = [
         ("m.sql:1:1: ", "add lateness"),
         ("m.sql:1:1: ", "must be a TIMESTAMP"),
-        ("m.sql:1:1: ", "did you mean `idle`?"),
+        ("m.sql:2:26: ", "did you mean `idle`?"),
         ("z.sql:1:1: ", "has no column `cc`"),
         ("z.sql:3:3: ", "only CREATE"),
     ];
@@ -296,6 +307,61 @@ fn all_problems_of_all_files_are_reported_together_in_order() {
     assert_eq!(found.len(), parts.len(), "{found:?}");
     assert!(found.is_sorted_by_key(|text| text[..5].to_owned()), "{found:?}");
     assert!(problems.to_string().ends_with("5 problems in the SQL"), "{problems}");
+}
+
+#[test]
+fn a_name_that_is_not_known_is_pointed_at() {
+    let files = [
+        ("a.sql", EVENTS),
+        ("b.sql", SINKS),
+        ("c.sql", "-- a view\nCREATE VIEW x AS\n  SELECT k,\n    2 * vv AS two FROM ev;\n"),
+        ("d.sql", "\n  INSERT INTO sink SELECT k, c FROM per_ss;"),
+        ("e.sql", "INSERT INTO scores\nSELECT k, predict('median', a, b) AS score FROM per_s;"),
+    ];
+    let problems = plan_files(&files).expect_err("three problems");
+    let places: Vec<String> =
+        problems.0.iter().map(|p| format!("{}:{}:{}", p.file.display(), p.line, p.column)).collect();
+    assert_eq!(places, ["c.sql:4:9", "d.sql:2:37", "e.sql:2:19"], "{problems}");
+}
+
+#[test]
+fn a_plan_is_made_once_and_executed_for_every_closed_window() {
+    let (lookups, scores) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (lookups_seen, scores_seen) = (Arc::clone(&lookups), Arc::clone(&scores));
+    let counted = move |name: &str| {
+        lookups_seen.fetch_add(1, Relaxed);
+        let (model, scores) = (common::model(name)?, Arc::clone(&scores_seen));
+        let (score, explain) = (Arc::clone(&model), Arc::clone(&model));
+        Ok(Arc::new(Model {
+            name: model.name.clone(),
+            version: model.version.clone(),
+            sha256: model.sha256.clone(),
+            features: model.features.clone(),
+            score: Box::new(move |features| {
+                scores.fetch_add(1, Relaxed);
+                (score.score)(features)
+            }),
+            explain: Box::new(move |features| (explain.explain)(features)),
+            explain_type: model.explain_type.clone(),
+        }))
+    };
+    let sql = "INSERT INTO scores SELECT k, predict('mean', a, b) AS score FROM per_s ORDER BY score DESC LIMIT 3";
+    let mut statements = Vec::new();
+    for (name, text) in [("a.sql", EVENTS), ("b.sql", SINKS), ("q.sql", sql)] {
+        statements.extend(parse(Path::new(name), text).expect("it parses"));
+    }
+    let options = Options { models: Arc::new(counted), ..common::options() };
+    let dataflow = plan(&statements, &options).expect("it plans");
+    let flow = dataflow.streams.iter().find(|flow| flow.stream.topic == "ev-topic").expect("it is read");
+    let planned = lookups.load(Relaxed);
+    assert!(planned > 0 && scores.load(Relaxed) == 0, "models are bound when the SQL is planned, and not run");
+    // A row each second of event time: all windows but the last are closed.
+    let records: Vec<_> = (0..50).map(|n| common::json(n, n * 1_000, Some(n * 1_000), "key", 1.5, n)).collect();
+    let (_, out) = common::run_one_by_one(flow, &records);
+    let windows = common::windows(&out.emissions).len();
+    assert!(windows >= 45, "{windows}");
+    assert_eq!(lookups.load(Relaxed), planned, "nothing is planned when a window closes");
+    assert_eq!(scores.load(Relaxed), windows, "one call of the model for each closed window");
 }
 
 #[test]

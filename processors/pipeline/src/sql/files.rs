@@ -3,7 +3,7 @@
 //! Comments are kept because a detection's comments reach its alerts. Files named `*.test.sql` are tests, not
 //! statements. Limits: a file of at most 1 MiB, at most 1,000 files.
 
-use super::{Problem, Problems};
+use super::{Problem, Problems, place::of_unknown_name};
 use datafusion::sql::{
     parser::{DFParser, Statement as Ast},
     sqlparser::{
@@ -33,8 +33,15 @@ pub struct Statement {
 }
 
 impl Statement {
+    /// At the name that the message says is not known, or at the statement.
     pub fn problem(&self, message: impl Into<String>) -> Problem {
-        Problem { file: self.file.clone(), line: self.line, column: self.column, message: message.into() }
+        let message = message.into();
+        let (line, column) = match of_unknown_name(&self.text, &message) {
+            Some((1, column)) => (self.line, self.column + column - 1),
+            Some((line, column)) => (self.line + line - 1, column),
+            None => (self.line, self.column),
+        };
+        Problem { file: self.file.clone(), line, column, message }
     }
 }
 

@@ -14,6 +14,7 @@ mod flows;
 mod insert;
 mod lineage;
 mod panes;
+mod place;
 mod planner;
 mod problem;
 mod rowplan;
