@@ -111,7 +111,7 @@ pub enum Command {
     Config(ConfigCommand),
     /// Make an agent's signing key; the public half goes beside it, for the processors.
     Keygen {
-        /// The private key's file (PKCS#8 PEM, mode 0600); never overwritten.
+        /// The private key's file (PKCS#8 PEM, mode 0600); its folder is made, a key never overwritten.
         #[arg(value_name = "FILE")]
         key: PathBuf,
     },
@@ -132,6 +132,10 @@ impl Command {
             Command::Sql(command) => sql::run(command),
             Command::Topics(command) => topics::run(command, log.quiet),
             Command::Keygen { key } => {
+                if let Some(folder) = key.parent() {
+                    let made = std::fs::create_dir_all(folder);
+                    made.map_err(|error| Misuse(format!("cannot make the folder {}: {error}", folder.display())))?;
+                }
                 let there = [key.clone(), key.with_extension("pub")].into_iter().find(|path| path.exists());
                 if let Some(path) = there {
                     let hint = "a key is never overwritten: choose another name";

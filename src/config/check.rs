@@ -52,7 +52,7 @@ pub fn values(role: &Role, input: &Input<'_>) -> (Values, Vec<Problem>) {
     let in_file = file::read(role, input.file, input.text);
     // Nothing is known of what stands in such a file, so nothing is said of defaults either.
     let unread = in_file.is_err();
-    let (in_file, mut problems) = in_file.unwrap_or_else(|problem| (Vec::new(), vec![problem]));
+    let (in_file, mut problems) = in_file.unwrap_or_else(|problem| (Vec::new(), vec![*problem]));
     let (in_variables, more) = environment::read(role, input.variables);
     problems.extend(more);
     let mut values = Values { file: input.file.to_owned(), by_key: BTreeMap::new() };

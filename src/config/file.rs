@@ -26,12 +26,12 @@ pub struct Found {
 }
 
 /// Reads `text`; `name` is how messages call the file. The error: it is no TOML, or too much.
-pub fn read(role: &Role, name: &str, text: &str) -> Result<(Vec<Found>, Vec<Problem>), Problem> {
+pub fn read(role: &Role, name: &str, text: &str) -> Result<(Vec<Found>, Vec<Problem>), Box<Problem>> {
     let mut reading = Reading { role, name, text, found: Vec::new(), problems: Vec::new() };
     if text.len() > FILE_BYTES_MAX {
-        return Err(reading.whole_file(format!("the file is larger than {FILE_BYTES_MAX} bytes")));
+        return Err(Box::new(reading.whole_file(format!("the file is larger than {FILE_BYTES_MAX} bytes"))));
     }
-    let document = Document::parse(text).map_err(|error| reading.syntax(error.message(), error.span()))?;
+    let document = Document::parse(text).map_err(|error| Box::new(reading.syntax(error.message(), error.span())))?;
     reading.sections(document.as_table());
     Ok((reading.found, reading.problems))
 }
@@ -202,7 +202,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(role: &Role, name: &str, text: &str) -> (Vec<Found>, Vec<Problem>) {
-        super::read(role, name, text).unwrap_or_else(|problem| (Vec::new(), vec![problem]))
+        super::read(role, name, text).unwrap_or_else(|problem| (Vec::new(), vec![*problem]))
     }
 
     fn problems(text: &str) -> Vec<(String, String, Option<String>)> {
