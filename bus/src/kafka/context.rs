@@ -20,6 +20,7 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -45,9 +46,12 @@ fn log_line(level: RDKafkaLogLevel, facility: &str, line: &str) {
     }
 }
 
-/// The last thing that went wrong for the whole client, with librdkafka's sentence.
+/// The last thing that went wrong for the whole client, with librdkafka's sentence, and when that was.
 #[derive(Default)]
-pub(super) struct LastError(Mutex<Option<(Code, String)>>);
+pub(super) struct LastError(Mutex<Option<(Code, String, Instant)>>);
+
+/// A cause is told again at least this often while it lasts: librdkafka says the same once in 30 s.
+const CAUSE_LASTS: Duration = Duration::from_secs(60);
 
 impl LastError {
     fn note(&self, error: &KafkaError, reason: &str) {
@@ -57,17 +61,22 @@ impl LastError {
         // Why a login or a certificate was refused says more than that a broker is away, and that more than that no
         // broker is left.
         let is_cause = |code, reason: &str| is_unauthorised(code) || refuses_tls(code, reason);
-        let keep = last.as_ref().is_some_and(|(known, why)| {
+        let keep = last.as_ref().filter(|(_, _, at)| at.elapsed() < CAUSE_LASTS).is_some_and(|(known, why, _)| {
             let weaker = is_unreachable(code) && !is_cause(code, reason);
             code == Code::AllBrokersDown || (is_cause(*known, why) && weaker)
         });
         if !keep {
-            *last = Some((code, reason.to_owned()));
+            *last = Some((code, reason.to_owned(), Instant::now()));
         }
     }
 
+    /// Stays, because it may be the cause of more than one failure.
+    fn get(&self) -> Option<(Code, String)> {
+        lock(&self.0).as_ref().map(|(code, reason, _)| (*code, reason.clone()))
+    }
+
     pub(super) fn take(&self) -> Option<(Code, String)> {
-        lock(&self.0).take()
+        lock(&self.0).take().map(|(code, reason, _)| (code, reason))
     }
 }
 
@@ -109,7 +118,7 @@ impl ProducerEvents {
                 // The handle asks for the topic's limit and puts it here.
                 BusError::RecordTooLarge { topic: message.topic().to_owned(), bytes, bytes_max: 0 }
             }
-            Some(Code::MessageTimedOut) => match self.last_error.take() {
+            Some(Code::MessageTimedOut) => match self.last_error.get() {
                 Some((code, reason)) => during.code(code, &reason),
                 None => during.error(error),
             },
@@ -133,7 +142,10 @@ impl ProducerContext for ProducerEvents {
 
     fn delivery(&self, delivered: &DeliveryResult<'_>, token: usize) {
         let result = match delivered {
-            Ok(message) => Ok((message.partition(), message.offset())),
+            Ok(message) => {
+                let _ = self.last_error.take();
+                Ok((message.partition(), message.offset()))
+            }
             Err((error, message)) => Err(self.failure(error, message)),
         };
         lock(&self.reports).push(DeliveryReport { token: token as u64, result });

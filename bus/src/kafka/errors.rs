@@ -30,8 +30,8 @@ impl During<'_> {
             _ if is_unauthorised(code) => BusError::Unauthorised { detail },
             _ if refuses_tls(code, &detail) => BusError::Tls { address: self.address.to_owned(), detail },
             _ if is_fenced(code) => BusError::Fenced { detail },
-            // Also when every broker hangs up, as a listener with TLS does on a client without.
-            Code::AllBrokersDown => {
+            // Also when every broker hangs up, as a listener with TLS does on a client without, and the other way round.
+            _ if code == Code::AllBrokersDown || (is_unreachable(code) && detail.contains("Disconnected")) => {
                 let detail = format!("{detail}; are they up, and do they speak the security_protocol that is set?");
                 BusError::Unreachable { address: self.address.to_owned(), detail }
             }

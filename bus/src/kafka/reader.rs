@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 /// How long a question to the broker may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How long one of the tries at that may take.
+const SLICE: Duration = Duration::from_secs(1);
 /// How long to wait for the broker's objections to a partition.
 const OBJECT_WITHIN: Duration = Duration::from_secs(1);
 const BOUNDS: &str = "asking for the bounds of a partition";
@@ -68,17 +70,28 @@ impl Reader for KafkaReader {
     }
 
     fn bounds(&mut self, partition: &TopicPartition) -> Result<(i64, i64), BusError> {
-        let asked = self.fetcher.consumer().fetch_watermarks(&partition.topic, partition.partition, ANSWER_WITHIN);
-        asked.map_err(|error| {
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        loop {
+            // In slices, so that a refusal is told at once and not as a timeout.
+            let asked = self.fetcher.consumer().fetch_watermarks(&partition.topic, partition.partition, SLICE);
+            let error = match asked {
+                Ok(bounds) => return Ok(bounds),
+                Err(error) => error,
+            };
             // What went wrong for the whole client comes through its queue.
             (0..EVENTS_MAX).for_each(|_| drop(self.fetcher.consumer().poll(Duration::ZERO)));
             let failed = self.failed(BOUNDS, &partition.topic, &error);
             // A broker that refuses the client has nothing to say of the topic.
             if !failed.retryable() && !matches!(failed, BusError::UnknownTopic { .. }) {
-                return failed;
+                return Err(failed);
             }
-            self.objection(&partition.topic, BOUNDS, ANSWER_WITHIN).unwrap_or(failed)
-        })
+            if let Some(objection) = self.objection(&partition.topic, BOUNDS, SLICE) {
+                return Err(objection);
+            }
+            if !failed.retryable() || Instant::now() >= deadline {
+                return Err(failed);
+            }
+        }
     }
 
     fn poll(
