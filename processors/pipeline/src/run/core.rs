@@ -5,7 +5,7 @@ use super::{
     emit::{Emission, Evidence},
     judge::{Judged, judge},
     position::Checkpoint,
-    stages::{Stages, Windows},
+    stages::{Stages, Windows, rows_of},
     task::{TaskCounters, TaskError},
 };
 use crate::sql::{LATE_COLUMN, Query, StreamFlow};
@@ -214,9 +214,7 @@ impl Core {
             self.counters.closed_windows += inputs.iter().flatten().count() as u64;
             for (index, insert) in flow.inserts.iter().enumerate() {
                 let Query::Windows { views, template } = &insert.query else { continue };
-                let origins = views.iter().filter_map(|&view| Some(inputs[view].as_ref()?.origin));
-                let Some(origin) = origins.reduce(|one, other| one.and(other)) else { continue };
-                let batch = template.run(super::stages::batches(flow, views, inputs))?;
+                let Some((batch, origin)) = rows_of(flow, views, template, inputs)? else { continue };
                 if batch.num_rows() > 0 {
                     self.counters.emitted_rows += batch.num_rows() as u64;
                     let evidence = vec![self.evidence(origin.first.offset, origin.last_offset)];

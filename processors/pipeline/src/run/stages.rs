@@ -4,7 +4,7 @@
 //! passed its end by the view's delay; no row of it comes later, so nothing is late above the first level.
 
 use super::{judge::Judged, task::TaskError};
-use crate::sql::{PanesSource, SharedPanes, StreamFlow, WindowRows};
+use crate::sql::{PanesSource, SharedPanes, StreamFlow, Template, WindowRows};
 use amoskys_windows::{ClosedWindow, Counters, Origin, ReplayPoint, Rows, WindowError, WindowOperator};
 use arrow::{array::ArrayRef, record_batch::RecordBatch};
 use datafusion::{error::DataFusionError, physical_expr::PhysicalExpr};
@@ -152,9 +152,7 @@ impl Stage {
         (start_ns, end_ns): (i64, i64),
         inputs: &[Option<Closed>],
     ) -> Result<(), TaskError> {
-        let origins = source.views.iter().filter_map(|&view| Some(inputs[view].as_ref()?.origin));
-        let Some(origin) = origins.reduce(|one, other| one.and(other)) else { return Ok(()) };
-        let batch = source.template.run(batches(flow, &source.views, inputs))?;
+        let Some((batch, origin)) = rows_of(flow, &source.views, &source.template, inputs)? else { return Ok(()) };
         if batch.num_rows() == 0 {
             // Some of the records alone might give a row, so a restart must not begin among them.
             return Ok(self.operator.note(source.time_ns(start_ns, end_ns), origin)?);
@@ -173,10 +171,18 @@ impl Stage {
     }
 }
 
-/// What these views say of a window; a view that has no row in it says nothing.
-pub fn batches(flow: &StreamFlow, views: &[usize], inputs: &[Option<Closed>]) -> Vec<RecordBatch> {
+/// What a plan makes of a window of these views, and the records that it comes from; `None` when no view has a row in it.
+pub fn rows_of(
+    flow: &StreamFlow,
+    views: &[usize],
+    template: &Template,
+    inputs: &[Option<Closed>],
+) -> Result<Option<(RecordBatch, Origin)>, DataFusionError> {
+    let origins = views.iter().filter_map(|&view| Some(inputs[view].as_ref()?.origin));
+    let Some(origin) = origins.reduce(Origin::and) else { return Ok(None) };
+    // A view that has no row in it says nothing.
     let batch = |&view: &usize| inputs[view].as_ref().map_or_else(|| flow.views[view].empty(), |of| of.batch.clone());
-    views.iter().map(batch).collect()
+    Ok(Some((template.run(views.iter().map(batch).collect())?, origin)))
 }
 
 fn evaluate(expressions: &[Arc<dyn PhysicalExpr>], batch: &RecordBatch) -> Result<Vec<ArrayRef>, DataFusionError> {

@@ -31,18 +31,14 @@ impl Flows {
             return Ok((self.flow(&stream), Query::Rows(program)));
         }
         let stream = stream_of(&parts, around)?;
-        let (views, slots) = self.views(&parts, &stream, around)?;
+        let views = self.views(&parts, &stream, around)?;
+        let slots = parts.aggregates.into_iter().map(|(_, slot)| slot).collect();
         let template = Template::plan(&parts.above, slots, around.context)?;
         Ok((self.flow(&stream), Query::Windows { views, template }))
     }
 
-    /// The views that a plan was cut at, with what their slots are; all have the same windows.
-    fn views(
-        &mut self,
-        parts: &Cut,
-        stream: &Stream,
-        around: Around<'_>,
-    ) -> Result<(Vec<usize>, Vec<std::sync::Arc<super::slots::Slot>>)> {
+    /// The views that a plan was cut at, one for each slot; all have the same windows.
+    fn views(&mut self, parts: &Cut, stream: &Stream, around: Around<'_>) -> Result<Vec<usize>> {
         refuse_rows_beside(&parts.above, around)?;
         let mut views = Vec::new();
         for (aggregate, _) in &parts.aggregates {
@@ -66,7 +62,7 @@ impl Flows {
                     .into(),
             ));
         }
-        Ok((views, parts.aggregates.iter().map(|(_, slot)| slot.clone()).collect()))
+        Ok(views)
     }
 
     /// The index of an equal view of the stream, or of this one, added after those that it is over.
