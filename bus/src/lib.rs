@@ -90,6 +90,9 @@ pub trait Member: Send {
     ) -> Result<Vec<Change>, BusError>;
     /// The offset after the last record that can be read, as far as it is known without asking the log.
     fn known_end(&self, partition: &TopicPartition) -> Option<i64>;
+    /// The same by the log's own word, now: no record that can be read was at or after it when this was called. Answers
+    /// within a second or so, or fails; a log that is away fails retryably.
+    fn end(&mut self, partition: &TopicPartition) -> Result<i64, BusError>;
     /// Starts (or moves) an assigned partition at `offset`.
     fn start(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), BusError>;
     /// Writes `outputs` and `positions` together: with [`Delivery::ExactlyOnce`] both or neither can be read (on NATS in

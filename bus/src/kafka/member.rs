@@ -28,6 +28,8 @@ use std::{
 };
 
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+/// How long the log may take to say where a partition ends: nothing is polled meanwhile.
+const END_WITHIN: Duration = Duration::from_secs(1);
 /// Between two questions that were not answered.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
@@ -275,6 +277,11 @@ impl Member for KafkaMember {
 
     fn known_end(&self, partition: &TopicPartition) -> Option<i64> {
         known_end(self.consumer(), partition)
+    }
+
+    fn end(&mut self, partition: &TopicPartition) -> Result<i64, BusError> {
+        let asked = self.consumer().fetch_watermarks(&partition.topic, partition.partition, END_WITHIN);
+        asked.map(|(_, end)| end).map_err(|error| self.cause("asking for the end of a partition", &error))
     }
 
     fn start(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), BusError> {

@@ -181,6 +181,10 @@ impl Member for LocalMember {
         self.log.core.shared().partition(partition).map(|(_, state)| state.end)
     }
 
+    fn end(&mut self, partition: &TopicPartition) -> Result<i64, BusError> {
+        self.known_end(partition).ok_or_else(|| BusError::UnknownTopic { topic: partition.topic.clone() })
+    }
+
     fn start(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), BusError> {
         let found = self.log.core.shared().partition(partition).filter(|_| self.owned.contains(partition));
         let (topic_id, _) = found.ok_or_else(|| BusError::Fenced {

@@ -24,6 +24,8 @@ use tokio::time::timeout;
 
 const SYNC_EVERY: Duration = Duration::from_millis(100);
 const SYNC_WITHIN: Duration = Duration::from_secs(5);
+/// How long the server may take to be there when it is asked where a partition ends.
+const END_WITHIN: Duration = Duration::from_secs(1);
 const LEAVE_WITHIN: Duration = Duration::from_secs(5);
 const DROP_WITHIN: Duration = Duration::from_secs(1);
 /// As Kafka's `offset.metadata.max.bytes`.
@@ -236,6 +238,15 @@ impl Member for NatsMember {
 
     fn known_end(&self, partition: &TopicPartition) -> Option<i64> {
         self.fetcher.known_end(partition)
+    }
+
+    fn end(&mut self, partition: &TopicPartition) -> Result<i64, BusError> {
+        let core = &self.core;
+        core.run(async {
+            let topic = core.topics.get(&core.link, &partition.topic, END_WITHIN).await?;
+            core.link.ready(END_WITHIN).await?;
+            topics::end(&core.link, &topic, partition).await
+        })
     }
 
     fn start(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), BusError> {

@@ -196,6 +196,15 @@ pub(super) async fn bounds(link: &Link, topic: &Topic, of: &TopicPartition) -> R
     Ok((first.map_or(end, |first| first.sequence as i64 - 1), end))
 }
 
+/// The offset after the partition's last record; 0 when it has none.
+pub(super) async fn end(link: &Link, topic: &Topic, of: &TopicPartition) -> Result<i64, BusError> {
+    let subject = names::subject_of(&of.topic, of.partition);
+    let last = serde_json::json!({ "last_by_subj": subject });
+    let during = link.during("asking for the end of a partition", &of.topic);
+    let last = get(link, &topic.stream, &last).await.map_err(|refused| during.refused(refused))?;
+    Ok(last.map_or(0, |last| last.sequence as i64))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -115,6 +115,34 @@ pub fn the_known_end_is_where_the_partition_ends(log: &mut Fixture) {
     assert_eq!(member.known_end(&tp("nowhere", 0)), None);
 }
 
+/// What the log says of the end is what a reader is told there, also behind what a transaction leaves in the log.
+pub fn the_end_is_told_and_asked_for_alike(log: &mut Fixture) {
+    let topic = log.topic(1);
+    let (mut member, here) = (log.member(&unique("group"), &topic), tp(&topic, 0));
+    assigned(&mut *member, 1);
+    member.start(&here, 0).expect("started");
+    let (mut read, mut told) = (0, -1);
+    let mut until_told = |member: &mut dyn Member, records: usize| {
+        until("the reader is told the end that the log tells", || {
+            let changes = member.poll(Duration::from_millis(50), 100, &mut |_| read += 1).expect("polls");
+            told = changes.iter().fold(told, |told, change| match change {
+                Change::End { offset, .. } => *offset,
+                _ => told,
+            });
+            (read == records && member.end(&here).expect("asked") <= told).then_some(told)
+        })
+    };
+    log.produce((0..5).map(|n| outgoing(&topic, "k", n.to_string())).collect());
+    let before = until_told(&mut *member, 5);
+    // Outputs of a member are in a transaction.
+    let (input, group) = (log.topic(1), unique("group"));
+    let mut writer = log.member(&group, &input);
+    assigned(&mut *writer, 1);
+    commit(&mut *writer, &[outgoing(&topic, "k", "output")], &[]).expect("committed");
+    assert!(member.end(&here).expect("asked") > before, "a record has come that was not read");
+    until_told(&mut *member, 6);
+}
+
 pub fn outputs_and_positions_together_or_not_at_all(log: &mut Fixture) {
     let (input, output, group) = (log.topic(1), log.topic(2), unique("group"));
     log.produce((0..10).map(|n| outgoing(&input, "k", n.to_string())).collect());

@@ -38,6 +38,7 @@ conformance! {
     crate::groups::latest_skips_what_was_there as latest_skips_what_was_there,
     crate::groups::who_stays_reads_on_without_gap_or_repeat as who_stays_reads_on_without_gap_or_repeat,
     crate::groups::the_known_end_is_where_the_partition_ends as the_known_end_is_where_the_partition_ends,
+    crate::groups::the_end_is_told_and_asked_for_alike as the_end_is_told_and_asked_for_alike,
     crate::groups::outputs_and_positions_together_or_not_at_all as outputs_and_positions_together_or_not_at_all,
     crate::groups::at_least_once_writes_outputs_first as at_least_once_writes_outputs_first,
     crate::groups::a_second_member_takes_over as a_second_member_takes_over,

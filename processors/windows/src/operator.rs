@@ -167,6 +167,11 @@ impl WindowOperator {
         self.compact()
     }
 
+    /// The earliest end of a window that is open and holds rows.
+    pub fn next_end_ns(&self) -> Option<i64> {
+        self.outputs.iter().filter_map(|output| Some(output.hop.bounds_ns(self.next_window(output.hop)?).1)).min()
+    }
+
     /// From where the partition has to be read again to rebuild all open windows; `None` when none is open.
     pub fn oldest(&self) -> Option<ReplayPoint> {
         self.tree.oldest()

@@ -87,6 +87,11 @@ impl Core {
         self.replaying
     }
 
+    /// Offsets still to be read again.
+    pub fn replay_left(&self) -> u64 {
+        if self.replaying { u64::try_from(self.done_before - self.next_offset).unwrap_or(0) } else { 0 }
+    }
+
     pub fn watermark(&self) -> Watermark {
         self.watermark
     }
@@ -113,7 +118,19 @@ impl Core {
         })
     }
 
-    /// At the end of the partition: closes what the idle rule will close anyway.
+    /// Whether [`Core::anticipate`] is worth asking the log for: it would close a window, end a replay, or take the watermark
+    /// on by some seconds.
+    pub fn would_anticipate(&self, flow: &StreamFlow, now_ns: i64) -> bool {
+        const FOLLOW_EVERY_NS: i64 = 5_000_000_000;
+        let mut watermark = self.watermark;
+        watermark.anticipate(&flow.stream.rules, now_ns);
+        let is_far = watermark.time_ns.saturating_sub(self.watermark.time_ns) >= FOLLOW_EVERY_NS;
+        self.replaying
+            || is_far
+            || self.stages.next_close_ns(flow).is_some_and(|closes_ns| closes_ns <= watermark.time_ns)
+    }
+
+    /// Closes what the idle rule will close anyway. For a partition of which nothing was unread at `now_ns`.
     pub fn anticipate(
         &mut self,
         flow: &StreamFlow,

@@ -38,6 +38,7 @@ pub struct Metrics {
 pub struct Gauges {
     pub partitions: Gauge,
     pub replaying_partitions: Gauge,
+    pub replay_records: Gauge,
     pub lag_records: Gauge,
     pub panes: Gauge,
     pub keys: Gauge,
@@ -54,6 +55,7 @@ struct WorkerLabel {
 struct Workers {
     partitions: Family<WorkerLabel, Gauge>,
     replaying_partitions: Family<WorkerLabel, Gauge>,
+    replay_records: Family<WorkerLabel, Gauge>,
     lag_records: Family<WorkerLabel, Gauge>,
     panes: Family<WorkerLabel, Gauge>,
     keys: Family<WorkerLabel, Gauge>,
@@ -67,6 +69,7 @@ impl Workers {
         Gauges {
             partitions: self.partitions.get_or_create_owned(&label),
             replaying_partitions: self.replaying_partitions.get_or_create_owned(&label),
+            replay_records: self.replay_records.get_or_create_owned(&label),
             lag_records: self.lag_records.get_or_create_owned(&label),
             panes: self.panes.get_or_create_owned(&label),
             keys: self.keys.get_or_create_owned(&label),
@@ -83,6 +86,8 @@ impl Workers {
         gauge("owned", other("partitions"), "Partitions owned", &self.partitions);
         let help = "Partitions whose open windows are being rebuilt";
         gauge("replaying", other("partitions"), help, &self.replaying_partitions);
+        let help = "Records still to be read again before open windows are rebuilt";
+        gauge("replay_left", other("records"), help, &self.replay_records);
         gauge("lag", other("records"), "Offsets that are not read yet, as far as the log has said", &self.lag_records);
         gauge("open", other("panes"), "Panes of open windows", &self.panes);
         gauge("held", other("keys"), "Group keys held, over all views", &self.keys);

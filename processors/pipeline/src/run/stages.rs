@@ -57,6 +57,18 @@ impl Stages {
         self.operators().filter_map(WindowOperator::oldest).min_by_key(|point| point.offset)
     }
 
+    /// The watermark that closes the next window.
+    pub fn next_close_ns(&self, flow: &StreamFlow) -> Option<i64> {
+        let closes = self.stages.iter().zip(&flow.panes).filter_map(|(stage, shared)| {
+            let delay_ns = match &shared.source {
+                PanesSource::Stream(_) => 0,
+                PanesSource::Windows(rows) => rows.delay_ns,
+            };
+            Some(stage.operator.next_end_ns()?.saturating_add(delay_ns))
+        });
+        closes.min()
+    }
+
     /// What became of the stream's rows, all views together.
     pub fn counters(&self) -> Counters {
         let all = self.operators().flat_map(WindowOperator::counters);

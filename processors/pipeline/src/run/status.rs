@@ -27,6 +27,8 @@ pub struct PartitionStatus {
     pub topic: String,
     pub partition: i32,
     pub replaying: bool,
+    /// Offsets to be read again before its open windows are rebuilt.
+    pub replay_left_records: u64,
     /// Read next.
     pub next_offset: i64,
     /// Offsets in the log that were not read when last known, marks of transactions included; 0 at the end. Null until
@@ -110,10 +112,15 @@ impl Status {
         self.partitions.iter().filter(|partition| partition.replaying).count()
     }
 
+    pub fn replay_left_records(&self) -> u64 {
+        self.partitions.iter().map(|partition| partition.replay_left_records).sum()
+    }
+
     pub(super) fn show(&self, gauges: &Gauges, now_ns: i64) {
         let panes = || self.partitions.iter().flat_map(|partition| &partition.panes);
         let lag: u64 = self.partitions.iter().filter_map(|partition| partition.lag_records).sum();
         gauges.replaying_partitions.set(self.replaying() as i64);
+        gauges.replay_records.set(self.replay_left_records() as i64);
         gauges.lag_records.set(lag as i64);
         gauges.panes.set(panes().map(|panes| panes.open_panes as i64).sum());
         gauges.keys.set(panes().map(|panes| panes.keys as i64).sum());
@@ -135,6 +142,7 @@ impl PartitionStatus {
             topic: flow.stream.topic.clone(),
             partition: core.partition(),
             replaying: core.is_replaying(),
+            replay_left_records: core.replay_left(),
             next_offset: core.next_offset(),
             lag_records,
             watermark_ns: (watermark_ns != i64::MIN).then_some(watermark_ns),

@@ -28,6 +28,12 @@ use std::{
 /// How long a commit is tried again once the worker is to stop.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 
+/// After a log that was away when it was asked.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// A log that stays away, and a replay that goes on, are told of this often.
+const TELL_AGAIN_AFTER: Duration = Duration::from_secs(10);
+
 /// Sizes of state are summed up over all panes, so not at every poll.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
 
@@ -80,11 +86,12 @@ pub struct Worker {
     status: Arc<Mutex<Status>>,
 }
 
-/// A partition's task, the flow it runs, and whether its reader is at the end.
+/// A partition's task and the flow it runs.
 struct Owned {
     task: Task,
     flow: usize,
-    at_end: bool,
+    /// The end of the partition, when the reader was there and nothing came since.
+    end: Option<i64>,
     changed: bool,
 }
 
@@ -141,6 +148,8 @@ impl Worker {
         let mut last_commit = Instant::now();
         let mut last_report: Option<Instant> = None;
         let mut last_look = Instant::now();
+        let mut replay_told: Option<Instant> = None;
+        let mut last_told: Option<Instant> = None;
         let mut records_max = 64;
         while !stop.load(Ordering::Relaxed) {
             if last_look.elapsed() >= LOOK_AT_FILES_EVERY {
@@ -150,15 +159,19 @@ impl Worker {
             let mut outputs = Vec::new();
             let (mut records, mut rows) = (0, 0);
             let mut failed: Option<WorkerError> = None;
-            let changes = member.poll(Duration::from_millis(20), records_max, &mut |record| {
+            let polled = member.poll(Duration::from_millis(20), records_max, &mut |record| {
                 if failed.is_none() {
                     records += 1;
                     failed = self.take(&mut tasks, record, &mut outputs).err();
                 }
-            })?;
+            });
             if let Some(error) = failed {
                 return Err(error);
             }
+            let changes = match polled {
+                Ok(changes) => changes,
+                Err(error) => self.wait_for_the_log(error, &mut last_told)?,
+            };
             for owned in tasks.values() {
                 rows += owned.task.waiting_rows();
             }
@@ -166,7 +179,10 @@ impl Worker {
                 self.change(member, &mut tasks, change, &mut outputs, stop)?;
             }
             self.flush(&mut tasks, &mut outputs)?;
-            self.follow_clock(&mut tasks, &mut outputs)?;
+            if let Err(error) = self.follow_clock(member, &mut tasks, &mut outputs) {
+                let WorkerError::Bus(error) = error else { return Err(error) };
+                self.wait_for_the_log(error, &mut last_told)?;
+            }
             if !outputs.is_empty() || last_commit.elapsed() >= self.options.commit_interval {
                 self.commit(member, &mut tasks, &outputs, stop)?;
                 last_commit = Instant::now();
@@ -174,12 +190,26 @@ impl Worker {
             if last_report.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
                 self.report(member, &tasks);
                 last_report = Some(Instant::now());
+                self.tell_replay(&mut replay_told);
             }
             records_max = next_records_max(records_max, records, rows, self.options.poll_rows_max);
         }
         let mut outputs = Vec::new();
         self.flush(&mut tasks, &mut outputs)?;
         self.commit(member, &mut tasks, &outputs, stop)
+    }
+
+    /// A log that is away comes back; told now and then.
+    fn wait_for_the_log(&self, error: BusError, last_told: &mut Option<Instant>) -> Result<Vec<Change>, WorkerError> {
+        if !error.retryable() {
+            return Err(error.into());
+        }
+        if last_told.is_none_or(|at| at.elapsed() >= TELL_AGAIN_AFTER) {
+            tracing::warn!(%error, "the log is away; trying again");
+            *last_told = Some(Instant::now());
+        }
+        std::thread::sleep(ASK_AGAIN_AFTER);
+        Ok(Vec::new())
     }
 
     fn look_at_files(&self) {
@@ -206,7 +236,7 @@ impl Worker {
             self.flush_one(owned, outputs)?;
         }
         owned.task.push(record);
-        owned.at_end = false;
+        owned.end = None;
         owned.changed = true;
         Ok(())
     }
@@ -241,7 +271,7 @@ impl Worker {
             Change::End { partition, offset } => {
                 if let Some(owned) = tasks.get_mut(&partition) {
                     tracing::trace!(?partition, offset, "at the end");
-                    owned.at_end = true;
+                    owned.end = Some(offset);
                 }
             }
         }
@@ -269,7 +299,7 @@ impl Worker {
         let task =
             Task::new(definition, &partition.topic, partition.partition, self.options.verify.clone(), checkpoint)?;
         member.start(&partition, checkpoint.replay.offset)?;
-        tasks.insert(partition, Owned { task, flow, at_end: false, changed: false });
+        tasks.insert(partition, Owned { task, flow, end: None, changed: false });
         Ok(())
     }
 
@@ -325,10 +355,22 @@ impl Worker {
         }
     }
 
-    /// Partitions whose reader is at the end: lets windows close although nothing comes.
-    fn follow_clock(&self, tasks: &mut Tasks, outputs: &mut Vec<Outgoing>) -> Result<(), WorkerError> {
-        let now_ns = now_ns();
-        for owned in tasks.values_mut().filter(|owned| owned.at_end) {
+    /// Partitions whose reader is at the end: lets windows close although nothing comes. That nothing comes is the log's
+    /// word, asked for when a window is due: a reader that is held up looks the same as a partition that is idle.
+    fn follow_clock(
+        &self,
+        member: &mut dyn Member,
+        tasks: &mut Tasks,
+        outputs: &mut Vec<Outgoing>,
+    ) -> Result<(), WorkerError> {
+        for (partition, owned) in tasks {
+            let Some(end) = owned.end else { continue };
+            let now_ns = now_ns();
+            if !owned.task.core.would_anticipate(&self.dataflow.streams[owned.flow], now_ns)
+                || member.end(partition)? > end
+            {
+                continue;
+            }
             let (flow, before) = (&self.dataflow.streams[owned.flow], owned.task.core.counters);
             let mut emissions = Vec::new();
             let watermark = owned.task.core.watermark();
@@ -373,11 +415,25 @@ impl Worker {
         Ok(())
     }
 
+    /// Says now and then how far a long replay has come, and that it is over.
+    fn tell_replay(&self, told: &mut Option<Instant>) {
+        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let (partitions, records) = (status.replaying(), status.replay_left_records());
+        if partitions == 0 {
+            if told.take().is_some() {
+                tracing::info!("open windows are rebuilt");
+            }
+        } else if told.is_none_or(|at| at.elapsed() >= TELL_AGAIN_AFTER) {
+            tracing::info!(partitions, records_left = records, "rebuilding open windows from the log");
+            *told = Some(Instant::now());
+        }
+    }
+
     fn report(&self, member: &dyn Member, tasks: &Tasks) {
         let partitions: Vec<PartitionStatus> = tasks
             .iter()
             .map(|(partition, owned)| {
-                let end = if owned.at_end { End::Reached } else { End::Known(member.known_end(partition)) };
+                let end = if owned.end.is_some() { End::Reached } else { End::Known(member.known_end(partition)) };
                 PartitionStatus::of(&owned.task.core, &self.dataflow.streams[owned.flow], end)
             })
             .collect();
