@@ -4,7 +4,7 @@
 # workspace, so that features unify alike (infra/dev/env says how).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test chaos lint bench bench-peers model
+.PHONY: help setup build demo test chaos soak lint bench bench-peers model
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/amoskys
 export CARGO_TARGET_DIR ?= $(CACHE)/target
@@ -26,6 +26,9 @@ test: ## run all tests, with a real Kafka and NATS server (ARGS="--test config" 
 
 chaos: ## kill, stop, cut off, fill up and damage for long (ARGS="--kills 1000 --seed 7 --only kafka")
 	@infra/dev/setup test && infra/dev/chaos $(ARGS)
+
+soak: ## random views over random streams, for long (ARGS="--minutes 60 --seed 7")
+	@infra/dev/setup test && infra/dev/soak $(ARGS)
 
 lint: ## rustfmt, clippy with -D warnings, the project's own lints
 	@infra/dev/setup build && infra/dev/lint

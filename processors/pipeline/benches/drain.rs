@@ -15,7 +15,7 @@ use amoskys_bus::{
 };
 use amoskys_pipeline::run::{Metrics, Verify, Worker, WorkerOptions};
 use amoskys_proto::{KeyRing, Signer};
-use load::{AGGREGATES, EVENTS_PER_ENVELOPE, FINDINGS, Load, TOPIC, plan};
+use load::{AGGREGATES, EVENTS_PER_ENVELOPE, FINDINGS, Load, Population, TOPIC, plan};
 use prometheus_client::registry::Registry;
 use rustix::time::{ClockId, clock_gettime};
 use std::{
@@ -164,7 +164,7 @@ fn preload(bus: &dyn Bus, signer: Signer, records: u64) -> u64 {
         bus.create_topic(&spec).expect("the topic is created");
     }
     let mut producer = bus.producer(&Default::default()).expect("a producer");
-    let mut load = Load::new(signer, PARTITIONS);
+    let mut load = Load::new(signer, PARTITIONS, Population::USUAL);
     let mut bytes = 0;
     let mut reports = Vec::new();
     for token in 0..records {

@@ -24,7 +24,7 @@ use amoskys_pipeline::{
     sql::{self, Dataflow},
 };
 use amoskys_proto::{KeyRing, Signer};
-use load::{EVENTS_PER_ENVELOPE, Load, pool};
+use load::{EVENTS_PER_ENVELOPE, Load, Population, pool};
 use prometheus_client::registry::Registry;
 use prost::Message;
 use std::{
@@ -77,7 +77,7 @@ fn preload(bus: &Arc<dyn Bus>, events: u64, keys: &str, outputs: &[&str]) {
     }
     let signer = Signer::generate().expect("random bytes");
     signer.write_files(&Path::new(keys).join("agent.key")).expect("the key is written");
-    let mut load = Load::new(signer, PARTITIONS);
+    let mut load = Load::new(signer, PARTITIONS, Population::USUAL);
     let mut writer = Writer { producer: bus.producer(&Default::default()).expect("a producer"), acknowledged: 0 };
     let envelopes = events / EVENTS_PER_ENVELOPE as u64;
     let (mut event_bytes, mut envelope_bytes) = (0, 0);

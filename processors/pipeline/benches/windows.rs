@@ -1,6 +1,6 @@
 //! Nanoseconds of CPU per event from envelope to closed window, by stage, without a log: one partition, batches of
 //! 8,000 rows, 10,000 keys, 20 aggregates, windows that slide by a second and are 5 s to 1440 s long, and 1 to 20 views
-//! (of 5 s, 6 s, 7 s …) that share panes.
+//! (of 5 s, 6 s, 7 s …) that share panes; also a million keys, and a key that half of the events are of.
 //!
 //! Run: `cargo bench --workspace --profile dev --bench windows -- [SECONDS_OF_EVENT_TIME]`. First the stages, each
 //! called by itself, then all of it as a worker calls it; "the rest" is what only the whole does: the watermark row by
@@ -23,7 +23,7 @@ use arrow::{
     array::{ArrayRef, AsArray},
     datatypes::TimestampNanosecondType,
 };
-use load::{AGGREGATES, EVENTS_PER_ENVELOPE, EVENTS_PER_SECOND, Load, TOPIC, plan};
+use load::{AGGREGATES, EVENTS_PER_ENVELOPE, EVENTS_PER_SECOND, Load, Population, TOPIC, plan};
 use rustix::time::{ClockId, clock_gettime};
 
 const ENVELOPES_PER_BATCH: usize = 16;
@@ -51,19 +51,25 @@ fn main() {
     );
     println!("|---|---|---|---|---|---|---|---|---|");
     let sizes = |views: u32| (5..5 + views).collect::<Vec<u32>>();
-    let cases: [(&str, &str, Vec<u32>); 7] = [
-        ("5 s/1 s, count alone", "count(*) AS events", vec![5]),
-        ("5 s/1 s", AGGREGATES, vec![5]),
-        ("60 s/1 s", AGGREGATES, vec![60]),
-        ("300 s/1 s", AGGREGATES, vec![300]),
-        ("1440 s/1 s", AGGREGATES, vec![1440]),
-        ("5 views, 5 to 9 s", AGGREGATES, sizes(5)),
-        ("20 views, 5 to 24 s", AGGREGATES, sizes(20)),
+    let usual = Population::USUAL;
+    let million = Population { hosts: 1_000, processes: 1_000, ..usual };
+    let hot = Population { has_hot_key: true, ..usual };
+    let cases: [(&str, &str, Vec<u32>, Population); 10] = [
+        ("5 s/1 s, count alone", "count(*) AS events", vec![5], usual),
+        ("5 s/1 s", AGGREGATES, vec![5], usual),
+        ("60 s/1 s", AGGREGATES, vec![60], usual),
+        ("300 s/1 s", AGGREGATES, vec![300], usual),
+        ("1440 s/1 s", AGGREGATES, vec![1440], usual),
+        ("5 views, 5 to 9 s", AGGREGATES, sizes(5), usual),
+        ("20 views, 5 to 24 s", AGGREGATES, sizes(20), usual),
+        ("5 s/1 s, 1 M keys", AGGREGATES, vec![5], million),
+        ("60 s/1 s, 1 M keys", AGGREGATES, vec![60], million),
+        ("60 s/1 s, half of the events of one key", AGGREGATES, vec![60], hot),
     ];
-    for (name, aggregates, sizes_s) in cases {
+    for (name, aggregates, sizes_s, population) in cases {
         let flow = plan(aggregates, &sizes_s, u32::MAX).streams.pop().expect("a stream");
         let warm_s = *sizes_s.iter().max().expect("a size") as usize + 3;
-        let mut stages = measure(&flow, warm_s, seconds);
+        let mut stages = measure(&flow, population, warm_s, seconds);
         let each = |ns: u64| ns as f64 / stages.events as f64;
         let parts = stages.decode_ns + stages.rows_ns + stages.panes_ns + stages.close_ns;
         stages.closings_ns.sort_unstable();
@@ -84,10 +90,10 @@ fn main() {
 }
 
 /// One after the other, so that only one of them holds state.
-fn measure(flow: &StreamFlow, warm_s: usize, counted_s: usize) -> Stages {
+fn measure(flow: &StreamFlow, population: Population, warm_s: usize, counted_s: usize) -> Stages {
     let mut stages = Stages::default();
     let mut apart = Apart::new(flow);
-    feed(warm_s, counted_s, |envelopes, _, counts| {
+    feed(population, warm_s, counted_s, |envelopes, _, counts| {
         if !counts {
             stages = Stages::default();
         }
@@ -97,7 +103,7 @@ fn measure(flow: &StreamFlow, warm_s: usize, counted_s: usize) -> Stages {
     stages.state_bytes = apart.operator.bytes();
     drop(apart);
     let mut task = Task::new(flow, TOPIC, 0, Verify::Off, Checkpoint::start(0)).expect("a task");
-    feed(warm_s, counted_s, |envelopes, offset, counts| {
+    feed(population, warm_s, counted_s, |envelopes, offset, counts| {
         let ((), ns) = timed(|| whole(flow, &mut task, envelopes, offset));
         stages.whole_ns += if counts { ns } else { 0 };
     });
@@ -106,9 +112,9 @@ fn measure(flow: &StreamFlow, warm_s: usize, counted_s: usize) -> Stages {
 }
 
 /// Hands over batches, their first offset, and whether they count.
-fn feed(warm_s: usize, counted_s: usize, mut take: impl FnMut(&[Vec<u8>], i64, bool)) {
+fn feed(population: Population, warm_s: usize, counted_s: usize, mut take: impl FnMut(&[Vec<u8>], i64, bool)) {
     const SPARSER: u64 = 5;
-    let mut load = Load::new(Signer::generate().expect("random bytes"), 1);
+    let mut load = Load::new(Signer::generate().expect("random bytes"), 1, population);
     let batches = |seconds: usize, per_second: u64| seconds * per_second as usize / ROWS_PER_BATCH;
     let warm = batches(warm_s, EVENTS_PER_SECOND / SPARSER);
     load.events_per_second = EVENTS_PER_SECOND / SPARSER;

@@ -1,5 +1,5 @@
-//! What the pipeline's benchmarks run: system calls of 100 hosts with 100 processes each (10,000 keys), 100,000 per
-//! second of event time, up to 500 ms out of order, in envelopes of 500; and query A over them, 20 aggregates.
+//! What the pipeline's benchmarks run: system calls of 100 hosts with 100 processes each (10,000 keys; others can be had),
+//! 100,000 per second of event time, up to 500 ms out of order, in envelopes of 500; and query A over them, 20 aggregates.
 //!
 //! The same numbers on every machine: the generator is seeded.
 
@@ -18,10 +18,9 @@ pub const FINDINGS: &str = "bench.findings";
 pub const EVENTS_PER_ENVELOPE: usize = 500;
 pub const EVENTS_PER_SECOND: u64 = 100_000;
 
-const SCHEMA: &str = "bench.SyscallBatch";
+pub const SCHEMA: &str = "bench.SyscallBatch";
 /// In the past, so that no clock is ahead of the log.
 const START_MS: u64 = 1_750_000_000_000;
-const HOSTS: u64 = 100;
 const NAMES: [&str; 20] = [
     "read", "write", "open", "close", "connect", "execve", "mmap", "mprotect", "ptrace", "clone", "fstat", "futex",
     "poll", "sendto", "recvfrom", "socket", "bind", "unlink", "rename", "setuid",
@@ -106,27 +105,51 @@ pub struct Event {
     #[prost(uint32, tag = "11")]
     flags: u32,
     #[prost(message, optional, tag = "12")]
-    event_time: Option<Timestamp>,
+    pub event_time: Option<Timestamp>,
+}
+
+/// Whose events they are.
+#[derive(Debug, Clone, Copy)]
+pub struct Population {
+    pub hosts: u64,
+    /// Of each host.
+    pub processes: u64,
+    /// Half of all events are of one process.
+    pub has_hot_key: bool,
+}
+
+impl Population {
+    /// 10,000 keys.
+    pub const USUAL: Self = Self { hosts: 100, processes: 100, has_hot_key: false };
+
+    /// Host and process of the next event.
+    fn pick(&self, random: &mut Random) -> (u64, u64) {
+        let is_hot = self.has_hot_key && random.below(2) == 0;
+        if is_hot { (0, 0) } else { (random.below(self.hosts), random.below(self.processes)) }
+    }
 }
 
 /// Events as hosts make them, gathered into an envelope per partition.
 pub struct Load {
     random: Random,
+    population: Population,
     signer: Signer,
     /// Of event time; may be changed at any time.
     pub events_per_second: u64,
-    now_ns: u64,
+    /// Event time has come this far; may be changed at any time.
+    pub now_ns: u64,
     /// Events of each partition that are no envelope yet.
     gathered: Vec<Vec<Event>>,
     sequence: u64,
 }
 
 impl Load {
-    pub fn new(signer: Signer, partitions: usize) -> Self {
+    pub fn new(signer: Signer, partitions: usize, population: Population) -> Self {
         let now_ns = START_MS * 1_000_000;
         let gathered = vec![Vec::new(); partitions];
         Self {
             random: Random(88_172_645_463_325_252),
+            population,
             signer,
             events_per_second: EVENTS_PER_SECOND,
             now_ns,
@@ -144,8 +167,8 @@ impl Load {
     /// The events that the next envelope holds, and its partition.
     pub fn next_events(&mut self) -> (usize, Vec<Event>) {
         loop {
-            let host = self.random.below(HOSTS);
-            let event = event(&mut self.random, host, self.now_ns / 1_000);
+            let (host, process) = self.population.pick(&mut self.random);
+            let event = event(&mut self.random, host, process, self.now_ns / 1_000);
             self.now_ns += 1_000_000_000 / self.events_per_second;
             let partition = host as usize % self.gathered.len();
             let events = &mut self.gathered[partition];
@@ -179,12 +202,12 @@ impl Load {
     }
 }
 
-fn event(random: &mut Random, host: u64, now_us: u64) -> Event {
+fn event(random: &mut Random, host: u64, process: u64, now_us: u64) -> Event {
     let at_us = now_us - random.below(500_000);
     let address = random.below(1000);
     Event {
         host: format!("host-{host:04}.prod"),
-        pid: 1_000 + random.below(100) as u32 * 37,
+        pid: 1_000 + process as u32 * 37,
         uid: 1_000 + random.below(50) as u32,
         comm: format!("worker-{:03}", random.below(50)),
         name: NAMES[random.below(20) as usize].to_owned(),

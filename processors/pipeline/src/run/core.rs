@@ -11,7 +11,10 @@ use super::{
 use crate::sql::{LATE_COLUMN, Query, StreamFlow};
 use amoskys_windows::{ReplayPoint, Watermark, WindowOperator};
 use arrow::{array::BooleanArray, record_batch::RecordBatch};
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// The state of a partition: watermark, panes, and what is done already.
 pub struct Core {
@@ -28,6 +31,8 @@ pub struct Core {
     published_through_ns: i64,
     resume: Watermark,
     replaying: bool,
+    /// Time spent on what INSERTs make of windows.
+    emitting: Duration,
     pub counters: TaskCounters,
 }
 
@@ -52,6 +57,7 @@ impl Core {
             published_through_ns: checkpoint.watermark.time_ns,
             resume: checkpoint.watermark,
             replaying,
+            emitting: Duration::ZERO,
             counters: TaskCounters::default(),
         })
     }
@@ -98,6 +104,11 @@ impl Core {
 
     pub fn next_offset(&self) -> i64 {
         self.next_offset
+    }
+
+    /// Time spent on closing windows and on what INSERTs make of them, since the core was made.
+    pub fn emitting(&self) -> Duration {
+        self.stages.closing() + self.emitting
     }
 
     /// Of the flow's shared panes, in their order.
@@ -226,6 +237,10 @@ impl Core {
         windows: &Windows,
         emissions: &mut Vec<Emission>,
     ) -> Result<(), TaskError> {
+        if windows.is_empty() {
+            return Ok(());
+        }
+        let begun = Instant::now();
         let new = |closes_ns: i64| closes_ns > self.published_through_ns;
         for ((_, end_ns, start_ns), inputs) in windows.iter().filter(|((closes_ns, ..), _)| new(*closes_ns)) {
             self.counters.closed_windows += inputs.iter().flatten().count() as u64;
@@ -245,6 +260,7 @@ impl Core {
                 }
             }
         }
+        self.emitting += begun.elapsed();
         Ok(())
     }
 }

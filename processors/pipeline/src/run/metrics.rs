@@ -8,6 +8,9 @@ use prometheus_client::{
 };
 use std::sync::atomic::AtomicU64;
 
+/// Upper bounds of a histogram's buckets.
+const TIMES_SECONDS: [f64; 12] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0];
+
 type Seconds = Gauge<f64, AtomicU64>;
 
 /// The processor's own numbers; several processors in one process have one each. Workers of one processor add to the
@@ -29,6 +32,7 @@ pub struct Metrics {
     pub static_reloads: Counter,
     pub static_failures: Counter,
     pub commit_seconds: Histogram,
+    pub emission_seconds: Histogram,
     pub gauges: Gauges,
     workers: Workers,
 }
@@ -126,12 +130,17 @@ impl Metrics {
             rebalances: counter("group", "rebalances", "Times that partitions were assigned or taken away"),
             static_reloads: counter("static_file", "reloads", "Changed files of static tables read again"),
             static_failures: counter("static_file", "failures", "Changed files of static tables that do not read"),
-            commit_seconds: Histogram::new([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0]),
+            commit_seconds: Histogram::new(TIMES_SECONDS),
+            emission_seconds: Histogram::new(TIMES_SECONDS),
             gauges: workers.of(0),
             workers,
         };
         let commit = metrics.commit_seconds.clone();
         registry.register_with_unit("commit", "Time to write outputs and positions", Unit::Seconds, commit);
+        let emission = metrics.emission_seconds.clone();
+        let help =
+            "Time to compute and encode the windows that a batch of records, or the clock, closed in a partition";
+        registry.register_with_unit("emission", help, Unit::Seconds, emission);
         metrics.workers.register(registry);
         metrics
     }

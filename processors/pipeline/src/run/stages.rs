@@ -8,7 +8,7 @@ use crate::sql::{PanesSource, SharedPanes, StreamFlow, Template, WindowRows};
 use amoskys_windows::{ClosedWindow, Counters, Origin, ReplayPoint, Rows, WindowError, WindowOperator};
 use arrow::{array::ArrayRef, record_batch::RecordBatch};
 use datafusion::{error::DataFusionError, physical_expr::PhysicalExpr};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// What closed at once: by the watermark that closes it, the window's end and its start; for each view its rows.
 pub type Windows = BTreeMap<(i64, i64, i64), Vec<Option<Closed>>>;
@@ -82,6 +82,11 @@ impl Stages {
     /// Rows left out because their pane was at its bounds, for each of the panes that would have had them.
     pub fn shed_rows(&self) -> u64 {
         self.operators().map(WindowOperator::shed_rows).sum()
+    }
+
+    /// Time spent on closing windows.
+    pub fn closing(&self) -> Duration {
+        self.operators().map(WindowOperator::closing).sum()
     }
 
     /// Which of the `rows` of the last push came after one of their windows had closed.

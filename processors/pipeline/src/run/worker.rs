@@ -309,7 +309,7 @@ impl Worker {
 
     fn flush_one(&self, owned: &mut Owned, outputs: &mut Vec<Outgoing>) -> Result<(), WorkerError> {
         let (flow, before) = (&self.dataflow.streams[owned.flow], owned.task.core.counters);
-        let (mut emissions, mut dead) = (Vec::new(), Vec::new());
+        let (mut emissions, mut dead, emitting) = (Vec::new(), Vec::new(), owned.task.core.emitting());
         owned.task.flush(flow, &mut emissions, &mut dead)?;
         self.metrics.add(&before, &owned.task.core.counters);
         for record in &dead {
@@ -321,14 +321,26 @@ impl Worker {
             );
             outputs.push(self.dead_letter(flow, owned.task.core.partition(), record));
         }
-        self.encode(owned.flow, &emissions, outputs)
+        self.encode(owned, emitting, &emissions, outputs)
     }
 
-    fn encode(&self, flow: usize, emissions: &[Emission], outputs: &mut Vec<Outgoing>) -> Result<(), WorkerError> {
+    /// `emitting` is what the task had spent on emissions before these.
+    fn encode(
+        &self,
+        owned: &Owned,
+        emitting: Duration,
+        emissions: &[Emission],
+        outputs: &mut Vec<Outgoing>,
+    ) -> Result<(), WorkerError> {
+        let begun = Instant::now();
         for emission in emissions {
-            if let Some(emitter) = &self.emitters[flow][emission.insert] {
+            if let Some(emitter) = &self.emitters[owned.flow][emission.insert] {
                 emitter.encode(emission, outputs)?;
             }
+        }
+        if emissions.iter().any(|emission| emission.window_ns.is_some()) {
+            let time = owned.task.core.emitting() - emitting + begun.elapsed();
+            self.metrics.emission_seconds.observe(time.as_secs_f64());
         }
         Ok(())
     }
@@ -372,12 +384,12 @@ impl Worker {
                 continue;
             }
             let (flow, before) = (&self.dataflow.streams[owned.flow], owned.task.core.counters);
-            let mut emissions = Vec::new();
+            let (mut emissions, emitting) = (Vec::new(), owned.task.core.emitting());
             let watermark = owned.task.core.watermark();
             owned.task.core.anticipate(flow, now_ns, &mut emissions)?;
             owned.changed |= watermark != owned.task.core.watermark();
             self.metrics.add(&before, &owned.task.core.counters);
-            self.encode(owned.flow, &emissions, outputs)?;
+            self.encode(owned, emitting, &emissions, outputs)?;
         }
         Ok(())
     }
