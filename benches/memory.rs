@@ -7,12 +7,15 @@
 //! process connector). "resident" is what the kernel counts against the process, its binary's mapped pages included;
 //! "private" leaves out what other processes could share; "most resident" is the greatest since the line before.
 
+#[path = "../tests/common/ports.rs"]
+mod ports;
+
 use amoskys_bus::testing::KafkaBroker;
 use amoskys_proto::Signer;
 use std::{
     env, fs,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
     thread::sleep,
@@ -133,8 +136,7 @@ fn processor(folder: &Path, broker: &KafkaBroker) -> Running {
 fn amoskys(role: &str) -> (Command, u16) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_amoskys"));
     command.env("AMOSKYS_LOG", "warn").stdin(Stdio::null());
-    let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let port = address.expect("a port is free").port();
+    let port = ports::free_port();
     for name in ["METRICS_PORT", "HEALTH_PORT"] {
         command.env(format!("AMOSKYS_{role}_{name}"), port.to_string());
     }

@@ -4,6 +4,9 @@
 //! Needs root (the kernel's process connector), bash and openssl. Not checked here: docs/configuration.md and
 //! docs/metrics.md, which are checked where they come from.
 
+// Each test file uses a part of it.
+#[allow(dead_code)]
+mod common;
 mod guide_page;
 
 use guide_page::{
@@ -15,7 +18,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{Read, Write},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -37,7 +40,7 @@ fn root() -> PathBuf {
 fn the_first_page_of_the_guide_leads_to_an_alert() {
     let page = read("docs/guide/01-your-first-alert.md");
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let port = free_port();
+    let port = common::free_port();
     let target = Path::new(BINARY).ancestors().nth(2).expect("a target folder").display().to_string();
     let mut shell = Shell::start(
         &root(),
@@ -220,10 +223,6 @@ fn until<T>(what: &str, mut step: impl FnMut() -> Option<T>) -> T {
 
 fn now_ns() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos() as i64)
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr()).expect("a free port").port()
 }
 
 /// The whole answer; `None` while nobody listens.

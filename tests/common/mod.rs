@@ -1,18 +1,20 @@
 //! What end-to-end tests share: the binary as a child process that never outlives its test, free ports, topics.
 
+mod ports;
 pub mod processor;
 pub mod proxy;
 pub mod small_disk;
 pub mod telemetry;
 
+pub use ports::free_port;
+
 use amoskys_bus::{Bus, BusOptions, Change, Outgoing, ReaderOptions, Record, Security, TopicPartition, TopicSpec};
-use rand::Rng;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     collections::BTreeSet,
     fs,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -35,17 +37,6 @@ pub fn amoskys() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_amoskys"));
     command.env("AMOSKYS_LOG", "warn").stdin(Stdio::null());
     command
-}
-
-/// A port that was free a moment ago. Below those that the kernel gives to connections, one of which would sooner or
-/// later have taken it before it is used.
-pub fn free_port() -> u16 {
-    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    let given_from = range.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(32_768u16);
-    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    let mut random = rand::rng();
-    let mut ports = std::iter::repeat_with(|| random.random_range(10_000..given_from.max(10_100)));
-    ports.find(is_free).expect("there is no end of them")
 }
 
 /// Whether the answer was 200, and its body; `None` while nobody serves there.

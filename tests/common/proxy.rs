@@ -36,8 +36,8 @@ struct Shared {
 impl Proxy {
     /// Listens; forwards once it was told [`Proxy::forward_to`].
     pub fn listen() -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", super::free_port())).expect("a port is free");
-        let port = listener.local_addr().expect("is bound").port();
+        let port = super::free_port();
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is this test's own");
         let shared = Arc::new(Shared { state: AtomicU8::new(CUT), target: Mutex::default(), open: Mutex::default() });
         let accepting = shared.clone();
         let acceptor = thread::spawn(move || accepting.accept(&listener));
