@@ -19,8 +19,9 @@ use rdkafka::{
 use std::time::{Duration, Instant};
 
 const EVENTS_EVERY: Duration = Duration::from_millis(20);
-/// Rebalances, errors and log lines served before records are.
-const EVENTS_MAX: usize = 4;
+/// Rebalances, errors and log lines served before records are. A broker that is away while nobody polls leaves
+/// hundreds of errors behind, and the rebalance that the whole group waits for is behind them.
+const EVENTS_MAX: usize = 4096;
 
 /// A consumer and the queue that its partitions' records go to.
 pub(super) struct Fetcher {
@@ -96,9 +97,11 @@ impl Fetcher {
         }
     }
 
-    /// Rebalances, errors and log lines. Rebalances are left in [`Fetcher::events`].
+    /// All rebalances, errors and log lines that wait; the first error that the caller has to know is returned.
+    /// Rebalances are left in [`Fetcher::events`].
     fn serve_events(&mut self, topics: &str) -> Result<(), BusError> {
-        for _ in 0..EVENTS_MAX {
+        let mut result = Ok(());
+        for _ in 0..self.queue.events_waiting().clamp(1, EVENTS_MAX) {
             let error = match self.consumer.poll(Duration::ZERO) {
                 None => continue,
                 // Cannot be, as partitions are forwarded before they are assigned; if it ever is, be loud, not lossy.
@@ -110,12 +113,13 @@ impl Fetcher {
             let (code, reason) = fatal
                 .or_else(|| self.events().last_error.take())
                 .unwrap_or_else(|| (error.rdkafka_error_code().unwrap_or(Code::Fail), error.to_string()));
-            if died || refuses_tls(code, &reason) || worth_telling(code, topics) {
+            if result.is_ok() && (died || refuses_tls(code, &reason) || worth_telling(code, topics)) {
                 let topic = missing_topic(&reason).unwrap_or(topics);
-                return Err(During { action: "reading from Kafka", address: &self.address, topic }.code(code, &reason));
+                let during = During { action: "reading from Kafka", address: &self.address, topic };
+                result = Err(during.code(code, &reason));
             }
         }
-        Ok(())
+        result
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) enum Item<'a> {
 /// A queue of librdkafka's.
 pub(super) struct RecordQueue {
     queue: *mut native::rd_kafka_queue_t,
+    /// The client's own, with rebalances, errors and log lines.
+    events: *mut native::rd_kafka_queue_t,
     client: *mut native::rd_kafka_t,
 }
 
@@ -53,8 +55,19 @@ impl RecordQueue {
     pub(super) fn of(consumer: &BaseConsumer<ConsumerEvents>) -> Self {
         let client = consumer.client().native_ptr();
         // SAFETY: the client lives as long as `consumer`.
-        let queue = unsafe { native::rd_kafka_queue_new(client) };
-        Self { queue, client }
+        let (queue, events) =
+            unsafe { (native::rd_kafka_queue_new(client), native::rd_kafka_queue_get_consumer(client)) };
+        Self { queue, events, client }
+    }
+
+    /// How many rebalances, errors and log lines wait to be polled.
+    #[allow(unsafe_code)]
+    pub(super) fn events_waiting(&self) -> usize {
+        if self.events.is_null() {
+            return 0;
+        }
+        // SAFETY: the queue is this one's until it is dropped.
+        unsafe { native::rd_kafka_queue_length(self.events) }
     }
 
     #[allow(unsafe_code)]
@@ -127,8 +140,13 @@ pub(super) fn known_end(consumer: &BaseConsumer<ConsumerEvents>, partition: &Top
 impl Drop for RecordQueue {
     #[allow(unsafe_code)]
     fn drop(&mut self) {
-        // SAFETY: made by `rd_kafka_queue_new`, destroyed once.
-        unsafe { native::rd_kafka_queue_destroy(self.queue) }
+        // SAFETY: both are references of this one's own, given back once.
+        unsafe {
+            native::rd_kafka_queue_destroy(self.queue);
+            if !self.events.is_null() {
+                native::rd_kafka_queue_destroy(self.events);
+            }
+        }
     }
 }
 

@@ -19,6 +19,8 @@ use rdkafka::{
 use std::time::{Duration, Instant};
 
 const ABORT_WITHIN: Duration = Duration::from_secs(5);
+/// An abort waits for the reports of what it gives up, and only a poll takes them: it is gone on with this often.
+const ABORT_STEP: Duration = Duration::from_millis(10);
 
 /// Positions as librdkafka wants them, and the group's generation that vouches for them.
 pub(super) struct Offsets<'a> {
@@ -205,8 +207,16 @@ impl Writer {
     /// Whatever is left of the transaction is undone; a producer that cannot even do that is replaced.
     fn abort(&mut self) {
         let Some(producer) = &self.producer else { return };
-        let aborted = producer.abort_transaction(ABORT_WITHIN);
-        producer.poll(Duration::ZERO);
+        let deadline = Instant::now() + ABORT_WITHIN;
+        let aborted = loop {
+            let step = producer.abort_transaction(ABORT_STEP);
+            // One event each: reports, and log lines.
+            (0..=producer.in_flight_count()).for_each(|_| producer.poll(Duration::ZERO));
+            let go_on = matches!(&step, Err(KafkaError::Transaction(error)) if may_go_on(error));
+            if !go_on || Instant::now() >= deadline {
+                break step;
+            }
+        };
         lock(&producer.context().reports).clear();
         if let Err(error) = aborted {
             tracing::debug!(target: "amoskys_bus::kafka", %error, "a transaction could not be aborted");

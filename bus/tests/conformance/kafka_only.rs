@@ -2,14 +2,20 @@
 
 use crate::{
     away::spec,
-    fixture::{assigned, commit, member_options, options, outgoing, send, tp, unique, until},
+    fixture::{assigned, commit, connect, member_options, options, outgoing, poll, send, tp, unique, until},
     groups::at,
 };
 use amoskys_bus::{
-    Bus, BusError, BusOptions, ProducerOptions, ReaderOptions, Security, open,
+    Bus, BusError, BusOptions, Change, MemberOptions, ProducerOptions, ReaderOptions, Security, TopicSpec, open,
     testing::{KafkaBroker, KafkaOptions},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 fn as_user(broker: &KafkaBroker, user: &str, password: &str) -> Arc<dyn Bus> {
     let security = Security {
@@ -69,4 +75,67 @@ fn a_setting_that_librdkafka_does_not_know_is_named() {
     };
     let error = open(&wrong).err().expect("refused");
     assert!(matches!(&error, BusError::Misconfigured { detail } if detail.contains("no.such")), "{error}");
+}
+
+#[test]
+fn the_first_poll_after_a_silence_hears_of_everything() {
+    let mut broker = KafkaBroker::start();
+    let bus = connect(&broker.address());
+    let topic = unique("topic");
+    bus.create_topic(&spec(&topic)).expect("the topic is created");
+    let session_timeout = Duration::from_secs(1);
+    let options = MemberOptions { session_timeout, ..member_options(&unique("group"), &topic) };
+    let mut member = bus.member(&options).expect("a member");
+    assigned(&mut *member, 1);
+    // As when a commit waits for a broker that is away: each attempt to connect leaves an error, and the loss of the
+    // partitions comes after the first of them.
+    broker.kill();
+    std::thread::sleep(4 * session_timeout);
+    let changes = member.poll(Duration::ZERO, 0, &mut |_| {}).expect("changes come before errors");
+    assert_eq!(changes, [Change::Lost(vec![tp(&topic, 0)])]);
+    broker.restart();
+    assigned(&mut *member, 1);
+}
+
+#[test]
+fn a_commit_for_an_old_generation_is_refused_and_then_made_for_the_new_one() {
+    let broker = KafkaBroker::start();
+    let bus = connect(&broker.address());
+    let (topic, output) = (unique("topic"), unique("output"));
+    bus.create_topic(&TopicSpec { partitions: 2, ..spec(&topic) }).expect("the topic is created");
+    bus.create_topic(&spec(&output)).expect("the topic is created");
+    let options = member_options(&unique("group"), &topic);
+    let mut first = bus.member(&options).expect("a member");
+    assigned(&mut *first, 2).iter().for_each(|given| first.start(&given.partition, 0).expect("started"));
+    let written = [outgoing(&output, "k", "x")];
+    commit(&mut *first, &written, &[(tp(&topic, 0), at(1, "")), (tp(&topic, 1), at(1, ""))]).expect("committed");
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let second = std::thread::spawn({
+        let (bus, options, stop) = (bus.clone(), options.clone(), stop.clone());
+        move || {
+            let mut second = bus.member(&options).expect("a member");
+            while !stop.load(Ordering::Relaxed) {
+                poll(&mut *second);
+            }
+        }
+    });
+    // The first member's library takes part in the rebalance by itself; what it was told is what it was before.
+    let refused = until("a refusal", || {
+        std::thread::sleep(Duration::from_millis(200));
+        first.commit(&written, &[(tp(&topic, 0), at(2, "")), (tp(&topic, 1), at(2, ""))]).err()
+    });
+    assert!(refused.retryable() && refused.to_string().contains("generation"), "{refused}");
+    let revoked = until("the revocation", || {
+        let changes = first.poll(Duration::from_millis(50), 0, &mut |_| {}).expect("polls");
+        changes.into_iter().find_map(|change| match change {
+            Change::Revoked(revoked) => Some(revoked),
+            _ => None,
+        })
+    });
+    assert_eq!(revoked.len(), 1);
+    // What is revoked may be committed once more, and what is kept with it.
+    commit(&mut *first, &written, &[(tp(&topic, 0), at(3, "")), (tp(&topic, 1), at(3, ""))]).expect("committed");
+    stop.store(true, Ordering::Relaxed);
+    second.join().expect("the second member ends");
 }
