@@ -1,4 +1,5 @@
-//! A broker that goes and comes back ends no processor, whether it has something to commit or not.
+//! A broker that goes and comes back ends no processor, whether it has something to commit or not, and neither does one
+//! that comes without the topics.
 
 // Each test file uses a part of it.
 #[allow(dead_code)]
@@ -8,9 +9,10 @@ use amoskys_bus::{
     Outgoing,
     testing::{KafkaBroker, NatsServer},
 };
-use common::{create, open, processor::Processor, produce, until};
+use common::{create, open, processor::Processor, produce, read_all, until};
 use std::{
     fs,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -28,15 +30,20 @@ fn event() -> Outgoing {
     Outgoing { topic: "events".into(), partition: None, key: None, payload, headers: Vec::new() }
 }
 
-fn outlives(address: String, broker: &mut dyn FnMut(bool)) {
-    let bus = open(&address);
-    for topic in ["events", "copies", "amoskys.deadletter.v1"] {
-        create(bus.as_ref(), topic, 1);
-    }
-    produce(bus.as_ref(), [event()]);
-    let folder = tempfile::tempdir().expect("a folder");
+const TOPICS: [&str; 3] = ["events", "copies", "amoskys.deadletter.v1"];
+
+fn sql_in(folder: &tempfile::TempDir) -> PathBuf {
     let sql = folder.path().join("copies.sql");
     fs::write(&sql, SQL).expect("written");
+    sql
+}
+
+fn outlives(address: String, broker: &mut dyn FnMut(bool)) {
+    let bus = open(&address);
+    TOPICS.iter().for_each(|topic| create(bus.as_ref(), topic, 1));
+    produce(bus.as_ref(), [event()]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let sql = sql_in(&folder);
     let mut processor = Processor::start(&sql, &address, "copies", |_| {});
     processor.until_read("events", &[1]);
     broker(false);
@@ -50,6 +57,42 @@ fn outlives(address: String, broker: &mut dyn FnMut(bool)) {
     // Marks of transactions have offsets too.
     processor.until("it goes on", |processor| processor.state().is_some_and(|state| state["emitted_rows"] == 2));
     processor.terminate();
+}
+
+fn waits_for_topics(address: String, comes: &mut dyn FnMut()) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut processor = Processor::start(&sql_in(&folder), &address, "copies", |_| {});
+    processor.until("it runs without a broker", |processor| processor.get("/healthz").is_some());
+    comes();
+    let bus = open(&address);
+    for topic in TOPICS {
+        let until_there = Instant::now() + AWAY;
+        until("a topic is missing for a while", || {
+            assert!(processor.ended().is_none(), "the processor ended: {topic} is missing");
+            Instant::now() >= until_there
+        });
+        create(bus.as_ref(), topic, 1);
+        if topic == "events" {
+            produce(bus.as_ref(), [event()]);
+        }
+    }
+    processor.until("it begins", |processor| processor.state().is_some_and(|state| state["emitted_rows"] == 1));
+    until("what it made is written", || read_all(bus.as_ref(), "copies", 1)[0].len() == 1);
+    processor.terminate();
+}
+
+#[test]
+fn a_processor_waits_for_a_kafka_broker_and_its_topics() {
+    let mut broker = KafkaBroker::start();
+    broker.kill();
+    waits_for_topics(broker.address().to_string(), &mut || broker.restart());
+}
+
+#[test]
+fn a_processor_waits_for_a_nats_server_and_its_topics() {
+    let mut server = NatsServer::start();
+    server.kill();
+    waits_for_topics(server.address().to_string(), &mut || server.restart());
 }
 
 #[test]

@@ -199,13 +199,16 @@ impl Worker {
         self.commit(member, &mut tasks, &outputs, stop)
     }
 
-    /// A log that is away comes back; told now and then.
+    /// A log that is away comes back, and so does a topic; told now and then.
     fn wait_for_the_log(&self, error: BusError, last_told: &mut Option<Instant>) -> Result<Vec<Change>, WorkerError> {
-        if !error.retryable() {
+        if !may_pass(&error) {
             return Err(error.into());
         }
         if last_told.is_none_or(|at| at.elapsed() >= TELL_AGAIN_AFTER) {
-            tracing::warn!(%error, "the log is away; trying again");
+            match &error {
+                BusError::UnknownTopic { .. } => tracing::warn!(%error, "a topic is missing; waiting for it"),
+                _ => tracing::warn!(%error, "the log is away; trying again"),
+            }
             *last_told = Some(Instant::now());
         }
         std::thread::sleep(ASK_AGAIN_AFTER);
@@ -414,7 +417,7 @@ impl Worker {
         let started = Instant::now();
         let mut pause = Duration::from_millis(50);
         while let Err(error) = member.commit(outputs, &positions) {
-            if !error.retryable() || (stop.load(Ordering::Relaxed) && started.elapsed() > GIVE_UP_AFTER) {
+            if !may_pass(&error) || (stop.load(Ordering::Relaxed) && started.elapsed() > GIVE_UP_AFTER) {
                 return Err(error.into());
             }
             tracing::warn!(%error, "commit failed; trying again");
@@ -461,9 +464,15 @@ fn still_owned(member: &mut dyn Member) -> Result<(), WorkerError> {
     match member.poll(Duration::ZERO, 0, &mut |_| {}) {
         Ok(changes) if changes.iter().all(|change| matches!(change, Change::End { .. })) => Ok(()),
         Ok(_) => Err(BusError::Fenced { detail: "partitions moved while a commit was tried".to_owned() }.into()),
-        Err(error) if error.retryable() => Ok(()),
+        Err(error) if may_pass(&error) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Topics were there when the processor began, or the log was away. A broker that has just started may deny one it has,
+/// and ending would let nobody compute anything; what is missing for good can be created while the worker waits.
+fn may_pass(error: &BusError) -> bool {
+    error.retryable() || matches!(error, BusError::UnknownTopic { .. })
 }
 
 /// Fewer records per poll where they hold many rows, more where they hold few.
