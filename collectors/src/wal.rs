@@ -194,8 +194,10 @@ impl Wal {
 
     fn write(&self, state: &mut State, kind: Kind, events: u32, envelope: &[u8], now_ns: u64) -> Result<(), WalError> {
         let index = state.next_index;
-        let durability = (self.config.fsync == Fsync::Always).then_some(PersistMode::SyncData);
-        let mut batch = self.database.batch().durability(durability);
+        // Always out of this process at least: what is appended may be sent at once, and an agent that is killed then
+        // must not use its number for another envelope.
+        let durability = if self.config.fsync == Fsync::Always { PersistMode::SyncData } else { PersistMode::Buffer };
+        let mut batch = self.database.batch().durability(Some(durability));
         batch.insert(&self.records, index.to_be_bytes(), encode(kind, events, envelope));
         let position =
             Position { next_index: index + 1, next_sequence: state.next_sequence, boot_id: state.boot_id.clone() };

@@ -55,6 +55,36 @@ fn what_is_not_forgotten_is_there_after_a_restart_and_numbers_go_on() {
     assert_eq!(sequences(&wal), [5_001, 5_002, 5_003, 1], "another boot starts anew");
 }
 
+/// A copy of the files is what a process that is killed now leaves: what it has not handed to the kernel is gone.
+#[test]
+fn what_is_appended_outlives_a_kill_at_once() {
+    let folder = TempDir::new().expect("a folder");
+    let config = config(&folder, 1 << 20, WalFull::DropOldest);
+    let (wal, numbers) = open(&config, BOOT);
+    for appended in 1..=3 {
+        append(&wal, &numbers, 100);
+        let left = TempDir::new().expect("a folder");
+        copy(&config.path, &left.path().join("wal"));
+        let (left, numbers) = open(&WalConfig { path: left.path().join("wal"), ..config.clone() }, BOOT);
+        assert_eq!(numbers.lock().wal_records, appended);
+        append(&left, &numbers, 100);
+        assert_eq!(sequences(&left), (5_000..=5_000 + appended).collect::<Vec<u64>>());
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("known").is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("copied");
+        }
+    }
+}
+
 #[test]
 fn a_full_log_drops_the_oldest_that_is_not_being_sent() {
     let folder = TempDir::new().expect("a folder");
