@@ -57,7 +57,8 @@ pub struct TopicSpec {
     /// Copies on a Kafka or NATS cluster; 1 on a development broker.
     pub replication: i32,
     /// Settings by Kafka's names, e.g. `message.timestamp.type`. `local` and NATS obey
-    /// `retention.ms`, `retention.bytes` and `max.message.bytes`.
+    /// `retention.ms`, `retention.bytes`, `max.message.bytes` and `cleanup.policy`, which is `delete` or `compact`: a
+    /// compacted topic keeps the last record of each key, and may keep earlier ones for a while. Its records have keys.
     pub settings: Vec<(String, String)>,
 }
 
@@ -77,10 +78,29 @@ impl TopicSpec {
         Ok(())
     }
 
+    /// Whether only the last record of each key is kept.
+    pub(crate) fn is_compacted(&self) -> Result<bool, BusError> {
+        is_compacted(&self.settings).map_err(|detail| BusError::Misconfigured { detail })
+    }
+
     /// The value of setting `name`; `None` when it is absent or -1.
     pub(crate) fn limit(&self, name: &str) -> Result<Option<i64>, BusError> {
         limit(&self.settings, name).map_err(|detail| BusError::Misconfigured { detail })
     }
+}
+
+/// Whether only the last record of each key is kept. The error says what is wrong with the setting.
+pub(crate) fn is_compacted(settings: &[(String, String)]) -> Result<bool, String> {
+    match settings.iter().find(|(name, _)| name == "cleanup.policy").map(|(_, value)| value.as_str()) {
+        None | Some("delete") => Ok(false),
+        Some("compact") => Ok(true),
+        Some(other) => Err(format!("`{other}` is no value for cleanup.policy here; write delete or compact")),
+    }
+}
+
+/// Why a record without a key cannot go to a compacted topic.
+pub(crate) fn keyless(topic: &str) -> BusError {
+    BusError::Misconfigured { detail: format!("a record without a key cannot go to `{topic}`, which is compacted") }
 }
 
 /// The value of setting `name`; `None` when it is absent or -1. The error says which value is wrong.

@@ -24,6 +24,11 @@ pub(super) fn record_key(topic_id: u32, partition: i32, offset: i64) -> [u8; 16]
     key
 }
 
+/// Key of where a partition's last record with a key is.
+pub(super) fn latest_key(topic_id: u32, partition: i32, key: &[u8]) -> Vec<u8> {
+    [&partition_key(topic_id, partition), key].concat()
+}
+
 /// The offset in a record's key; `None` for a key that is no record's.
 pub(super) fn offset_of(key: &[u8]) -> Option<i64> {
     Some(u64::from_be_bytes(key.get(8..16)?.try_into().ok()?) as i64)

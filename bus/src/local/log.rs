@@ -11,7 +11,7 @@ use super::{
     store::{Positions, Store, StoredPartition, StoredTopic},
     writer::{self, Request},
 };
-use crate::{BusError, TopicPartition};
+use crate::{BusError, TopicPartition, record::is_compacted};
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -51,6 +51,8 @@ pub(super) struct Topic {
     pub retention: Retention,
     /// Largest record that the topic takes, by its `max.message.bytes`.
     pub record_bytes_max: Option<usize>,
+    /// Only the last record of each key is kept.
+    pub is_compacted: bool,
     pub partitions: Vec<StoredPartition>,
 }
 
@@ -62,7 +64,8 @@ impl Topic {
             .map(|(name, value)| value.parse().map_err(|_| wrong(format!("`{value}` is no value for {name}"))))
             .transpose()?;
         let retention = Retention::from_settings(&stored.settings).map_err(wrong)?;
-        Ok(Self { stored, retention, record_bytes_max, partitions })
+        let is_compacted = is_compacted(&stored.settings).map_err(wrong)?;
+        Ok(Self { stored, retention, record_bytes_max, is_compacted, partitions })
     }
 }
 

@@ -31,7 +31,7 @@ use store::{StoredPartition, StoredTopic};
 const PARTITIONS_MAX: i32 = 1024;
 
 /// The settings that the embedded log keeps and obeys.
-const SETTINGS: [&str; 3] = ["retention.ms", "retention.bytes", "max.message.bytes"];
+const SETTINGS: [&str; 4] = ["retention.ms", "retention.bytes", "max.message.bytes", "cleanup.policy"];
 
 /// What it always does, so that topics can be created alike on Kafka. Other settings and values are refused: nobody
 /// would notice that nothing comes of them.

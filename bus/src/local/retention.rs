@@ -1,8 +1,8 @@
 //! How much of a partition's front may go, by `retention.ms` and `retention.bytes`. Pure.
 //!
-//! As in Kafka, `-1` keeps everything and the newest record always stays.
+//! As in Kafka, `-1` keeps everything and the newest record always stays. A compacted topic loses nothing to age or size.
 
-use crate::record::limit;
+use crate::record::{is_compacted, limit};
 
 /// What a topic keeps. `None`: no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -14,6 +14,9 @@ pub(super) struct Retention {
 impl Retention {
     /// From a topic's settings by Kafka's names; the error says which value is wrong.
     pub(super) fn from_settings(settings: &[(String, String)]) -> Result<Self, String> {
+        if is_compacted(settings)? {
+            return Ok(Self::default());
+        }
         Ok(Self {
             ms: limit(settings, "retention.ms")?,
             bytes: limit(settings, "retention.bytes")?.map(|bytes| bytes as u64),

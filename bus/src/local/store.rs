@@ -1,6 +1,7 @@
-//! What the embedded log keeps on disk: four fjall keyspaces and the only code that touches them.
+//! What the embedded log keeps on disk: five fjall keyspaces and the only code that touches them.
 //!
-//! `topics` name → settings; `partitions` → first and next offset, bytes, last log time; `records`; `positions`.
+//! `topics` name → settings; `partitions` → first and next offset, bytes, last log time; `records`; `positions`;
+//! `latest` → where the last record of each key is, of topics that are compacted.
 //! One [`Batch`] is atomic and, once committed, survives the machine's loss of power. A batch torn by a kill is cut
 //! off when the log is opened again, and so is a last one that is damaged (see `mend`). Not here: who may write, what is visible to readers.
 //! Limits: disk space of trimmed records comes back when fjall compacts.
@@ -43,6 +44,7 @@ pub(super) struct Store {
     partitions: Keyspace,
     records: Keyspace,
     positions: Keyspace,
+    latest: Keyspace,
 }
 
 /// Takes an offset and a value; `false` ends the scan.
@@ -80,6 +82,7 @@ impl Store {
             partitions: database.keyspace("partitions", options)?,
             records: database.keyspace("records", separated)?,
             positions: database.keyspace("positions", options)?,
+            latest: database.keyspace("latest", options)?,
             database,
         })
     }
@@ -160,6 +163,27 @@ impl Batch<'_> {
         state.bytes += value.len() as u64;
         self.batch.insert(&self.store.records, codec::record_key(topic_id, partition, state.end), value);
         state.end += 1;
+    }
+
+    /// Puts a record of a compacted topic, as encoded, in the place of the last one with its key; bytes that went with
+    /// that one. At most once for a key in a batch: of two the first is not in the store yet.
+    pub(super) fn replace_record(
+        &mut self,
+        topic_id: u32,
+        partition: i32,
+        key: &[u8],
+        offset: i64,
+        value: Vec<u8>,
+    ) -> Result<u64, BusError> {
+        let latest = codec::latest_key(topic_id, partition, key);
+        let former = self.store.latest.get(&latest).map_err(read_failed)?;
+        let former: Option<(i64, u64)> = former.as_deref().map(decode).transpose()?;
+        if let Some((former, _)) = former {
+            self.remove_record(topic_id, partition, former);
+        }
+        self.batch.insert(&self.store.latest, latest, encode(&(offset, value.len() as u64))?);
+        self.batch.insert(&self.store.records, codec::record_key(topic_id, partition, offset), value);
+        Ok(former.map_or(0, |(_, bytes)| bytes))
     }
 
     pub(super) fn remove_record(&mut self, topic_id: u32, partition: i32, offset: i64) {

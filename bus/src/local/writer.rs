@@ -10,7 +10,7 @@ use super::{
     log::{Core, Shared},
     store::{Batch, StoredPartition},
 };
-use crate::{BusError, Outgoing, Position, TopicPartition, partition_for_key};
+use crate::{BusError, Outgoing, Position, TopicPartition, partition_for_key, record::keyless};
 use std::{
     collections::BTreeMap,
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender},
@@ -68,9 +68,19 @@ fn wall_clock_ms() -> i64 {
 struct Pending<'a> {
     batch: Batch<'a>,
     partitions: BTreeMap<TopicPartition, (u32, StoredPartition)>,
+    /// The last record of each key of compacted topics: its offset, and as encoded.
+    latest: BTreeMap<(TopicPartition, Vec<u8>), (i64, Vec<u8>)>,
     positions: Vec<(String, TopicPartition, Position)>,
     now_ms: i64,
     unkeyed: u64,
+}
+
+/// Where a record goes.
+struct Target {
+    of: TopicPartition,
+    topic_id: u32,
+    is_compacted: bool,
+    state: StoredPartition,
 }
 
 /// Whom to answer, with what, if the batch gets to the disk.
@@ -83,6 +93,7 @@ fn write_together(core: &Core, first: Request, queue: &Receiver<Request>) {
     let mut pending = Pending {
         batch: core.store.batch(),
         partitions: BTreeMap::new(),
+        latest: BTreeMap::new(),
         positions: Vec::new(),
         now_ms: wall_clock_ms(),
         unkeyed: 0,
@@ -146,23 +157,22 @@ impl Pending<'_> {
     }
 
     /// Where the record goes, or why it cannot.
-    fn check(
-        &mut self,
-        shared: &Shared,
-        record: &Outgoing,
-    ) -> Result<(TopicPartition, u32, StoredPartition), BusError> {
+    fn check(&mut self, shared: &Shared, record: &Outgoing) -> Result<Target, BusError> {
         let unknown = || BusError::UnknownTopic { topic: record.topic.clone() };
         let topic = shared.topics.get(&record.topic).ok_or_else(unknown)?;
         let bytes = codec::record_bytes(record);
         if let Some(bytes_max) = topic.record_bytes_max.filter(|bytes_max| bytes > *bytes_max) {
             return Err(BusError::RecordTooLarge { topic: record.topic.clone(), bytes, bytes_max });
         }
+        if topic.is_compacted && record.key.is_none() {
+            return Err(keyless(&record.topic));
+        }
         let partition = record.partition.unwrap_or_else(|| self.choose(record.key.as_deref(), topic.stored.partitions));
-        let to = TopicPartition { topic: record.topic.clone(), partition };
-        let (id, state) = shared.partition(&to).ok_or_else(|| BusError::Misconfigured {
-            detail: format!("topic `{}` has {} partitions, no {partition}", to.topic, topic.stored.partitions),
+        let of = TopicPartition { topic: record.topic.clone(), partition };
+        let (topic_id, state) = shared.partition(&of).ok_or_else(|| BusError::Misconfigured {
+            detail: format!("topic `{}` has {} partitions, no {partition}", of.topic, topic.stored.partitions),
         })?;
-        Ok((to, id, state))
+        Ok(Target { of, topic_id, is_compacted: topic.is_compacted, state })
     }
 
     fn choose(&mut self, key: Option<&[u8]>, partitions: i32) -> i32 {
@@ -175,16 +185,29 @@ impl Pending<'_> {
         }
     }
 
-    fn append(&mut self, (to, id, state): (TopicPartition, u32, StoredPartition), record: &Outgoing) -> (i32, i64) {
-        let partition = to.partition;
-        let (_, state) = self.partitions.entry(to).or_insert((id, state));
+    fn append(&mut self, to: Target, record: &Outgoing) -> (i32, i64) {
+        let partition = to.of.partition;
+        let (_, state) = self.partitions.entry(to.of.clone()).or_insert((to.topic_id, to.state));
         state.last_log_time_ms = state.last_log_time_ms.max(self.now_ms);
         let offset = state.end;
-        self.batch.record(id, partition, state, record);
+        match &record.key {
+            Some(key) if to.is_compacted => {
+                let value = codec::encode_record(record, state.last_log_time_ms);
+                state.end += 1;
+                self.latest.insert((to.of, key.clone()), (offset, value));
+            }
+            _ => self.batch.record(to.topic_id, partition, state, record),
+        }
         (partition, offset)
     }
 
     fn write(mut self, core: &Core) -> Result<(), BusError> {
+        for ((of, key), (offset, value)) in std::mem::take(&mut self.latest) {
+            let Some((id, state)) = self.partitions.get_mut(&of) else { continue };
+            let bytes = value.len() as u64;
+            let freed_bytes = self.batch.replace_record(*id, of.partition, &key, offset, value)?;
+            state.bytes = (state.bytes + bytes).saturating_sub(freed_bytes);
+        }
         for (of, (id, state)) in &self.partitions {
             self.batch.partition(*id, of.partition, state)?;
         }

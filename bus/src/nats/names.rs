@@ -4,6 +4,7 @@
 //! |---|---|
 //! | topic `a.b` | stream `a=b` (a stream's name cannot hold dots, a topic's cannot hold `=`) |
 //! | partition 3 of it | subject `a.b.3` |
+//! | the key `k` there, where the topic is compacted | subject `a.b.3.kaw`, by `base64` |
 //! | its fence for one member | subject `a.b.fence-TOKEN`, see `fence` |
 //! | group `g` | key-value bucket `amoskys-g`, that is stream `KV_amoskys-g` |
 //!
@@ -11,9 +12,12 @@
 //! `GROUP_BYTES_MAX` bytes once escaped.
 
 use crate::BusError;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 
 /// Stream names are files of the server, which caps them at 255 bytes.
 const GROUP_BYTES_MAX: usize = 200;
+/// A subject is part of a line that the server caps at 4 KiB.
+const KEY_BYTES_MAX: usize = 1024;
 
 pub(super) fn stream_of(topic: &str) -> String {
     topic.replace('.', "=")
@@ -26,6 +30,25 @@ pub(super) fn subjects_of(topic: &str) -> String {
 
 pub(super) fn subject_of(topic: &str, partition: i32) -> String {
     format!("{topic}.{partition}")
+}
+
+/// Everything of a compacted topic.
+pub(super) fn subjects_by_key_of(topic: &str) -> Vec<String> {
+    vec![subjects_of(topic), format!("{topic}.*.*")]
+}
+
+/// All keys of a partition of a compacted topic.
+pub(super) fn keys_of(topic: &str, partition: i32) -> String {
+    format!("{topic}.{partition}.*")
+}
+
+pub(super) fn subject_of_key(topic: &str, partition: i32, key: &[u8]) -> Result<String, BusError> {
+    if key.len() > KEY_BYTES_MAX {
+        let detail = format!("a compacted topic on NATS takes keys of {KEY_BYTES_MAX} bytes, not {}", key.len());
+        return Err(BusError::Misconfigured { detail });
+    }
+    // The letter is for a key that is empty.
+    Ok(format!("{topic}.{partition}.k{}", BASE64.encode(key)))
 }
 
 pub(super) fn fence_of(topic: &str, token: &str) -> String {
@@ -99,6 +122,14 @@ mod tests {
         // `a.*` takes one more part and no other, so neither of these is in the other.
         assert_eq!((subjects_of("a"), subjects_of("a.0")), ("a.*".to_owned(), "a.0.*".to_owned()));
         assert_eq!(subject_of("a.0", 1), "a.0.1");
+    }
+
+    #[test]
+    fn a_key_has_a_subject_of_its_own() {
+        let subject = |key: &[u8]| subject_of_key("a.b", 3, key).expect("a subject");
+        assert_eq!((subject(b""), subject(b"k")), ("a.b.3.k".to_owned(), "a.b.3.kaw".to_owned()));
+        assert!(subject(&[0xff; 9]).split('.').count() == 4, "no dots, whatever the key");
+        subject_of_key("a.b", 3, &[0; 1025]).expect_err("refused");
     }
 
     #[test]

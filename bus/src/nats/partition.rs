@@ -10,7 +10,6 @@ use super::{
     errors::Refused,
     fetch::{Prefetch, Waiting},
     link::is_no_responders,
-    names,
     stream::ANSWER_WITHIN,
     topics::{self, Topic},
     wire::Delivered,
@@ -181,7 +180,7 @@ impl Partition {
 
     async fn create_consumer(&self, topic: &Topic) -> Result<ConsumerInfo, Refused> {
         let name = format!("amoskys-{:016x}", RandomState::new().hash_one(self.generation));
-        let subject = names::subject_of(&self.of.topic, self.of.partition);
+        let subject = topic.records_of(self.of.partition);
         let config = serde_json::json!({
             "stream_name": topic.stream,
             "config": {

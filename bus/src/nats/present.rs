@@ -3,7 +3,6 @@
 use super::{
     config::SUBSCRIPTION_MESSAGES_MAX,
     link::{Link, is_no_responders},
-    names,
     stream::ANSWER_WITHIN,
     topics::Topic,
     wire::MESSAGE_ID,
@@ -55,7 +54,7 @@ pub(super) async fn outputs(
 ) -> Result<BTreeSet<usize>, BusError> {
     let failed = |detail: String| BusError::Failed { action: "looking for outputs", detail, retryable: true };
     let name = format!("amoskys-look-{:016x}", RandomState::new().hash_one(partition));
-    let subject = names::subject_of(&topic.name, partition);
+    let subject = topic.records_of(partition);
     let config = serde_json::json!({
         "stream_name": topic.stream,
         "config": {

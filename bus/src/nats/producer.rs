@@ -9,7 +9,6 @@
 use super::{
     Core,
     errors::{Refused, code},
-    names,
     outbox::{Outbox, check_size},
     topics::Topic,
     wire::{self, MESSAGE_ID, Wire, record_bytes},
@@ -223,7 +222,7 @@ pub(super) fn wire_of(record: &Outgoing, topic: &Topic, partition: i32) -> Resul
         bytes: bytes - record.payload.len(),
         bytes_max: wire::HEADER_BYTES_MAX,
     })?;
-    let subject = names::subject_of(&topic.name, partition);
+    let subject = topic.subject_of(partition, record.key.as_deref())?;
     Ok(Wire { subject, headers, payload: record.payload.clone().into() })
 }
 

@@ -11,7 +11,7 @@ use super::{
     names,
     stream::{ANSWER_WITHIN, DUPLICATE_WINDOW, StreamConfig, StreamInfo, get, info},
 };
-use crate::{BusError, TopicInfo, TopicPartition, TopicSpec};
+use crate::{BusError, TopicInfo, TopicPartition, TopicSpec, record::keyless};
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -26,6 +26,7 @@ const OVERHEAD_BYTES: usize = 4096;
 
 const NAME: &str = "amoskys.topic";
 const PARTITIONS: &str = "amoskys.partitions";
+const COMPACTED: &str = "amoskys.compacted";
 const RECORD_BYTES_MAX: &str = "amoskys.record_bytes_max";
 
 /// A topic as it is on the server.
@@ -35,6 +36,8 @@ pub(super) struct Topic {
     pub stream: String,
     pub partitions: i32,
     pub record_bytes_max: Option<usize>,
+    /// Each key has a subject of its own, which keeps one record.
+    pub is_compacted: bool,
     pub replicas: usize,
     /// How long the server remembers message ids: a message may be sent again for this long.
     pub remembers_ids_for: Duration,
@@ -44,6 +47,20 @@ impl Topic {
     /// Whether it has this partition.
     pub(super) fn has(&self, partition: i32) -> bool {
         (0..self.partitions).contains(&partition)
+    }
+
+    /// Every record of a partition.
+    pub(super) fn records_of(&self, partition: i32) -> String {
+        if self.is_compacted { names::keys_of(&self.name, partition) } else { names::subject_of(&self.name, partition) }
+    }
+
+    /// Where a record of a partition goes.
+    pub(super) fn subject_of(&self, partition: i32, key: Option<&[u8]>) -> Result<String, BusError> {
+        match key {
+            _ if !self.is_compacted => Ok(names::subject_of(&self.name, partition)),
+            Some(key) => names::subject_of_key(&self.name, partition, key),
+            None => Err(keyless(&self.name)),
+        }
     }
 }
 
@@ -99,6 +116,7 @@ fn topic_of(config: &StreamConfig) -> Option<Topic> {
         stream: config.name.clone(),
         partitions: config.metadata.get(PARTITIONS)?.parse().ok()?,
         record_bytes_max: config.metadata.get(RECORD_BYTES_MAX).and_then(|text| text.parse().ok()),
+        is_compacted: config.metadata.contains_key(COMPACTED),
         replicas: config.num_replicas.max(1),
         remembers_ids_for: Duration::from_nanos(u64::try_from(config.duplicate_window).unwrap_or(0)),
     })
@@ -151,23 +169,32 @@ fn taken(topic: &str, by: &str) -> BusError {
 }
 
 fn config_of(spec: &TopicSpec) -> Result<StreamConfig, BusError> {
-    let record_bytes_max = spec.limit("max.message.bytes")?;
-    let max_age_ns = spec.limit("retention.ms")?.map_or(0, |ms| ms.max(1).saturating_mul(1_000_000));
+    let (record_bytes_max, is_compacted) = (spec.limit("max.message.bytes")?, spec.is_compacted()?);
+    // As in Kafka, age and size are nothing to a topic that is compacted.
+    let limit = |name: &str| if is_compacted { Ok(None) } else { spec.limit(name) };
+    let max_age_ns = limit("retention.ms")?.map_or(0, |ms| ms.max(1).saturating_mul(1_000_000));
     let window_ns = DUPLICATE_WINDOW.as_nanos() as i64;
     let mut metadata =
         BTreeMap::from([(NAME.to_owned(), spec.name.clone()), (PARTITIONS.to_owned(), spec.partitions.to_string())]);
     metadata.extend(record_bytes_max.map(|bytes| (RECORD_BYTES_MAX.to_owned(), bytes.to_string())));
+    if is_compacted {
+        metadata.insert(COMPACTED.to_owned(), "true".to_owned());
+    }
     Ok(StreamConfig {
         name: names::stream_of(&spec.name),
-        subjects: vec![names::subjects_of(&spec.name)],
+        subjects: if is_compacted {
+            names::subjects_by_key_of(&spec.name)
+        } else {
+            vec![names::subjects_of(&spec.name)]
+        },
         storage: "file".to_owned(),
         discard: "old".to_owned(),
         max_age: max_age_ns,
         // The setting is for one partition, the stream's limit for all of them.
-        max_bytes: spec.limit("retention.bytes")?.map_or(-1, |bytes| bytes.saturating_mul(i64::from(spec.partitions))),
+        max_bytes: limit("retention.bytes")?.map_or(-1, |bytes| bytes.saturating_mul(i64::from(spec.partitions))),
         // Ours are held to the exact limit before; this is for other producers. A header's byte may take three.
         max_msg_size: record_bytes_max.map_or(-1, |bytes| bytes.saturating_add(OVERHEAD_BYTES as i64)),
-        max_msgs_per_subject: -1,
+        max_msgs_per_subject: if is_compacted { 1 } else { -1 },
         num_replicas: usize::try_from(spec.replication).unwrap_or(1).max(1),
         duplicate_window: if max_age_ns > 0 { window_ns.min(max_age_ns) } else { window_ns },
         allow_direct: true,
@@ -181,7 +208,7 @@ pub(super) async fn bounds(link: &Link, topic: &Topic, of: &TopicPartition) -> R
     if !topic.has(of.partition) {
         return Err(BusError::UnknownTopic { topic: of.topic.clone() });
     }
-    let subject = names::subject_of(&of.topic, of.partition);
+    let subject = topic.records_of(of.partition);
     let during = link.during("asking for the bounds of a partition", &of.topic);
     // Before the messages are asked for: what comes meanwhile is not in front of it.
     let info = info(link, &topic.stream, ANSWER_WITHIN).await.map_err(|refused| during.refused(refused))?;
@@ -198,7 +225,7 @@ pub(super) async fn bounds(link: &Link, topic: &Topic, of: &TopicPartition) -> R
 
 /// The offset after the partition's last record; 0 when it has none.
 pub(super) async fn end(link: &Link, topic: &Topic, of: &TopicPartition) -> Result<i64, BusError> {
-    let subject = names::subject_of(&of.topic, of.partition);
+    let subject = topic.records_of(of.partition);
     let last = serde_json::json!({ "last_by_subj": subject });
     let during = link.during("asking for the end of a partition", &of.topic);
     let last = get(link, &topic.stream, &last).await.map_err(|refused| during.refused(refused))?;
@@ -222,6 +249,17 @@ mod tests {
         assert!(topic.has(2) && !topic.has(3) && !topic.has(-1));
         assert_eq!(topic_of(&StreamConfig { metadata: BTreeMap::new(), ..config.clone() }), None);
         assert_eq!(topic_of(&StreamConfig { name: "copy".into(), ..config }), None, "a copy under another name");
+    }
+
+    #[test]
+    fn a_compacted_topic_keeps_one_record_for_each_subject_whatever_its_age() {
+        let config = config_of(&spec(&[("cleanup.policy", "compact"), ("retention.ms", "5")])).expect("config");
+        assert_eq!((config.max_msgs_per_subject, config.max_age), (1, 0));
+        let topic = topic_of(&config).expect("a topic");
+        assert_eq!(topic.records_of(2), "a.b.2.*");
+        assert_eq!(topic.subject_of(2, Some(b"k")).expect("a subject"), "a.b.2.kaw");
+        topic.subject_of(2, None).expect_err("no key, no place");
+        config_of(&spec(&[("cleanup.policy", "compact,delete")])).expect_err("one or the other");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::fixture::{Fixture, Seen, outgoing, produce_with, send, tp, until};
 use amoskys_bus::{
-    BusError, Change, Outgoing, ProducerOptions, ReaderOptions, SendError, TopicSpec, partition_for_key,
+    Address, BusError, Change, Outgoing, ProducerOptions, ReaderOptions, SendError, TopicSpec, partition_for_key,
 };
 use std::time::Duration;
 
@@ -113,6 +113,36 @@ pub fn topics_are_created_once(log: &mut Fixture) {
         let error = log.bus().create_topic(&wrong).expect_err("refused");
         assert!(matches!(error, BusError::Misconfigured { .. } | BusError::UnknownTopic { .. }), "{error}");
     }
+}
+
+pub fn a_compacted_topic_keeps_the_last_of_each_key(log: &mut Fixture) {
+    let topic = log.topic_with(2, &[("cleanup.policy", "compact")]);
+    let keys = ["a", "b.c", "", "d e", "é"];
+    // In one go and one after the other: what comes together may be written together.
+    let records = |from: usize| (from..from + 40).map(|n| outgoing(&topic, keys[n % keys.len()], n.to_string()));
+    log.produce(records(0).collect());
+    let reports: Vec<(i32, i64)> = records(40).flat_map(|record| log.produce(vec![record])).collect();
+    let read = log.read(&topic, 2);
+    for (place, key) in keys.iter().enumerate() {
+        let last = read.iter().rfind(|record| record.key.as_deref() == Some(key.as_bytes())).expect("the key is there");
+        let n = 75 + place;
+        let (partition, offset) = reports[n - 40];
+        assert_eq!((last.text(), last.partition, last.offset), (n.to_string(), partition, offset));
+        assert_eq!(partition, partition_for_key(key.as_bytes(), 2));
+    }
+    // Kafka's cleaner comes when it comes.
+    if !matches!(log.address, Address::Kafka { .. }) {
+        assert_eq!(read.len(), keys.len(), "what came before is gone");
+    }
+    let mut producer = log.bus().producer(&ProducerOptions::default()).expect("a producer");
+    let mut reports = Vec::new();
+    send(&mut *producer, Outgoing { key: None, ..outgoing(&topic, "", "x") }, 1, &mut reports);
+    until("the report", || {
+        producer.poll(Duration::from_millis(100), &mut reports);
+        (!reports.is_empty()).then_some(())
+    });
+    let error = reports.remove(0).result.expect_err("nothing could take its place");
+    assert!(!error.retryable(), "{error}");
 }
 
 pub fn record_too_large(log: &mut Fixture) {

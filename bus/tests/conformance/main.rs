@@ -31,6 +31,7 @@ conformance! {
     crate::checks::reading_from_a_position as reading_from_a_position,
     crate::checks::a_record_comes_back_whole as a_record_comes_back_whole,
     crate::checks::topics_are_created_once as topics_are_created_once,
+    crate::checks::a_compacted_topic_keeps_the_last_of_each_key as a_compacted_topic_keeps_the_last_of_each_key,
     crate::checks::record_too_large as record_too_large,
     crate::checks::unknown_topic as unknown_topic,
     crate::checks::a_full_queue_hands_the_record_back as a_full_queue_hands_the_record_back,
