@@ -9,7 +9,7 @@ use amoskys_bus::{
     Bus, Outgoing,
     testing::{KafkaBroker, NatsServer},
 };
-use common::{PATIENCE, create, open, processor::Processor, produce, read_all};
+use common::{PATIENCE, create, create_panes, open, processor::Processor, produce, read_all};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
     collections::BTreeMap,
@@ -23,12 +23,12 @@ const PARTITIONS: i32 = 4;
 const ROWS_PER_PARTITION: i64 = 15_000;
 const KILLS: usize = 8;
 
-/// A windowed feature with floats, and a row-wise output (each row its own, by its random `bytes`) that ends with a mark
+/// Features of short windows and of one longer than what may be read again, with floats, and a row-wise output (each row its own, by its random `bytes`) that ends with a mark
 /// in each partition.
 fn sql(folder: &Path, run: &str) -> PathBuf {
     let text = format!(
         "CREATE EXTERNAL TABLE events (host VARCHAR, user VARCHAR, at TIMESTAMP, bytes DOUBLE, mark BOOLEAN)
-         STORED AS JSON LOCATION 'events' OPTIONS (event_time 'at', lateness '2s', partition_key 'host');
+         STORED AS JSON LOCATION 'events' OPTIONS (event_time 'at', lateness '2s', replay_max '1500ms', partition_key 'host');
          CREATE EXTERNAL TABLE features (host VARCHAR, user VARCHAR, start TIMESTAMP, n BIGINT, total DOUBLE, mean DOUBLE,
                                          spread DOUBLE, p90 DOUBLE)
          STORED AS JSON LOCATION 'features_{run}' OPTIONS (partition_key 'host');
@@ -38,6 +38,11 @@ fn sql(folder: &Path, run: &str) -> PathBuf {
          SELECT host, user, hop(at, INTERVAL '1 second', INTERVAL '5 seconds') AS win, count(*) AS n, sum(bytes) AS total,
                 avg(bytes) AS mean, stddev(bytes) AS spread, approx_percentile_cont(0.9) WITHIN GROUP (ORDER BY bytes) AS p90
          FROM events GROUP BY host, user, win;
+         CREATE VIEW per_host AS
+         SELECT host, hop(at, INTERVAL '1 second', INTERVAL '25 seconds') AS win, count(*) AS n, sum(bytes) AS total,
+                avg(bytes) AS mean, stddev(bytes) AS spread, approx_percentile_cont(0.9) WITHIN GROUP (ORDER BY bytes) AS p90
+         FROM events GROUP BY host, win;
+         INSERT INTO features SELECT host, 'all' AS user, win.start AS start, n, total, mean, spread, p90 FROM per_host;
          INSERT INTO features SELECT host, user, win.start AS start, n, total, mean, spread, p90 FROM per_user;
          INSERT INTO marks SELECT host, at, bytes, mark FROM events WHERE mark OR bytes > 0.999;"
     );
@@ -100,6 +105,7 @@ fn is_complete(outputs: &BTreeMap<String, usize>) -> bool {
 fn prepare(bus: &dyn Bus) {
     create(bus, "events", PARTITIONS);
     create(bus, "amoskys.deadletter.v1", 1);
+    create_panes(bus, PARTITIONS);
     for run in ["calm", "killed"] {
         create(bus, &format!("features_{run}"), PARTITIONS);
         create(bus, &format!("marks_{run}"), PARTITIONS);
@@ -136,12 +142,29 @@ fn run_with_kills(start: &dyn Fn() -> Processor, kills: usize, random: &mut StdR
         let _running = start();
         thread::sleep(Duration::from_millis(random.random_range(200..1_500)));
     }
-    let _running = start();
+    let mut running = start();
     let deadline = Instant::now() + PATIENCE;
     while !is_done() {
         assert!(Instant::now() < deadline, "the run did not come to its end");
         thread::sleep(Duration::from_millis(200));
     }
+    if kills > 0 {
+        check_restored(&mut running);
+    }
+}
+
+/// Who comes after a kill goes on with the panes of the long windows, and does not read them again.
+fn check_restored(processor: &mut Processor) {
+    let number = |metrics: &str, name: &str| {
+        let line =
+            metrics.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}: {metrics}"));
+        line.rsplit_once(' ').and_then(|(_, number)| number.parse::<i32>().ok()).expect("a number")
+    };
+    processor.until("partitions have their panes", |processor| {
+        let Some((_, metrics)) = processor.get("/metrics") else { return false };
+        assert_eq!(number(&metrics, "amoskys_processor_not_restored_partitions_total"), 0);
+        number(&metrics, "amoskys_processor_restored_partitions_total") > 0
+    });
 }
 
 #[test]
@@ -208,6 +231,9 @@ fn kills_change_nothing_on_the_embedded_log() {
         // The log belongs to the processor while it runs, so that it has read everything is seen in its state.
         let mut processor = start(&path, &address, run);
         processor.until_read("events", &[ROWS_PER_PARTITION + 1; PARTITIONS as usize]);
+        if kills > 0 {
+            check_restored(&mut processor);
+        }
         processor.terminate();
         assert!(is_complete(&outputs(open(&address).as_ref(), run)), "what was read was not written");
     }

@@ -129,6 +129,12 @@ const PROCESSOR_KEYS: &[Key] = &[
         "Topic of records that could not be read, with the reason.",
     ),
     Key::new(
+        "panes_topic",
+        Kind::Topic,
+        Fallback::Value("amoskys.panes.v1"),
+        "Compacted topic of what open windows hold, where they are longer than a stream's `replay_max`.",
+    ),
+    Key::new(
         "prefetch_bytes_max",
         Kind::Bytes { min: MIB, max: 4096 * MIB },
         Fallback::Value("64 MiB"),
@@ -164,6 +170,7 @@ pub struct ProcessorConfig {
     pub session_timeout: Duration,
     pub transaction_timeout: Duration,
     pub dead_letter_topic: String,
+    pub panes_topic: String,
     pub prefetch_bytes_max: usize,
     pub listen: IpAddr,
     pub metrics_port: u16,
@@ -211,6 +218,7 @@ fn build(values: &Values) -> Option<ProcessorConfig> {
         session_timeout: values.duration(PROCESSOR, "session_timeout")?,
         transaction_timeout: values.duration(PROCESSOR, "transaction_timeout")?,
         dead_letter_topic: values.text(PROCESSOR, "dead_letter_topic")?,
+        panes_topic: values.text(PROCESSOR, "panes_topic")?,
         prefetch_bytes_max: values.number(PROCESSOR, "prefetch_bytes_max")?,
         listen: values.ip(PROCESSOR, "listen")?,
         metrics_port: values.number(PROCESSOR, "metrics_port")?,

@@ -138,13 +138,14 @@ fn every_key_of_the_processor_reaches_its_field() {
         session_timeout = "3s"
         transaction_timeout = "4s"
         dead_letter_topic = "d"
+        panes_topic = "p"
         prefetch_bytes_max = "1 MiB"
         listen = "0.0.0.0"
         metrics_port = 10
         health_port = 10
     "#;
     let config = processor(text, &|_| true, Purpose::Run).expect("valid").config;
-    let expected = r#"ProcessorConfig { bus_address: Local { path: "/l" }, group: "g", instance: Some("i"), delivery: AtLeastOnce, start_at: Latest, keys_dir: Some("/k"), models_dir: "/m", onnxruntime: Some("/o.so"), workers: Some(3), commit_interval: 2s, session_timeout: 3s, transaction_timeout: 4s, dead_letter_topic: "d", prefetch_bytes_max: 1048576, listen: 0.0.0.0, metrics_port: 10, health_port: 10, bus: "#;
+    let expected = r#"ProcessorConfig { bus_address: Local { path: "/l" }, group: "g", instance: Some("i"), delivery: AtLeastOnce, start_at: Latest, keys_dir: Some("/k"), models_dir: "/m", onnxruntime: Some("/o.so"), workers: Some(3), commit_interval: 2s, session_timeout: 3s, transaction_timeout: 4s, dead_letter_topic: "d", panes_topic: "p", prefetch_bytes_max: 1048576, listen: 0.0.0.0, metrics_port: 10, health_port: 10, bus: "#;
     let shown = format!("{config:?}");
     assert!(shown.starts_with(expected), "{shown}");
 }

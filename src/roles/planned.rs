@@ -42,6 +42,7 @@ impl ProcessorParts {
         let options = WorkerOptions {
             verify,
             dead_letter_topic: config.dead_letter_topic.clone(),
+            panes_topic: config.panes_topic.clone(),
             commit_interval: config.commit_interval,
             ..WorkerOptions::new(member)
         };
@@ -76,10 +77,13 @@ impl PlannedProcessor {
         Ok(Self { dataflows, options: parts.options })
     }
 
-    /// Topics that have to be there: read, written, and for dead letters.
+    /// Topics that have to be there: read, written, for dead letters, and for what long windows hold.
     pub fn topics(&self) -> BTreeSet<&str> {
         let mut topics = self.dataflows[0].topics();
         topics.insert(&self.options.dead_letter_topic);
+        if self.dataflows[0].keeps_panes() {
+            topics.insert(&self.options.panes_topic);
+        }
         topics
     }
 
@@ -87,6 +91,7 @@ impl PlannedProcessor {
     pub fn rename_topics(&mut self, name: &dyn Fn(&str) -> String) {
         self.dataflows.iter_mut().for_each(|dataflow| dataflow.rename_topics(name));
         self.options.dead_letter_topic = name(&self.options.dead_letter_topic);
+        self.options.panes_topic = name(&self.options.panes_topic);
     }
 
     pub fn set_group(&mut self, group: String) {

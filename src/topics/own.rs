@@ -6,6 +6,7 @@ pub const PROCESS_TELEMETRY: &str = "amoskys.telemetry.process.v1";
 pub const STATUS: &str = "amoskys.agent.status.v1";
 pub const ALERTS: &str = "amoskys.alerts.v1";
 pub const PROCESS_FEATURES: &str = "amoskys.features.process_activity.v1";
+pub const PANES: &str = "amoskys.panes.v1";
 pub const DEAD_LETTERS: &str = "amoskys.deadletter.v1";
 
 /// Before the names of a demo's topics come this and a name of that demo's own.
@@ -29,7 +30,7 @@ const RECORD_BYTES_MAX: usize = (10 << 20) + 4096;
 /// and alerts are in the same partition everywhere. What agents say of themselves and what could not be used is little
 /// and has one partition.
 pub fn own_topics(partitions: i32) -> Vec<TopicSpec> {
-    let by_host = [PROCESS_TELEMETRY, PROCESS_FEATURES, ALERTS].map(|name| (name, partitions));
+    let by_host = [PROCESS_TELEMETRY, PROCESS_FEATURES, ALERTS, PANES].map(|name| (name, partitions));
     let few = [STATUS, DEAD_LETTERS].map(|name| (name, 1));
     let all = by_host.into_iter().chain(few);
     all.map(|(name, partitions)| TopicSpec {
@@ -42,14 +43,15 @@ pub fn own_topics(partitions: i32) -> Vec<TopicSpec> {
 }
 
 /// Settings of a topic of ours: the log's own clock (windows that nobody writes to are closed by it) and room for the
-/// largest envelope. None for topics of other families.
+/// largest envelope; of panes only the last version of each is kept. None for topics of other families.
 pub fn default_settings(topic: &str) -> Vec<(String, String)> {
     if !topic.starts_with(FAMILY) {
         return Vec::new();
     }
     let settings =
         [("message.timestamp.type", "LogAppendTime".to_owned()), ("max.message.bytes", RECORD_BYTES_MAX.to_string())];
-    settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    let compacted = (plain_name(topic) == PANES).then(|| ("cleanup.policy", "compact".to_owned()));
+    settings.into_iter().chain(compacted).map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 #[cfg(test)]

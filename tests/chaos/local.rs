@@ -6,7 +6,7 @@
 //! them is as if it had been killed sooner. What a producer was told to be on the disk may not be lost.
 
 use crate::{
-    common::{create, open, processor::Processor, produce, small_disk::SmallDisk, telemetry::TELEMETRY},
+    common::{create, create_panes, open, processor::Processor, produce, small_disk::SmallDisk, telemetry::TELEMETRY},
     journal::{DAMAGES, Damage, damage, end},
     load::{Load, PARTITIONS},
     outcome::{Outputs, differences, is_complete, outputs, reasons, topics_of, write_sql},
@@ -77,6 +77,7 @@ impl Round {
         for run in [DISTURBED, CALM] {
             topics_of(run).iter().for_each(|(topic, partitions)| create(bus.as_ref(), topic, *partitions));
         }
+        create_panes(bus.as_ref(), PARTITIONS);
     }
 
     fn feed(&mut self) {

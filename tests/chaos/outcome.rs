@@ -21,7 +21,7 @@ use std::{
 };
 
 /// The outputs of a run.
-const SINKS: [&str; 3] = ["per_program", "per_host", "marks"];
+const SINKS: [&str; 4] = ["per_program", "per_host", "long", "marks"];
 
 /// How often each output stands in the log.
 pub type Outputs = BTreeMap<String, usize>;
@@ -40,18 +40,20 @@ pub fn dead_letters_of(run: &str) -> String {
     format!("{DEAD_LETTERS}.{run}")
 }
 
-/// Two windowed views with floats, one of them with overlapping windows that the slide does not divide, and an INSERT
-/// without a window.
+/// Three windowed views with floats, one of them with overlapping windows that the slide does not divide, one of windows
+/// that are kept in a topic, and an INSERT without a window.
 pub fn write_sql(folder: &Path, run: &str) -> PathBuf {
-    let [per_program, per_host, marks] = SINKS.map(|sink| topic_of(sink, run));
+    let [per_program, per_host, long, marks] = SINKS.map(|sink| topic_of(sink, run));
     let text = format!(
         "CREATE EXTERNAL TABLE processes STORED AS ENVELOPE LOCATION 'amoskys.telemetry.process.v1'
-         OPTIONS (event_time 'observed_at', lateness '1s', idle '2s', partition_key 'host_id');
+         OPTIONS (event_time 'observed_at', lateness '1s', idle '2s', replay_max '700ms', partition_key 'host_id');
          CREATE EXTERNAL TABLE per_program_out (host VARCHAR, program VARCHAR, start TIMESTAMP, n BIGINT, users BIGINT,
                                                 total DOUBLE, mean DOUBLE, spread DOUBLE, p90 DOUBLE)
          STORED AS JSON LOCATION '{per_program}' OPTIONS (partition_key 'host');
          CREATE EXTERNAL TABLE per_host_out (host VARCHAR, start TIMESTAMP, n BIGINT, total DOUBLE)
          STORED AS JSON LOCATION '{per_host}' OPTIONS (partition_key 'host');
+         CREATE EXTERNAL TABLE long_out (host VARCHAR, start TIMESTAMP, n BIGINT, users BIGINT, total DOUBLE)
+         STORED AS JSON LOCATION '{long}' OPTIONS (partition_key 'host');
          CREATE EXTERNAL TABLE marks_out (host VARCHAR, pid BIGINT, lifetime_us BIGINT)
          STORED AS JSON LOCATION '{marks}' OPTIONS (partition_key 'host');
          CREATE VIEW per_program AS
@@ -64,6 +66,11 @@ pub fn write_sql(folder: &Path, run: &str) -> PathBuf {
          SELECT host_id AS host, hop(observed_at, INTERVAL '300 milliseconds', INTERVAL '1 second') AS win,
                 count(*) AS n, sum(CAST(lifetime_us AS DOUBLE) / 3) AS total
          FROM processes WHERE comm <> 'last' GROUP BY host_id, win;
+         CREATE VIEW long AS
+         SELECT host_id AS host, hop(observed_at, INTERVAL '1 second', INTERVAL '15 seconds') AS win,
+                count(*) AS n, count(DISTINCT uid) AS users, sum(CAST(lifetime_us AS DOUBLE) / 11) AS total
+         FROM processes WHERE comm <> 'last' GROUP BY host_id, win;
+         INSERT INTO long_out SELECT host, win.start AS start, n, users, total FROM long;
          INSERT INTO per_program_out
          SELECT host, program, win.start AS start, n, users, total, mean, spread, p90 FROM per_program;
          INSERT INTO per_host_out SELECT host, win.start AS start, n, total FROM per_host;

@@ -3,7 +3,7 @@
 
 use crate::{
     cluster::Cluster,
-    common::{PATIENCE, create, open, processor::Processor, produce, telemetry::TELEMETRY, until},
+    common::{PATIENCE, create, create_panes, open, processor::Processor, produce, telemetry::TELEMETRY, until},
     deck::{Fault, SESSION_MS, SLOTS, Short, shuffled},
     load::{Load, PARTITIONS},
     outcome::{Outputs, dead_letters_of, differences, input, is_complete, outputs, reasons, topics_of, write_sql},
@@ -69,6 +69,7 @@ impl Round {
         for run in [DISTURBED, CALM] {
             topics_of(run).iter().for_each(|(topic, partitions)| create(bus.as_ref(), topic, *partitions));
         }
+        create_panes(bus.as_ref(), PARTITIONS);
         let (keys, signer) = Keys::make(story.path());
         let sql = write_sql(story.path(), DISTURBED);
         let load = Load::new(seed, signer);

@@ -65,6 +65,13 @@ pub fn create(bus: &dyn Bus, topic: &str, partitions: i32) {
     bus.create_topic(&spec).expect("the topic is created");
 }
 
+/// Where processors keep what long windows hold.
+pub fn create_panes(bus: &dyn Bus, partitions: i32) {
+    let settings = vec![("cleanup.policy".to_owned(), "compact".to_owned())];
+    let spec = TopicSpec { name: "amoskys.panes.v1".into(), partitions, replication: 1, settings };
+    bus.create_topic(&spec).expect("the topic is created");
+}
+
 /// Writes records in order and waits for all acknowledgements.
 pub fn produce(bus: &dyn Bus, records: impl IntoIterator<Item = Outgoing>) {
     let mut producer = bus.producer(&Default::default()).expect("a producer");

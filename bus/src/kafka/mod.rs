@@ -36,6 +36,7 @@ use std::{
 
 /// How long a question to the cluster may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+const COMPACTED_SEGMENT_BYTES: &str = "67108864";
 /// Errors and log lines of a client that are served between two such questions.
 const EVENTS_MAX: usize = 16;
 
@@ -123,7 +124,8 @@ impl Bus for KafkaBus {
         Ok(topics)
     }
 
-    /// Unless the settings say otherwise the topic takes records of 10 MiB, as the handles do.
+    /// Unless the settings say otherwise the topic takes records of 10 MiB, as the handles do, and what is compacted is
+    /// compacted every 64 MiB: the segment that is written to never is, and would be one of a gigabyte.
     fn create_topic(&self, topic: &TopicSpec) -> Result<bool, BusError> {
         // Says why when the cluster is away or refuses us; the request below would only time out.
         if self.topics()?.iter().any(|known| known.name == topic.name) {
@@ -135,8 +137,14 @@ impl Bus for KafkaBus {
             .map_err(|error| during.error(&error))?;
         let record_bytes_max = (config::RECORD_BYTES_MAX + config::RECORD_OVERHEAD_BYTES).to_string();
         let mut new = NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(topic.replication));
-        if !topic.settings.iter().any(|(key, _)| key == "max.message.bytes") {
+        let is_said = |name: &str| topic.settings.iter().any(|(key, _)| key == name);
+        if !is_said("max.message.bytes") {
             new = new.set("max.message.bytes", &record_bytes_max);
+        }
+        let is_compacted =
+            topic.settings.iter().any(|(key, value)| key == "cleanup.policy" && value.contains("compact"));
+        if is_compacted && !is_said("segment.bytes") {
+            new = new.set("segment.bytes", COMPACTED_SEGMENT_BYTES);
         }
         for (key, value) in &topic.settings {
             new = new.set(key, value);

@@ -102,7 +102,7 @@ fn measure(flow: &StreamFlow, population: Population, warm_s: usize, counted_s: 
     });
     stages.state_bytes = apart.operator.bytes();
     drop(apart);
-    let mut task = Task::new(flow, TOPIC, 0, Verify::Off, Checkpoint::start(0)).expect("a task");
+    let mut task = Task::new(flow, TOPIC, 0, Verify::Off, Checkpoint::start(0), None).expect("a task");
     feed(population, warm_s, counted_s, |envelopes, offset, counts| {
         let ((), ns) = timed(|| whole(flow, &mut task, envelopes, offset));
         stages.whole_ns += if counts { ns } else { 0 };

@@ -89,7 +89,7 @@ fn dataflow() -> Dataflow {
 fn live(flow: &StreamFlow, rows: &[Row]) -> Vec<Emission> {
     let mut all = Vec::new();
     for partition in [4, 5] {
-        let mut task = Task::new(flow, "ev-topic", partition, Verify::Off, Checkpoint::start(0)).expect("a task");
+        let mut task = Task::new(flow, "ev-topic", partition, Verify::Off, Checkpoint::start(0), None).expect("a task");
         let mut out = Out::default();
         for (index, row) in rows.iter().filter(|row| row.partition == partition).enumerate() {
             push(&mut task, flow, &json(row.offset, row.log_ms, row.time_ms, row.key, row.v, row.n), &mut out);

@@ -83,6 +83,7 @@ fn tables() {
         (table("event_time 't', lateness 'soon'"), &["lateness 'soon' is no duration", "'500ms'"]),
         (table(&format!("{good}, idle '0s'")), &["idle '0s' is no duration"]),
         (table(&format!("{good}, max_skew '-1s'")), &["max_skew '-1s' is no duration"]),
+        (table(&format!("{good}, replay_max '0s'")), &["replay_max '0s' is no duration"]),
         (table("event_time 't'"), &["add lateness '2s'"]),
         (table("event_time 'tt', lateness '1s'"), &["event_time 'tt' is no column of `x`; did you mean `t`?"]),
         (table("event_time 'k', lateness '1s'"), &["event_time 'k' must be a TIMESTAMP, not Utf8"]),

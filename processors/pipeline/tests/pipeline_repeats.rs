@@ -6,7 +6,7 @@ use amoskys_pipeline::{
     run::{Checkpoint, Task},
     sql::{Dataflow, StreamFlow},
 };
-use common::{BASE_MS, EVENTS, Kept, MS_NS, Out, flush, json, lines, planned, push, run_one_by_one, task};
+use common::{BASE_MS, Compacted, EVENTS, Kept, MS_NS, Out, flush, json, lines, planned, push, run_one_by_one, task};
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
@@ -61,7 +61,7 @@ fn dataflow() -> Dataflow {
         "CREATE EXTERNAL TABLE places (n BIGINT, place VARCHAR) STORED AS CSV LOCATION '{}' OPTIONS ('format.has_header' 'true');",
         file.path().display()
     );
-    let events = EVENTS.replace("idle '5s'", "idle '5s', keys_max '2', state_bytes_max '60KB'");
+    let events = EVENTS.replace("idle '5s'", "idle '5s', replay_max '2s', keys_max '2', state_bytes_max '60KB'");
     planned(&[("a.sql", &events), ("places.sql", &places), ("q.sql", SQL)])
 }
 
@@ -161,12 +161,13 @@ fn the_clock_closes_windows_sooner_and_changes_nothing_else() {
 /// What a log would hold: outputs of commits, and the last position.
 struct Log {
     out: Out,
+    compacted: Compacted,
     position: Option<amoskys_bus::Position>,
 }
 
 impl Log {
     /// Outputs since the last commit and the position together; nothing while replaying, as the worker does.
-    fn commit(&mut self, task: &Task, pending: &mut Out) -> Result<(), TestCaseError> {
+    fn commit(&mut self, flow: &StreamFlow, task: &mut Task, pending: &mut Out) -> Result<(), TestCaseError> {
         let Some(checkpoint) = task.core.checkpoint() else {
             prop_assert!(pending.emissions.is_empty() && pending.dead.is_empty(), "replay emits nothing");
             return Ok(());
@@ -175,6 +176,7 @@ impl Log {
         self.out.emissions.append(&mut pending.emissions);
         self.out.dead.append(&mut pending.dead);
         self.position = Some(checkpoint.encode());
+        self.compacted.write(task.core.take_snapshot(flow).expect("encodes"));
         Ok(())
     }
 
@@ -186,10 +188,10 @@ impl Log {
 
 #[test]
 fn restarts_lose_nothing_and_repeat_nothing() {
-    let (replays, restarts) = (std::cell::Cell::new(0u32), std::cell::Cell::new(0u32));
+    let [replays, restarts, restored] = [const { std::cell::Cell::new(0u32) }; 3];
     run(|flow, records, steps| {
         let expected = undisturbed(flow, &records);
-        let mut log = Log { out: Out::default(), position: None };
+        let mut log = Log { out: Out::default(), compacted: Compacted::default(), position: None };
         let mut pending = Out::default();
         let mut one = task(flow, Checkpoint::start(0));
         // The furthest that anybody has read: the clock counts only for who has read that far, as at a partition's end.
@@ -205,7 +207,7 @@ fn restarts_lose_nothing_and_repeat_nothing() {
                     one.core.anticipate(flow, now_ns, &mut pending.emissions).expect("computes");
                 }
                 if step % 2 == 0 {
-                    log.commit(&one, &mut pending)?;
+                    log.commit(flow, &mut one, &mut pending)?;
                 }
             }
             index += 1;
@@ -213,9 +215,11 @@ fn restarts_lose_nothing_and_repeat_nothing() {
                 // Killed: what was not committed is gone.
                 pending = Out::default();
                 let checkpoint = log.checkpoint();
-                one = task(flow, checkpoint);
-                index = checkpoint.replay.offset as usize;
+                let from;
+                (one, from) = log.compacted.task(flow, 3, checkpoint);
+                index = from as usize;
                 restarts.set(restarts.get() + 1);
+                restored.set(restored.get() + u32::from(from > checkpoint.replay.offset));
                 replays.set(replays.get() + u32::from(one.core.is_replaying()));
             }
         }
@@ -223,11 +227,12 @@ fn restarts_lose_nothing_and_repeat_nothing() {
             push(&mut one, flow, record, &mut pending);
         }
         close(&mut one, flow, &mut pending);
-        log.commit(&one, &mut pending)?;
+        log.commit(flow, &mut one, &mut pending)?;
         prop_assert_eq!((lines(flow, &log.out.emissions), offsets(&log.out)), expected);
         Ok(())
     });
     assert!(restarts.get() > 100 && replays.get() > 50, "{restarts:?} restarts, {replays:?} of them with a replay");
+    assert!(restored.get() > 20, "{restored:?} of them with panes that were kept");
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn run_envelopes(records: &[Kept], verify: Verify) -> (Task, Out) {
 
 /// Reads on from a checkpoint; windows that are open stay so.
 fn run_from(flow: &StreamFlow, records: &[Kept], verify: Verify, checkpoint: Checkpoint, out: &mut Out) -> Task {
-    let mut task = Task::new(flow, "amoskys.telemetry.process.v1", 3, verify, checkpoint).expect("a task");
+    let mut task = Task::new(flow, "amoskys.telemetry.process.v1", 3, verify, checkpoint, None).expect("a task");
     let wanted = records.iter().filter(|record| record.offset >= checkpoint.replay.offset);
     wanted.for_each(|record| push(&mut task, flow, record, out));
     flush(&mut task, flow, out);

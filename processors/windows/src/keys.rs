@@ -31,6 +31,8 @@ fn own(array: ArrayRef) -> ArrayRef {
 
 /// Marks a key without an id.
 pub const ABSENT: u32 = u32::MAX;
+/// Marks a key that is known and has no id here; below it are ids.
+pub const KNOWN: u32 = u32::MAX - 1;
 
 pub struct Keys {
     schema: SchemaRef,

@@ -14,8 +14,10 @@ mod bounds;
 mod fate;
 mod keys;
 mod operator;
+mod origin;
 mod pane;
 mod segment;
+mod state;
 mod tree;
 mod watermark;
 
@@ -23,8 +25,9 @@ pub use aggregate::Aggregate;
 pub use bounds::PaneBounds;
 pub use fate::Counters;
 pub use operator::{ClosedWindow, Output, Rows, WindowOperator};
+pub use origin::{Origin, ReplayPoint};
 pub use pane::{Grid, Hop, HopError};
-pub use segment::{Origin, ReplayPoint};
+pub use state::PaneState;
 pub use watermark::{Watermark, WatermarkRules};
 
 use thiserror::Error;

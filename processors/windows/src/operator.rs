@@ -5,7 +5,7 @@
 //! and ends after the watermark set by the rows before it. What the caller keeps: the watermark, and the order of rows.
 
 use crate::{
-    Aggregate, Grid, Hop, Origin, PaneBounds, ReplayPoint, WindowError,
+    Aggregate, Grid, Hop, Origin, PaneBounds, PaneState, ReplayPoint, WindowError,
     fate::{Counters, Fate, Judge},
     keys::Keys,
     segment::{Merger, span},
@@ -176,6 +176,32 @@ impl WindowOperator {
         self.compact()
     }
 
+    /// Seals every pane: rows that come for it later begin a further segment, which is merged after this one. Floats are
+    /// added in another order then, so a place for it is one that a replay of the same rows finds again.
+    pub fn seal(&mut self) -> Result<(), WindowError> {
+        self.merger.fit(self.keys.len());
+        self.tree.seal(&self.aggregates, &mut self.merger)
+    }
+
+    /// Sealed panes that rows came for since the last call, or since the operator was made.
+    pub fn take_changed(&mut self) -> Result<Vec<PaneState>, WindowError> {
+        let changed = self.tree.take_changed();
+        changed.into_iter().map(|(pane, summary)| Ok(PaneState::of(pane, &summary, &mut self.keys)?)).collect()
+    }
+
+    /// Puts a pane back as it was when it was taken, in an operator of the same outputs, keys and aggregates; nothing for
+    /// a pane that no open window is left for.
+    pub fn restore(&mut self, state: &PaneState) -> Result<(), WindowError> {
+        if self.first_open_pane().is_none_or(|first| state.pane < first) {
+            return Ok(());
+        }
+        if state.states.len() != self.aggregates.len() {
+            return Err(WindowError::internal("a pane of other aggregates"));
+        }
+        self.tree.restore(state.pane, state.summary(&mut self.keys)?);
+        Ok(())
+    }
+
     /// The earliest end of a window that is open and holds rows.
     pub fn next_end_ns(&self) -> Option<i64> {
         self.outputs.iter().filter_map(|output| Some(output.hop.bounds_ns(self.next_window(output.hop)?).1)).min()
@@ -306,11 +332,16 @@ impl WindowOperator {
     fn closed_through(&mut self, time_ns: i64) {
         if time_ns > self.closed_through_ns {
             self.closed_through_ns = time_ns;
-            let first = |output: &Output| self.grid.panes_of(output.hop, output.hop.first_ending_after(time_ns)).0;
-            if let Some(first) = self.outputs.iter().map(first).min() {
+            if let Some(first) = self.first_open_pane() {
                 self.tree.forget_before(first);
             }
         }
+    }
+
+    /// Panes before it are in closed windows alone.
+    pub fn first_open_pane(&self) -> Option<i64> {
+        let first_of = |hop: Hop| self.grid.panes_of(hop, hop.first_ending_after(self.closed_through_ns)).0;
+        self.outputs.iter().map(|output| first_of(output.hop)).min()
     }
 
     /// Forgets keys that no pane holds, once they are more than half of all.

@@ -5,7 +5,11 @@
 //! begin a further segment. Where segments are cut depends on the rows alone, so floats are summed in the same order
 //! whatever happens to the process.
 
-use crate::{Aggregate, PaneBounds, bounds::Costs, keys::ABSENT};
+use crate::{
+    Aggregate, Origin, PaneBounds,
+    bounds::Costs,
+    keys::{ABSENT, KNOWN},
+};
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array},
     compute::{SortColumn, SortOptions, concat, filter, lexsort_to_indices, take},
@@ -16,37 +20,6 @@ use datafusion::{
 };
 use std::sync::Arc;
 
-/// From where a partition has to be read again to rebuild a pane, and the watermark's state there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReplayPoint {
-    pub offset: i64,
-    pub watermark: crate::Watermark,
-}
-
-/// The records that a row comes from: one record of a stream, or all those of the window that it sums up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Origin {
-    pub first: ReplayPoint,
-    pub last_offset: i64,
-    /// Rows that were left out because a bound was reached, in all panes together.
-    pub shed_rows: u64,
-}
-
-impl From<ReplayPoint> for Origin {
-    fn from(record: ReplayPoint) -> Self {
-        Self { first: record, last_offset: record.offset, shed_rows: 0 }
-    }
-}
-
-impl Origin {
-    /// The records of both.
-    pub fn and(self, other: Self) -> Self {
-        let first = if other.first.offset < self.first.offset { other.first } else { self.first };
-        let shed_rows = self.shed_rows.saturating_add(other.shed_rows);
-        Self { first, last_offset: self.last_offset.max(other.last_offset), shed_rows }
-    }
-}
-
 /// Rows fed at once to an aggregate that is not batch-invariant; counted from the segment's first row.
 const CHUNK_ROWS: usize = 1024;
 
@@ -55,8 +28,10 @@ pub struct OpenSegment {
     accumulators: Vec<Fold>,
     /// Key ids in the order in which they came; a key's place here is its group index.
     ids: Vec<u32>,
-    /// Group index by key id.
+    /// Group index by key id; [`KNOWN`] for a key that only the pane's sealed part has.
     groups: Vec<u32>,
+    /// Keys that the pane's sealed part does not have.
+    new_keys: usize,
     pub origin: Origin,
     bounds: PaneBounds,
     /// What its rows cost, by the rule of [`crate::PaneBounds`].
@@ -93,9 +68,9 @@ struct Waiting {
 }
 
 impl OpenSegment {
-    /// `bounds` are those of this segment: what other segments of the pane have left. Rows that were shed for `origin` are
-    /// counted as its rows are added.
-    pub fn new(aggregates: &[Aggregate], origin: Origin, bounds: PaneBounds) -> Result<Self> {
+    /// `sealed` is what was said of the pane before, which counts against its `bounds`. Rows that were shed for `origin`
+    /// are counted as its rows are added.
+    pub fn new(aggregates: &[Aggregate], origin: Origin, bounds: PaneBounds, sealed: Option<&Summary>) -> Result<Self> {
         let origin = Origin { shed_rows: 0, ..origin };
         let accumulators = aggregates
             .iter()
@@ -105,7 +80,23 @@ impl OpenSegment {
                 Ok(Fold { accumulator: aggregate.accumulator()?, waiting })
             })
             .collect::<Result<_>>()?;
-        Ok(Self { accumulators, ids: Vec::new(), groups: Vec::new(), origin, bounds, cost_bytes: 0 })
+        let bounds = sealed.map_or(bounds, |sealed| bounds.less(sealed.ids.len(), sealed.cost_bytes));
+        let groups = Vec::new();
+        let mut segment = Self { accumulators, ids: Vec::new(), groups, new_keys: 0, origin, bounds, cost_bytes: 0 };
+        segment.know(sealed);
+        Ok(segment)
+    }
+
+    /// Keys of the pane's sealed part are not new when they come again.
+    fn know(&mut self, sealed: Option<&Summary>) {
+        for &id in sealed.map_or(&[][..], |sealed| &sealed.ids) {
+            if self.groups.len() <= id as usize {
+                self.groups.resize(id as usize + 1, ABSENT);
+            }
+            if self.groups[id as usize] == ABSENT {
+                self.groups[id as usize] = KNOWN;
+            }
+        }
     }
 
     /// Adds rows; `ids` are key ids below `keys`, `columns` are [`crate::Rows::columns`] of the same rows. Those that go
@@ -139,23 +130,24 @@ impl OpenSegment {
     /// The group of each row; where not all rows are within the bounds, of those that are.
     fn groups_of(&mut self, ids: &[usize], keys: usize, costs: &Costs) -> Result<Vec<usize>, Vec<Option<usize>>> {
         self.groups.resize(keys.max(self.groups.len()), ABSENT);
-        let left = self.bounds.less(self.ids.len(), self.cost_bytes);
+        let left = self.bounds.less(self.new_keys, self.cost_bytes);
         let rows_bytes = costs.rows(ids.len());
         let most_bytes = rows_bytes.saturating_add(costs.key_bytes.saturating_mul(ids.len()));
         if left.keys_max < ids.len() || left.bytes_max < most_bytes {
             return self.groups_within(ids, costs);
         }
-        let before = self.ids.len();
+        let before = self.new_keys;
         let mut groups = Vec::with_capacity(ids.len());
         for &id in ids {
             let group = &mut self.groups[id];
-            if *group == ABSENT {
+            if *group >= KNOWN {
+                self.new_keys += usize::from(*group == ABSENT);
                 *group = self.ids.len() as u32;
                 self.ids.push(id as u32);
             }
             groups.push(*group as usize);
         }
-        self.cost_bytes += rows_bytes + (self.ids.len() - before) * costs.key_bytes;
+        self.cost_bytes += rows_bytes + (self.new_keys - before) * costs.key_bytes;
         Ok(groups)
     }
 
@@ -165,12 +157,13 @@ impl OpenSegment {
         for (row, &id) in ids.iter().enumerate() {
             let is_new = self.groups[id] == ABSENT;
             let cost_bytes = costs.row(row) + if is_new { costs.key_bytes } else { 0 };
-            let left = self.bounds.less(self.ids.len(), self.cost_bytes);
+            let left = self.bounds.less(self.new_keys, self.cost_bytes);
             if cost_bytes > left.bytes_max || (is_new && left.keys_max == 0) {
                 groups.push(None);
                 continue;
             }
-            if is_new {
+            self.new_keys += usize::from(is_new);
+            if self.groups[id] >= KNOWN {
                 self.groups[id] = self.ids.len() as u32;
                 self.ids.push(id as u32);
             }
@@ -194,13 +187,15 @@ impl OpenSegment {
         self.ids.iter().for_each(|&id| live[id as usize] = true);
     }
 
-    pub fn renumber(&mut self, renumbered: &[u32], keys: usize) {
+    /// `sealed` is what was said of the pane before, renumbered.
+    pub fn renumber(&mut self, renumbered: &[u32], keys: usize, sealed: Option<&Summary>) {
         self.groups.clear();
         self.groups.resize(keys, ABSENT);
         for (group, id) in self.ids.iter_mut().enumerate() {
             *id = renumbered[*id as usize];
             self.groups[*id as usize] = group as u32;
         }
+        self.know(sealed);
     }
 
     pub fn keys(&self) -> usize {

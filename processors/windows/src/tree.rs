@@ -35,6 +35,8 @@ fn level_max(panes: i64) -> u32 {
 struct Pane {
     sealed: Option<Arc<Summary>>,
     open: Option<OpenSegment>,
+    /// Since [`PaneTree::take_changed`].
+    is_changed: bool,
 }
 
 impl PaneTree {
@@ -62,9 +64,8 @@ impl PaneTree {
     ) -> Result<&mut OpenSegment, WindowError> {
         let entry = self.panes.entry(pane).or_default();
         if entry.open.is_none() {
-            // Keys that come again after their pane was sealed are counted again: which they are need not be known.
-            let taken = entry.sealed.as_ref().map_or((0, 0), |sealed| (sealed.ids.len(), sealed.cost_bytes));
-            entry.open = Some(OpenSegment::new(aggregates, origin, self.bounds.less(taken.0, taken.1))?);
+            entry.open = Some(OpenSegment::new(aggregates, origin, self.bounds, entry.sealed.as_deref())?);
+            entry.is_changed = true;
             for level in 1..=self.level_max {
                 self.spans.remove(&(pane >> level << level, level));
             }
@@ -127,6 +128,26 @@ impl PaneTree {
         Ok(both)
     }
 
+    /// Seals every pane.
+    pub fn seal(&mut self, aggregates: &[Aggregate], merger: &mut Merger) -> Result<(), WindowError> {
+        self.panes.values_mut().try_for_each(|pane| pane.seal(aggregates, merger).map(drop))
+    }
+
+    /// Sealed panes that rows came for since the last call.
+    pub fn take_changed(&mut self) -> Vec<(i64, Arc<Summary>)> {
+        let changed = self.panes.iter_mut().filter(|(_, pane)| pane.open.is_none() && pane.is_changed);
+        let taken = changed.filter_map(|(&number, pane)| {
+            pane.is_changed = false;
+            Some((number, pane.sealed.clone()?))
+        });
+        taken.collect()
+    }
+
+    /// Puts back a pane as it was when it was taken.
+    pub fn restore(&mut self, pane: i64, summary: Summary) {
+        self.panes.insert(pane, Pane { sealed: Some(Arc::new(summary)), ..Pane::default() });
+    }
+
     pub fn forget_before(&mut self, pane: i64) {
         while let Some(entry) = self.panes.first_entry()
             && *entry.key() < pane
@@ -174,8 +195,10 @@ impl PaneTree {
         for summary in self.panes.values_mut().filter_map(|pane| pane.sealed.as_mut()).chain(self.spans.values_mut()) {
             Arc::make_mut(summary).renumber(renumbered);
         }
-        for segment in self.panes.values_mut().filter_map(|pane| pane.open.as_mut()) {
-            segment.renumber(renumbered, keys.len());
+        for pane in self.panes.values_mut() {
+            if let Some(open) = &mut pane.open {
+                open.renumber(renumbered, keys.len(), pane.sealed.as_deref());
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //! batches, and with a restart in the middle. Random windows, lateness, disorder and cuts.
 
 use amoskys_windows::{
-    Aggregate, ClosedWindow, Hop, Origin, Output, PaneBounds, ReplayPoint, Rows, Watermark, WatermarkRules,
+    Aggregate, ClosedWindow, Hop, Origin, Output, PaneBounds, PaneState, ReplayPoint, Rows, Watermark, WatermarkRules,
     WindowOperator,
 };
 use arrow::{
@@ -328,6 +328,42 @@ proptest! {
         second.close(i64::MAX, &mut closed).expect("closes");
         prop_assert_eq!(bits(&undisturbed), bits(&closed));
     }
+
+    #[test]
+    fn what_was_sealed_and_kept_goes_on_as_if_nothing_had_been(case in any_case(), taken_up: prop::sample::Index) {
+        let starts = case.record_starts();
+        let mut seals: Vec<usize> = case.cuts.iter().map(|&cut| starts[cut]).collect();
+        seals.dedup();
+        let undisturbed = run_sealed(&case, &seals, None);
+        if case.bounds == PaneBounds::NONE {
+            prop_assert_eq!(exact(&undisturbed), naive(&case), "sealing changes nothing but the order of floats");
+        }
+        if !seals.is_empty() {
+            let restored = run_sealed(&case, &seals, Some(taken_up.index(seals.len())));
+            prop_assert_eq!(bits(&undisturbed), bits(&restored));
+        }
+    }
+}
+
+/// All windows when panes are sealed at `seals` (between records); with `taken_up` the operator is replaced at that of the
+/// seals by one that is given what was taken at all of them until then.
+fn run_sealed(case: &Case, seals: &[usize], taken_up: Option<usize>) -> Vec<ClosedWindow> {
+    let (mut current, mut closed, mut from) = (operator(case, i64::MIN), Vec::new(), 0);
+    let mut kept: BTreeMap<i64, PaneState> = BTreeMap::new();
+    for (index, &to) in seals.iter().enumerate() {
+        push(case, &mut current, from, to, &mut closed);
+        current.seal().expect("seals");
+        kept.extend(current.take_changed().expect("taken").into_iter().map(|state| (state.pane, state)));
+        from = to;
+        if taken_up == Some(index) {
+            current = operator(case, case.watermarks()[to].time_ns);
+            // In any order, and also those that no open window is left for.
+            kept.values().rev().for_each(|state| current.restore(state).expect("restores"));
+        }
+    }
+    push(case, &mut current, from, case.rows.len(), &mut closed);
+    current.close(i64::MAX, &mut closed).expect("closes");
+    closed
 }
 
 #[test]

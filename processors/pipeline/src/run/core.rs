@@ -2,9 +2,11 @@
 
 use super::{
     decode::Taken,
+    duplicates::Seen,
     emit::{Emission, Evidence},
-    judge::{Judged, judge},
+    judge::{Judged, judge, parts},
     position::Checkpoint,
+    snapshot::{Restored, SnapshotRecord, Snapshots},
     stages::{Stages, Windows, rows_of},
     task::{TaskCounters, TaskError},
 };
@@ -24,6 +26,12 @@ pub struct Core {
     /// Where the columns are that an INSERT of rows wants.
     row_columns: Vec<Option<Vec<usize>>>,
     watermark: Watermark,
+    /// Kept where windows are longer than what may be read again.
+    snapshots: Option<Snapshots>,
+    /// The record that panes were last sealed before, until it is taken.
+    sealed_before: Option<i64>,
+    /// Which multiple of the stream's `replay_max` the watermark had passed when panes were sealed last.
+    epoch: i64,
     next_offset: i64,
     /// Records before this have had their side effects.
     done_before: i64,
@@ -37,8 +45,16 @@ pub struct Core {
 }
 
 impl Core {
-    pub fn new(flow: &StreamFlow, topic: &str, partition: i32, checkpoint: Checkpoint) -> Result<Self, TaskError> {
-        let replaying = checkpoint.replay.offset < checkpoint.position;
+    /// Goes on from the checkpoint's mark with what was `restored`, else from where it says to read again.
+    pub fn new(
+        flow: &StreamFlow,
+        topic: &str,
+        partition: i32,
+        checkpoint: Checkpoint,
+        restored: Option<&Restored>,
+    ) -> Result<Self, TaskError> {
+        let from = restored.map_or(checkpoint.replay, |restored| restored.mark.point);
+        let replaying = from.offset < checkpoint.position;
         // The column that says whether a row is late stands behind the flow's.
         let known: Vec<&str> = flow.columns.iter().map(String::as_str).chain([LATE_COLUMN]).collect();
         let place = |name: &String| known.iter().position(|known| known == name);
@@ -46,13 +62,20 @@ impl Core {
             Query::Rows(program) => Some(program.columns.iter().filter_map(place).collect()),
             Query::Windows { .. } => None,
         });
+        let mut stages = Stages::new(flow, from.watermark.time_ns)?;
+        for (index, state) in restored.map_or(&[][..], |restored| &restored.panes) {
+            stages.restore(*index, state)?;
+        }
         Ok(Self {
             topic: topic.to_owned(),
             partition,
-            stages: Stages::new(flow, checkpoint.replay.watermark.time_ns)?,
+            snapshots: flow.keeps_panes().then(|| restored.map(Snapshots::going_on_from).unwrap_or_default()),
+            sealed_before: None,
+            epoch: from.watermark.time_ns.div_euclid(flow.stream.replay_max_ns),
+            stages,
             row_columns: row_columns.collect(),
-            watermark: if replaying { checkpoint.replay.watermark } else { checkpoint.watermark },
-            next_offset: checkpoint.replay.offset,
+            watermark: if replaying { from.watermark } else { checkpoint.watermark },
+            next_offset: from.offset,
             done_before: checkpoint.position,
             published_through_ns: checkpoint.watermark.time_ns,
             resume: checkpoint.watermark,
@@ -126,6 +149,7 @@ impl Core {
             replay: self.stages.oldest().unwrap_or(here),
             position: self.next_offset,
             watermark: self.watermark,
+            mark: self.snapshots.as_ref().and_then(Snapshots::mark),
         })
     }
 
@@ -180,7 +204,18 @@ impl Core {
             self.next_offset = last.offset + 1;
         }
         let (before, shed_before) = (self.stages.counters(), self.stages.shed_rows());
-        let windows = self.stages.push(flow, &judged, self.watermark.time_ns)?;
+        let rows = judged.batch.num_rows();
+        for part in parts(flow, judged, taken, &mut self.epoch) {
+            let passed = part.sealed_before.map_or(self.watermark, |point| point.watermark);
+            let windows = self.stages.push(flow, &part.rows, passed.time_ns)?;
+            if !self.replaying {
+                self.emit_rows(flow, &part.rows, emissions)?;
+            }
+            self.emit_windows(flow, &windows, emissions)?;
+            if let Some(point) = part.sealed_before {
+                self.seal(flow, point)?;
+            }
+        }
         if !self.replaying {
             let after = self.stages.counters();
             self.counters.late_rows += after.late_rows - before.late_rows;
@@ -190,10 +225,41 @@ impl Core {
             self.counters.quarantined_rows += refused.quarantined_rows;
             self.counters.records += taken.len() as u64;
             self.counters.duplicate_records += taken.iter().filter(|record| record.is_duplicate).count() as u64;
-            self.counters.rows += judged.batch.num_rows() as u64;
-            self.emit_rows(flow, &judged, emissions)?;
+            self.counters.rows += rows as u64;
         }
-        self.emit_windows(flow, &windows, emissions)
+        Ok(())
+    }
+
+    /// While replaying nothing is kept: all that has changed is, at the first time after it.
+    fn seal(&mut self, flow: &StreamFlow, point: ReplayPoint) -> Result<(), TaskError> {
+        self.stages.seal()?;
+        if let Some(snapshots) = self.snapshots.as_mut().filter(|_| !self.replaying) {
+            let (changed, first_open) = (self.stages.take_changed()?, self.stages.first_open_panes());
+            snapshots.take(flow, point, changed, &first_open);
+            self.sealed_before = Some(point.offset);
+        }
+        Ok(())
+    }
+
+    pub fn keeps_snapshots(&self) -> bool {
+        self.snapshots.is_some()
+    }
+
+    /// The record that panes were sealed before since the last call, where they are kept: what is known of envelopes
+    /// there is to be told by [`Core::tell_seen`].
+    pub fn take_sealed_before(&mut self) -> Option<i64> {
+        self.sealed_before.take()
+    }
+
+    pub fn tell_seen(&mut self, seen: Seen) {
+        if let Some(snapshots) = &mut self.snapshots {
+            snapshots.tell_seen(seen);
+        }
+    }
+
+    /// What has to be committed together with the next checkpoint.
+    pub fn take_snapshot(&mut self, flow: &StreamFlow) -> Result<Vec<SnapshotRecord>, TaskError> {
+        Ok(self.snapshots.as_mut().map_or(Ok(Vec::new()), |snapshots| snapshots.records(flow))?)
     }
 
     fn emit_rows(

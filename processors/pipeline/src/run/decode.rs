@@ -168,6 +168,25 @@ impl RecordDecoder {
         Ok(Self { body, constants, kinds, schema, order, partition, verify, waiting, waiting_bytes: 0, taken, dead })
     }
 
+    /// Goes on knowing which envelopes came before, and lets [`RecordDecoder::seen_before`] be asked.
+    pub fn know(&mut self, known: Seen) {
+        if let Body::Envelope { seen, .. } = &mut self.body {
+            **seen = known;
+            seen.keep_changes();
+        }
+    }
+
+    /// What was known of envelopes before a record that came since [`RecordDecoder::forget_changes`].
+    pub fn seen_before(&self, offset: i64) -> Seen {
+        if let Body::Envelope { seen, .. } = &self.body { seen.before(offset) } else { Seen::default() }
+    }
+
+    pub fn forget_changes(&mut self) {
+        if let Body::Envelope { seen, .. } = &mut self.body {
+            seen.forget_changes();
+        }
+    }
+
     /// Rows decoded since the last `finish`; a record that waits for its group counts as one.
     pub fn rows(&self) -> usize {
         self.body.rows() + self.waiting.len()
@@ -289,13 +308,13 @@ impl RecordDecoder {
             let detail = format!("the envelope holds {}, the stream {schema_name}", header.schema);
             return Err(Failure { reason: DeadLetterReason::SchemaMismatch, detail });
         }
-        if !seen.admit(&header.agent_id, &header.boot_id, header.sequence) {
+        if !seen.admit(source.offset, &header.agent_id, &header.boot_id, header.sequence) {
             return Ok(None);
         }
         let rows = match decoder.push(envelope.payload) {
             Ok(rows) => rows,
             Err(error) => {
-                seen.withdraw(&header.agent_id, &header.boot_id, header.sequence);
+                seen.withdraw(source.offset, &header.agent_id, &header.boot_id, header.sequence);
                 return Err(failure(error.is_limit(), format_args!("payload: {error}")));
             }
         };

@@ -64,7 +64,7 @@ fn run_partition(
     rows: &Rows,
     on_emission: &mut dyn FnMut(Emission),
 ) -> Result<(), HistoryError> {
-    let mut core = Core::new(flow, &flow.stream.topic, partition, Checkpoint::start(0))?;
+    let mut core = Core::new(flow, &flow.stream.topic, partition, Checkpoint::start(0), None)?;
     let mut emissions = Vec::new();
     let mut from = 0;
     while from < rows.batch.num_rows() {
@@ -179,7 +179,7 @@ impl Envelopes {
             let offset = self.offsets.value(row);
             let is_new = match last {
                 Some((same, is_new)) if same == offset => is_new,
-                _ => seen.admit(self.agents.value(row), self.boots.value(row), self.sequences.value(row)),
+                _ => seen.admit(0, self.agents.value(row), self.boots.value(row), self.sequences.value(row)),
             };
             last = Some((offset, is_new));
             is_new

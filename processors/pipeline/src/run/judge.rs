@@ -78,7 +78,52 @@ pub fn judge(
     Ok(judged)
 }
 
+/// Rows up to where panes are sealed, or up to the end.
+pub struct Part {
+    pub rows: Judged,
+    /// The record behind them, when panes are sealed before it: its offset, and the watermark that its first row finds.
+    pub sealed_before: Option<ReplayPoint>,
+}
+
+/// Cuts the rows before each record whose first row found a watermark past a multiple of the stream's `replay_max` that
+/// those before it had not passed: a matter of the rows and their records alone. `epoch` is which of the multiples
+/// has been passed.
+pub fn parts(flow: &StreamFlow, judged: Judged, taken: &[Taken], epoch: &mut i64) -> Vec<Part> {
+    let every_ns = flow.stream.replay_max_ns;
+    let mut cuts: Vec<(usize, ReplayPoint)> = Vec::new();
+    // Watermarks never go back, so the last one tells of most batches that there is nothing to do.
+    if judged.watermarks_ns.last().is_some_and(|last| last.div_euclid(every_ns) > *epoch) {
+        let mut before = None;
+        for (row, (&record, watermark_ns)) in judged.record_of_row.iter().zip(&judged.watermarks_ns).enumerate() {
+            let passed = watermark_ns.div_euclid(every_ns);
+            if before.replace(record) != Some(record) && passed > *epoch {
+                *epoch = passed;
+                let ReplayPoint { offset, mut watermark } = judged.records[record as usize].first;
+                watermark.begin_record(&flow.stream.rules, taken[record as usize].log_time_ns);
+                cuts.push((row, ReplayPoint { offset, watermark }));
+            }
+        }
+    }
+    if cuts.is_empty() {
+        return vec![Part { rows: judged, sealed_before: None }];
+    }
+    let mut from = 0;
+    let ends = cuts.into_iter().map(|(row, point)| (row, Some(point))).chain([(judged.times_ns.len(), None)]);
+    let part = |(to, sealed_before)| Part { rows: judged.slice(std::mem::replace(&mut from, to), to), sealed_before };
+    ends.map(part).collect()
+}
+
 impl Judged {
+    fn slice(&self, from: usize, to: usize) -> Self {
+        Self {
+            batch: self.batch.slice(from, to - from),
+            times_ns: self.times_ns[from..to].to_vec(),
+            watermarks_ns: self.watermarks_ns[from..to].to_vec(),
+            record_of_row: self.record_of_row[from..to].to_vec(),
+            records: self.records.clone(),
+        }
+    }
+
     /// Times, watermarks and records of these rows.
     pub fn pick(&self, rows: &[u32]) -> (Vec<i64>, Vec<i64>, Vec<u32>) {
         (

@@ -4,6 +4,7 @@
 //! new owner repeats exactly what the last one did: the watermark at that offset, the position reached (side effects of
 //! the records before it are done) and the watermark there (windows up to it are published).
 
+use super::snapshot::Mark;
 use amoskys_bus::Position;
 use amoskys_windows::{ReplayPoint, Watermark};
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,8 @@ pub struct Checkpoint {
     /// The next record whose side effects are not done.
     pub position: i64,
     pub watermark: Watermark,
+    /// Where to go on from instead, by those whom it is all there for.
+    pub mark: Option<Mark>,
 }
 
 /// The committed metadata is not ours, or from a version that this one does not know.
@@ -39,6 +42,20 @@ struct Metadata {
     log_time_ns: Option<i64>,
     replay_watermark_ns: Option<i64>,
     replay_log_time_ns: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mark: Option<MarkMetadata>,
+}
+
+/// The offset is that of the mark then.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MarkMetadata {
+    replay_offset: i64,
+    watermark_ns: Option<i64>,
+    log_time_ns: Option<i64>,
+    items: u32,
+    /// In hex.
+    digest: String,
 }
 
 const VERSION: u32 = 1;
@@ -55,7 +72,7 @@ impl Checkpoint {
     /// The beginning of a partition that nobody has read.
     pub fn start(offset: i64) -> Self {
         let watermark = Watermark::default();
-        Self { replay: ReplayPoint { offset, watermark }, position: offset, watermark }
+        Self { replay: ReplayPoint { offset, watermark }, position: offset, watermark, mark: None }
     }
 
     pub fn encode(&self) -> Position {
@@ -66,10 +83,17 @@ impl Checkpoint {
             log_time_ns: known(self.watermark.last_log_time_ns),
             replay_watermark_ns: known(self.replay.watermark.time_ns),
             replay_log_time_ns: known(self.replay.watermark.last_log_time_ns),
+            mark: self.mark.map(|mark| MarkMetadata {
+                replay_offset: self.replay.offset,
+                watermark_ns: known(mark.point.watermark.time_ns),
+                log_time_ns: known(mark.point.watermark.last_log_time_ns),
+                items: mark.items,
+                digest: format!("{:016x}", mark.digest),
+            }),
         };
-        // Six numbers always serialize.
+        // Numbers always serialize.
         let metadata = serde_json::to_string(&metadata).unwrap_or_default();
-        Position { offset: self.replay.offset, metadata }
+        Position { offset: self.mark.map_or(self.replay.offset, |mark| mark.point.offset), metadata }
     }
 
     /// Empty metadata (an offset set by hand) starts there with nothing known.
@@ -83,8 +107,15 @@ impl Checkpoint {
             return Err(refuse(format!("version {}", metadata.v)));
         }
         let replay = watermark(metadata.replay_watermark_ns, metadata.replay_log_time_ns);
+        let replay_offset = metadata.mark.as_ref().map_or(position.offset, |mark| mark.replay_offset);
+        let mark = metadata.mark.map(|mark| {
+            let digest = u64::from_str_radix(&mark.digest, 16).map_err(|error| refuse(error.to_string()))?;
+            let watermark = watermark(mark.watermark_ns, mark.log_time_ns);
+            Ok(Mark { point: ReplayPoint { offset: position.offset, watermark }, items: mark.items, digest })
+        });
         Ok(Self {
-            replay: ReplayPoint { offset: position.offset, watermark: replay },
+            replay: ReplayPoint { offset: replay_offset, watermark: replay },
+            mark: mark.transpose()?,
             position: metadata.position,
             watermark: watermark(metadata.watermark_ns, metadata.log_time_ns),
         })
@@ -101,8 +132,16 @@ mod tests {
             replay: ReplayPoint { offset: 3, watermark: watermark(Some(-5), Some(7)) },
             position: 9,
             watermark: watermark(Some(11), Some(13)),
+            mark: None,
         };
-        for checkpoint in [full, Checkpoint::start(0)] {
+        let mark = Mark {
+            point: ReplayPoint { offset: 7, watermark: watermark(Some(8), None) },
+            items: 5,
+            digest: u64::MAX - 7,
+        };
+        let marked = Checkpoint { mark: Some(mark), ..full };
+        assert_eq!(marked.encode().offset, 7);
+        for checkpoint in [full, marked, Checkpoint::start(0)] {
             assert_eq!(Checkpoint::decode("t", 0, &checkpoint.encode()).expect("ours"), checkpoint);
             assert!(checkpoint.encode().metadata.len() < 4096);
         }

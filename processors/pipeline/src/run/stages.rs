@@ -4,8 +4,8 @@
 //! passed its end by the view's delay; no row of it comes later, so nothing is late above the first level.
 
 use super::{judge::Judged, task::TaskError};
-use crate::sql::{PanesSource, SharedPanes, StreamFlow, Template, WindowRows};
-use amoskys_windows::{ClosedWindow, Counters, Origin, ReplayPoint, Rows, WindowError, WindowOperator};
+use crate::sql::{PanesSource, SharedPanes, StreamFlow, Template, WindowRows, behind};
+use amoskys_windows::{ClosedWindow, Counters, Origin, PaneState, ReplayPoint, Rows, WindowError, WindowOperator};
 use arrow::{array::ArrayRef, record_batch::RecordBatch};
 use datafusion::{error::DataFusionError, physical_expr::PhysicalExpr};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -39,11 +39,11 @@ impl Stages {
         let bounds = flow.pane_bounds();
         let place = |name: &String| flow.columns.iter().position(|known| known == name);
         let stage = |shared: &SharedPanes| -> Result<Stage, WindowError> {
-            let (columns, delay_ns) = match &shared.source {
-                PanesSource::Stream(program) => (program.columns.iter().filter_map(place).collect(), 0),
-                PanesSource::Windows(rows) => (Vec::new(), rows.delay_ns),
+            let columns = match &shared.source {
+                PanesSource::Stream(program) => program.columns.iter().filter_map(place).collect(),
+                PanesSource::Windows(_) => Vec::new(),
             };
-            Ok(Stage { operator: shared.operator(bounds, behind(closed_through_ns, delay_ns))?, columns })
+            Ok(Stage { operator: shared.operator(bounds, behind(closed_through_ns, shared.delay_ns()))?, columns })
         };
         Ok(Self { stages: flow.panes.iter().map(stage).collect::<Result<_, _>>()?, late: Vec::new() })
     }
@@ -59,13 +59,11 @@ impl Stages {
 
     /// The watermark that closes the next window.
     pub fn next_close_ns(&self, flow: &StreamFlow) -> Option<i64> {
-        let closes = self.stages.iter().zip(&flow.panes).filter_map(|(stage, shared)| {
-            let delay_ns = match &shared.source {
-                PanesSource::Stream(_) => 0,
-                PanesSource::Windows(rows) => rows.delay_ns,
-            };
-            Some(stage.operator.next_end_ns()?.saturating_add(delay_ns))
-        });
+        let closes = self
+            .stages
+            .iter()
+            .zip(&flow.panes)
+            .filter_map(|(stage, shared)| Some(stage.operator.next_end_ns()?.saturating_add(shared.delay_ns())));
         closes.min()
     }
 
@@ -100,6 +98,30 @@ impl Stages {
     pub fn push(&mut self, flow: &StreamFlow, judged: &Judged, watermark_ns: i64) -> Result<Windows, TaskError> {
         self.late.clear();
         self.advance(flow, watermark_ns, Some(judged))
+    }
+
+    /// Seals all panes: what comes later is merged behind what is in them.
+    pub fn seal(&mut self) -> Result<(), WindowError> {
+        self.stages.iter_mut().try_for_each(|stage| stage.operator.seal())
+    }
+
+    /// Sealed panes that rows came for since the last call, with their index among the flow's.
+    pub fn take_changed(&mut self) -> Result<Vec<(usize, PaneState)>, WindowError> {
+        let mut changed = Vec::new();
+        for (index, stage) in self.stages.iter_mut().enumerate() {
+            changed.extend(stage.operator.take_changed()?.into_iter().map(|state| (index, state)));
+        }
+        Ok(changed)
+    }
+
+    /// For each of the flow's panes the first that an open window is left for.
+    pub fn first_open_panes(&self) -> Vec<Option<i64>> {
+        self.operators().map(WindowOperator::first_open_pane).collect()
+    }
+
+    /// Puts a pane back that was taken by [`Stages::take_changed`].
+    pub fn restore(&mut self, index: usize, state: &PaneState) -> Result<(), WindowError> {
+        self.stages.get_mut(index).map_or(Ok(()), |stage| stage.operator.restore(state))
     }
 
     /// Closes what the watermark has passed.
@@ -204,9 +226,4 @@ pub fn rows_of(
 
 fn evaluate(expressions: &[Arc<dyn PhysicalExpr>], batch: &RecordBatch) -> Result<Vec<ArrayRef>, DataFusionError> {
     expressions.iter().map(|expression| expression.evaluate(batch)?.into_array(batch.num_rows())).collect()
-}
-
-/// A watermark, delayed; the ends of time stay what they are.
-fn behind(watermark_ns: i64, delay_ns: i64) -> i64 {
-    if watermark_ns == i64::MAX { watermark_ns } else { watermark_ns.saturating_sub(delay_ns) }
 }

@@ -17,6 +17,8 @@ pub struct Status {
     pub dead_records: u64,
     pub closed_windows: u64,
     pub emitted_rows: u64,
+    /// Partitions of this worker whose panes are being read back.
+    pub loading: usize,
     /// Of this worker.
     pub partitions: Vec<PartitionStatus>,
 }
@@ -74,13 +76,14 @@ pub enum End {
 }
 
 impl Status {
-    pub(super) fn of(metrics: &Metrics, partitions: Vec<PartitionStatus>) -> Self {
+    pub(super) fn of(metrics: &Metrics, loading: usize, partitions: Vec<PartitionStatus>) -> Self {
         Self {
             rows: metrics.rows.get(),
             late_rows: metrics.late_rows.get(),
             dead_records: metrics.dead_records.get(),
             closed_windows: metrics.closed_windows.get(),
             emitted_rows: metrics.emitted_rows.get(),
+            loading,
             partitions,
         }
     }
@@ -96,6 +99,7 @@ impl Status {
             joined.dead_records = joined.dead_records.max(status.dead_records);
             joined.closed_windows = joined.closed_windows.max(status.closed_windows);
             joined.emitted_rows = joined.emitted_rows.max(status.emitted_rows);
+            joined.loading += status.loading;
             joined.partitions.extend(status.partitions);
             joined
         });
@@ -109,7 +113,7 @@ impl Status {
     }
 
     pub fn replaying(&self) -> usize {
-        self.partitions.iter().filter(|partition| partition.replaying).count()
+        self.loading + self.partitions.iter().filter(|partition| partition.replaying).count()
     }
 
     pub fn replay_left_records(&self) -> u64 {

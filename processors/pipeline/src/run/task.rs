@@ -9,6 +9,7 @@ use super::{
     decode::{DeadRecord, DecoderError, RecordDecoder, Verify},
     emit::Emission,
     position::Checkpoint,
+    snapshot::Restored,
 };
 use crate::sql::StreamFlow;
 use amoskys_bus::Record;
@@ -57,10 +58,15 @@ impl Task {
         partition: i32,
         verify: Verify,
         checkpoint: Checkpoint,
+        restored: Option<Restored>,
     ) -> Result<Self, TaskError> {
         let layout = |source| TaskError::Layout { stream: flow.stream.name.clone(), source };
-        let decoder = RecordDecoder::new(&flow.stream, &flow.columns, partition, verify).map_err(layout)?;
-        Ok(Self { decoder, core: Core::new(flow, topic, partition, checkpoint)? })
+        let mut decoder = RecordDecoder::new(&flow.stream, &flow.columns, partition, verify).map_err(layout)?;
+        let core = Core::new(flow, topic, partition, checkpoint, restored.as_ref())?;
+        if core.keeps_snapshots() {
+            decoder.know(restored.map(|restored| restored.seen).unwrap_or_default());
+        }
+        Ok(Self { decoder, core })
     }
 
     /// Whether what was pushed must be flushed before a record at `offset`: replay ends there.
@@ -91,6 +97,11 @@ impl Task {
         failed.retain(|record| record.offset >= self.core.done_before());
         self.core.counters.dead_records += failed.len() as u64;
         dead.append(&mut failed);
-        self.core.process(flow, batch, &taken, emissions)
+        self.core.process(flow, batch, &taken, emissions)?;
+        if let Some(offset) = self.core.take_sealed_before() {
+            self.core.tell_seen(self.decoder.seen_before(offset));
+        }
+        self.decoder.forget_changes();
+        Ok(())
     }
 }

@@ -7,8 +7,10 @@
 use super::{
     decode::{DeadRecord, Verify},
     emit::{Emission, EmitError, Emitter, timestamp},
+    load::{Loading, PanesTopic},
     metrics::Metrics,
     position::{Checkpoint, PositionError},
+    snapshot::Restored,
     status::{End, PartitionStatus, Status},
     task::{Task, TaskError},
 };
@@ -47,6 +49,8 @@ pub struct WorkerOptions {
     pub member: MemberOptions,
     pub verify: Verify,
     pub dead_letter_topic: String,
+    /// Compacted; wanted where windows are longer than the stream's `replay_max`.
+    pub panes_topic: String,
     pub commit_interval: Duration,
     /// Rows that one poll may bring, about.
     pub poll_rows_max: usize,
@@ -59,6 +63,7 @@ impl WorkerOptions {
             member,
             verify: Verify::Off,
             dead_letter_topic: "amoskys.deadletter.v1".to_owned(),
+            panes_topic: "amoskys.panes.v1".to_owned(),
             commit_interval: Duration::from_secs(1),
             poll_rows_max: 32_768,
         }
@@ -84,6 +89,8 @@ pub struct Worker {
     options: WorkerOptions,
     metrics: Metrics,
     status: Arc<Mutex<Status>>,
+    /// Known where it is wanted, once the log has been asked.
+    panes_topic: Option<PanesTopic>,
 }
 
 /// A partition's task and the flow it runs.
@@ -96,6 +103,8 @@ struct Owned {
 }
 
 type Tasks = BTreeMap<TopicPartition, Owned>;
+/// Partitions that are assigned and not started.
+type Waiting = BTreeMap<TopicPartition, Loading>;
 
 impl Worker {
     pub fn new(
@@ -109,7 +118,7 @@ impl Worker {
         options.member.topics.dedup();
         let emitters = dataflow.streams.iter().map(|flow| flow.inserts.iter().map(Emitter::new).collect());
         let emitters = emitters.collect::<Result<_, _>>()?;
-        Ok(Self { bus, dataflow, emitters, options, metrics, status: Arc::default() })
+        Ok(Self { bus, dataflow, emitters, options, metrics, status: Arc::default(), panes_topic: None })
     }
 
     /// A view of the worker that may be read from other threads.
@@ -121,11 +130,13 @@ impl Worker {
     pub fn topics(&self) -> BTreeSet<&str> {
         let read = self.dataflow.streams.iter().map(|flow| flow.stream.topic.as_str());
         let written = self.emitters.iter().flatten().flatten().map(Emitter::topic);
-        read.chain(written).chain([self.options.dead_letter_topic.as_str()]).collect()
+        let kept = self.dataflow.keeps_panes().then_some(self.options.panes_topic.as_str());
+        read.chain(written).chain([self.options.dead_letter_topic.as_str()]).chain(kept).collect()
     }
 
     /// Runs until `stop` is set, then computes what was read, commits and leaves the group.
     pub fn run(&mut self, stop: &AtomicBool) -> Result<(), WorkerError> {
+        self.find_panes_topic(stop)?;
         loop {
             let mut member = self.bus.member(&self.options.member)?;
             match self.serve(member.as_mut(), stop) {
@@ -143,8 +154,20 @@ impl Worker {
         }
     }
 
+    /// Waits for it where it is wanted.
+    fn find_panes_topic(&mut self, stop: &AtomicBool) -> Result<(), WorkerError> {
+        let mut last_told = None;
+        while self.dataflow.keeps_panes() && self.panes_topic.is_none() && !stop.load(Ordering::Relaxed) {
+            match PanesTopic::find(self.bus.as_ref(), &self.options.panes_topic, &self.options.member.group) {
+                Ok(found) => self.panes_topic = Some(found),
+                Err(error) => drop(self.wait_for_the_log(error, &mut last_told)?),
+            }
+        }
+        Ok(())
+    }
+
     fn serve(&mut self, member: &mut dyn Member, stop: &AtomicBool) -> Result<(), WorkerError> {
-        let mut tasks = Tasks::new();
+        let (mut tasks, mut waiting) = (Tasks::new(), Waiting::new());
         let mut last_commit = Instant::now();
         let mut last_report: Option<Instant> = None;
         let mut last_look = Instant::now();
@@ -176,7 +199,11 @@ impl Worker {
                 rows += owned.task.waiting_rows();
             }
             for change in changes {
-                self.change(member, &mut tasks, change, &mut outputs, stop)?;
+                self.change(member, (&mut tasks, &mut waiting), change, &mut outputs, stop)?;
+            }
+            if let Err(error) = self.load(member, &mut tasks, &mut waiting) {
+                let WorkerError::Bus(error) = error else { return Err(error) };
+                self.wait_for_the_log(error, &mut last_told)?;
             }
             self.flush(&mut tasks, &mut outputs)?;
             if let Err(error) = self.follow_clock(member, &mut tasks, &mut outputs) {
@@ -188,7 +215,7 @@ impl Worker {
                 last_commit = Instant::now();
             }
             if last_report.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
-                self.report(member, &tasks);
+                self.report(member, &tasks, waiting.len());
                 last_report = Some(Instant::now());
                 self.tell_replay(&mut replay_told);
             }
@@ -247,7 +274,7 @@ impl Worker {
     fn change(
         &self,
         member: &mut dyn Member,
-        tasks: &mut Tasks,
+        (tasks, waiting): (&mut Tasks, &mut Waiting),
         change: Change,
         outputs: &mut Vec<Outgoing>,
         stop: &AtomicBool,
@@ -256,7 +283,7 @@ impl Worker {
             Change::Assigned(assignments) => {
                 self.metrics.rebalances.inc();
                 for assignment in assignments {
-                    self.assign(member, tasks, assignment)?;
+                    self.assign(member, (tasks, waiting), assignment)?;
                 }
             }
             Change::Revoked(partitions) => {
@@ -265,11 +292,11 @@ impl Worker {
                 self.flush(tasks, outputs)?;
                 self.commit(member, tasks, outputs, stop)?;
                 outputs.clear();
-                partitions.iter().for_each(|partition| drop(tasks.remove(partition)));
+                partitions.iter().for_each(|partition| drop((tasks.remove(partition), waiting.remove(partition))));
             }
             Change::Lost(partitions) => {
                 self.metrics.rebalances.inc();
-                partitions.iter().for_each(|partition| drop(tasks.remove(partition)));
+                partitions.iter().for_each(|partition| drop((tasks.remove(partition), waiting.remove(partition))));
             }
             Change::End { partition, offset } => {
                 if let Some(owned) = tasks.get_mut(&partition) {
@@ -278,11 +305,16 @@ impl Worker {
                 }
             }
         }
-        self.metrics.gauges.partitions.set(tasks.len() as i64);
+        self.metrics.gauges.partitions.set((tasks.len() + waiting.len()) as i64);
         Ok(())
     }
 
-    fn assign(&self, member: &mut dyn Member, tasks: &mut Tasks, assignment: Assignment) -> Result<(), WorkerError> {
+    fn assign(
+        &self,
+        member: &mut dyn Member,
+        (tasks, waiting): (&mut Tasks, &mut Waiting),
+        assignment: Assignment,
+    ) -> Result<(), WorkerError> {
         let partition = assignment.partition;
         let Some(flow) = self.dataflow.streams.iter().position(|flow| flow.stream.topic == partition.topic) else {
             return Ok(());
@@ -298,12 +330,58 @@ impl Worker {
             position = checkpoint.position,
             "partition assigned"
         );
+        if let (Some(mark), Some(topic)) = (checkpoint.mark, &self.panes_topic) {
+            let loading = Loading::new(topic, &partition, (flow, checkpoint), mark);
+            waiting.insert(partition, loading);
+            return Ok(());
+        }
+        self.start(member, tasks, partition, (flow, checkpoint), None)
+    }
+
+    fn start(
+        &self,
+        member: &mut dyn Member,
+        tasks: &mut Tasks,
+        partition: TopicPartition,
+        (flow, checkpoint): (usize, Checkpoint),
+        restored: Option<Restored>,
+    ) -> Result<(), WorkerError> {
         let definition = &self.dataflow.streams[flow];
-        let task =
-            Task::new(definition, &partition.topic, partition.partition, self.options.verify.clone(), checkpoint)?;
-        member.start(&partition, checkpoint.replay.offset)?;
+        let verify = self.options.verify.clone();
+        let task = Task::new(definition, &partition.topic, partition.partition, verify, checkpoint, restored)?;
+        member.start(&partition, task.core.next_offset())?;
         tasks.insert(partition, Owned { task, flow, end: None, changed: false });
         Ok(())
+    }
+
+    /// Reads panes back for a moment, and starts the partitions that have theirs.
+    fn load(&self, member: &mut dyn Member, tasks: &mut Tasks, waiting: &mut Waiting) -> Result<(), WorkerError> {
+        let Some(mut first) = waiting.first_entry() else { return Ok(()) };
+        if !first.get_mut().go_on(self.bus.as_ref())? {
+            return Ok(());
+        }
+        let (partition, loading) = first.remove_entry();
+        let (flow, checkpoint) = (loading.flow, loading.checkpoint);
+        let restored = loading.finish(&self.dataflow.streams[flow]);
+        let TopicPartition { topic, partition: number } = &partition;
+        match &restored {
+            Ok(_) => {
+                tracing::info!(topic, partition = number, "open windows are read back");
+                self.metrics.restored_partitions.inc();
+            }
+            Err(why) => {
+                let from = checkpoint.replay.offset;
+                tracing::warn!(
+                    topic,
+                    partition = number,
+                    from,
+                    why,
+                    "open windows are not there as they were; read again"
+                );
+                self.metrics.not_restored_partitions.inc();
+            }
+        }
+        self.start(member, tasks, partition, (flow, checkpoint), restored.ok())
     }
 
     fn flush(&self, tasks: &mut Tasks, outputs: &mut Vec<Outgoing>) -> Result<(), WorkerError> {
@@ -323,6 +401,12 @@ impl Worker {
                 "record sent to the dead-letter topic"
             );
             outputs.push(self.dead_letter(flow, owned.task.core.partition(), record));
+        }
+        if let Some(topic) = &self.panes_topic {
+            let partition = owned.task.core.partition();
+            let of = TopicPartition { topic: flow.stream.topic.clone(), partition };
+            let records = owned.task.core.take_snapshot(flow)?;
+            outputs.extend(records.into_iter().map(|record| topic.outgoing(&of, record)));
         }
         self.encode(owned, emitting, &emissions, outputs)
     }
@@ -444,7 +528,7 @@ impl Worker {
         }
     }
 
-    fn report(&self, member: &dyn Member, tasks: &Tasks) {
+    fn report(&self, member: &dyn Member, tasks: &Tasks, loading: usize) {
         let partitions: Vec<PartitionStatus> = tasks
             .iter()
             .map(|(partition, owned)| {
@@ -452,7 +536,7 @@ impl Worker {
                 PartitionStatus::of(&owned.task.core, &self.dataflow.streams[owned.flow], end)
             })
             .collect();
-        let status = Status::of(&self.metrics, partitions);
+        let status = Status::of(&self.metrics, loading, partitions);
         status.show(&self.metrics.gauges, now_ns());
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }

@@ -31,6 +31,8 @@ pub struct Stream {
     pub event_time: Option<String>,
     pub rules: WatermarkRules,
     pub bounds: StateBounds,
+    /// Panes are sealed whenever the watermark passes a multiple of this, nanoseconds since 1970.
+    pub replay_max_ns: i64,
     /// The column that decides a record's partition.
     pub partition_key: Option<String>,
 }
@@ -66,8 +68,19 @@ pub fn late_field() -> Field {
     Field::new(LATE_COLUMN, DataType::Boolean, true)
 }
 
-const OPTIONS: [&str; 8] =
-    ["event_time", "lateness", "idle", "max_skew", "partition_key", "message", "keys_max", "state_bytes_max"];
+const OPTIONS: [&str; 9] = [
+    "event_time",
+    "lateness",
+    "idle",
+    "max_skew",
+    "replay_max",
+    "partition_key",
+    "message",
+    "keys_max",
+    "state_bytes_max",
+];
+
+const REPLAY_MAX_NS: i64 = 300_000_000_000;
 
 impl Stream {
     /// Columns as a query sees them: the record's, the envelope's, the log's, and whether the row is late.
@@ -113,6 +126,7 @@ impl Stream {
         };
         let columns = columns.map_err(|fault| faults.push(fault)).ok();
         let rules = rules(&options, &mut faults);
+        let replay_max_ns = duration_ns(&options, "replay_max", &mut faults).unwrap_or(REPLAY_MAX_NS);
         let bounds = bounds(&options, &mut faults);
         let (Some(format), Some(columns)) = (format, columns) else { return Err(faults) };
         let stream = Stream {
@@ -123,6 +137,7 @@ impl Stream {
             event_time: options.get("event_time").map(|&name| name.to_owned()),
             rules,
             bounds,
+            replay_max_ns,
             partition_key: options.get("partition_key").map(|&name| name.to_owned()),
         };
         faults.extend(stream.check());
@@ -210,17 +225,19 @@ fn envelope_columns(batch: &MessageDescriptor) -> Result<SchemaRef, String> {
     }
 }
 
-fn rules(options: &BTreeMap<&str, &str>, faults: &mut Vec<String>) -> WatermarkRules {
-    let mut read = |name: &str| -> Option<i64> {
-        let text = options.get(name)?;
-        match humantime::parse_duration(text).ok().filter(|duration| *duration > Duration::ZERO || name == "lateness") {
-            Some(duration) => Some(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)),
-            None => {
-                faults.push(format!("{name} '{text}' is no duration; write for example '2s', '500ms' or '1m'"));
-                None
-            }
+fn duration_ns(options: &BTreeMap<&str, &str>, name: &str, faults: &mut Vec<String>) -> Option<i64> {
+    let text = options.get(name)?;
+    match humantime::parse_duration(text).ok().filter(|duration| *duration > Duration::ZERO || name == "lateness") {
+        Some(duration) => Some(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)),
+        None => {
+            faults.push(format!("{name} '{text}' is no duration; write for example '2s', '500ms' or '1m'"));
+            None
         }
-    };
+    }
+}
+
+fn rules(options: &BTreeMap<&str, &str>, faults: &mut Vec<String>) -> WatermarkRules {
+    let mut read = |name: &str| duration_ns(options, name, faults);
     let lateness_ns = read("lateness");
     let rules = WatermarkRules {
         lateness_ns: lateness_ns.unwrap_or(0),

@@ -122,6 +122,11 @@ impl Dataflow {
         read.chain(sinks.map(|sink| sink.topic.as_str())).collect()
     }
 
+    /// Whether any stream's windows are kept in a topic of their own.
+    pub fn keeps_panes(&self) -> bool {
+        self.streams.iter().any(StreamFlow::keeps_panes)
+    }
+
     /// Puts other topics in the place of those that the SQL names, for reading and writing alike. What the records
     /// hold was told by the SQL's names, and the hash is that of the SQL.
     pub fn rename_topics(&mut self, name: &dyn Fn(&str) -> String) {
@@ -154,7 +159,58 @@ impl StreamFlow {
     }
 }
 
+impl StreamFlow {
+    /// How long after a row it may still count: that of the longest window and those below it, nanoseconds.
+    pub fn windows_ns(&self) -> i64 {
+        self.views.iter().map(|view| view.hop.size_ns().saturating_add(view.delay_ns)).max().unwrap_or(0)
+    }
+
+    /// Whether what its windows hold is kept, because too much would have to be read again.
+    pub fn keeps_panes(&self) -> bool {
+        self.windows_ns() > self.stream.replay_max_ns
+    }
+
+    /// For each of the panes the first that an open window is left for when the watermark is there.
+    pub fn first_open_panes(&self, watermark_ns: i64) -> Vec<Option<i64>> {
+        let first = |shared: &SharedPanes| {
+            let operator = shared.operator(PaneBounds::NONE, behind(watermark_ns, shared.delay_ns())).ok()?;
+            operator.first_open_pane()
+        };
+        self.panes.iter().map(first).collect()
+    }
+
+    /// All that decides what panes hold, in words: who finds the same can go on with them.
+    pub fn panes_description(&self) -> String {
+        let Stream { rules, bounds, replay_max_ns, .. } = &self.stream;
+        let mut words = format!("{rules:?} {bounds:?} {replay_max_ns}");
+        for shared in &self.panes {
+            words.push_str(&format!("\n{:?}", shared.outputs));
+            for &view in &shared.views {
+                words.push_str(
+                    &logical_expr::LogicalPlan::Aggregate(self.views[view].aggregate.clone())
+                        .display_indent_schema()
+                        .to_string(),
+                );
+            }
+        }
+        words
+    }
+}
+
+/// A watermark, delayed; the ends of time stay what they are.
+pub fn behind(watermark_ns: i64, delay_ns: i64) -> i64 {
+    if watermark_ns == i64::MAX { watermark_ns } else { watermark_ns.saturating_sub(delay_ns) }
+}
+
 impl SharedPanes {
+    /// How far the watermark has to be past the end of a window of theirs.
+    pub fn delay_ns(&self) -> i64 {
+        match &self.source {
+            PanesSource::Stream(_) => 0,
+            PanesSource::Windows(rows) => rows.delay_ns,
+        }
+    }
+
     /// Windows that end at or before `closed_through_ns` are closed already.
     pub fn operator(&self, bounds: PaneBounds, closed_through_ns: i64) -> Result<WindowOperator, WindowError> {
         let (outputs, aggregates) = (self.outputs.clone(), self.aggregates.clone());
@@ -162,7 +218,7 @@ impl SharedPanes {
     }
 
     /// Panes of the longest window.
-    fn panes_max(&self) -> usize {
+    pub fn panes_max(&self) -> usize {
         let panes = |hop: &Hop| {
             let steps = usize::try_from(hop.size_ns() / hop.slide_ns()).unwrap_or(usize::MAX);
             if hop.size_ns() % hop.slide_ns() == 0 { steps } else { 2 * steps + 1 }

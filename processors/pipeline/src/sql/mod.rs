@@ -25,7 +25,7 @@ mod template;
 
 pub use annotations::Annotations;
 pub use catalog::{Format, LATE_COLUMN, Sink, StateBounds, Stream, late_field};
-pub use dataflow::{Dataflow, Insert, PanesSource, Query, SharedPanes, StreamFlow, WindowRows, WindowedView};
+pub use dataflow::{Dataflow, Insert, PanesSource, Query, SharedPanes, StreamFlow, WindowRows, WindowedView, behind};
 pub use files::{Statement, load, parse};
 pub use lineage::Bound;
 pub use planner::{Options, plan};

@@ -8,7 +8,7 @@
 use amoskys_bus::Record;
 use amoskys_functions::model::{Model, explanation_type};
 use amoskys_pipeline::{
-    run::{Checkpoint, DeadRecord, Emission, Task, Verify},
+    run::{Checkpoint, DeadRecord, Emission, SnapshotReader, SnapshotRecord, Task, Verify},
     sql::{Dataflow, Options, Problems, Query, StreamFlow, WindowedView, parse, plan},
 };
 use arrow::{
@@ -17,7 +17,7 @@ use arrow::{
     datatypes::{DataType, Float64Type},
     util::display::array_value_to_string,
 };
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 pub const MS_NS: i64 = 1_000_000;
 /// Log time of the first record, milliseconds; a whole minute, so that windows of seconds begin there.
@@ -121,7 +121,42 @@ pub struct Out {
 }
 
 pub fn task(flow: &StreamFlow, checkpoint: Checkpoint) -> Task {
-    Task::new(flow, "ev-topic", 3, Verify::Off, checkpoint).expect("a task")
+    Task::new(flow, "ev-topic", 3, Verify::Off, checkpoint, None).expect("a task")
+}
+
+/// What a compacted topic would hold of one partition.
+#[derive(Default)]
+pub struct Compacted(BTreeMap<String, SnapshotRecord>);
+
+impl Compacted {
+    pub fn write(&mut self, records: Vec<SnapshotRecord>) {
+        self.0.extend(records.into_iter().map(|record| (record.key.clone(), record)));
+    }
+
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// The task of a new owner, and the record that it reads first. What cannot be restored is read again.
+    pub fn task(&self, flow: &StreamFlow, partition: i32, checkpoint: Checkpoint) -> (Task, i64) {
+        let restored = checkpoint.mark.map(|mark| {
+            let mut reader = SnapshotReader::default();
+            for record in self.0.values() {
+                let headers: Vec<(&str, &[u8])> =
+                    record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+                reader.push(&record.key, &headers, &record.payload);
+            }
+            reader.finish(flow, mark)
+        });
+        let is_there = !self.0.is_empty();
+        let restored = restored.and_then(|restored| {
+            assert_eq!(restored.is_ok(), is_there, "{:?}", restored.as_ref().err());
+            restored.ok()
+        });
+        let from = if restored.is_some() { checkpoint.mark.map(|mark| mark.point.offset) } else { None };
+        let task = Task::new(flow, "ev-topic", partition, Verify::Off, checkpoint, restored).expect("a task");
+        (task, from.unwrap_or(checkpoint.replay.offset))
+    }
 }
 
 pub fn flush(task: &mut Task, flow: &StreamFlow, out: &mut Out) {

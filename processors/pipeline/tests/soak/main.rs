@@ -40,6 +40,8 @@ pub struct Tried {
     pub compared_rows: AtomicU64,
     pub restarts: AtomicU64,
     pub replays: AtomicU64,
+    /// Restarts that went on with panes that were kept.
+    pub restored: AtomicU64,
     pub sooner: AtomicU64,
 }
 
@@ -110,12 +112,13 @@ fn run(seed: u64, tried: &Tried, goes_on: impl Fn(u64) -> bool + Sync) {
     }
     let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
     println!(
-        "{} cases: {} windows, {} rows compared with DataFusion's, {} restarts, {} of them with a replay, {} windows closed by the clock",
+        "{} cases: {} windows, {} rows compared with DataFusion's, {} restarts, {} of them with a replay, {} with panes that were kept, {} windows closed by the clock",
         of(&tried.cases),
         of(&tried.windows),
         of(&tried.compared_rows),
         of(&tried.restarts),
         of(&tried.replays),
+        of(&tried.restored),
         of(&tried.sooner)
     );
 }
@@ -130,6 +133,7 @@ fn random_views_over_random_streams_are_exact() {
     for (what, count) in [("restarts", &tried.restarts), ("replays", &tried.replays), ("the clock", &tried.sooner)] {
         assert!(count.load(Ordering::Relaxed) * 5 >= cases, "{what}: too few");
     }
+    assert!(tried.restored.load(Ordering::Relaxed) * 10 >= cases, "restored: too few");
     assert!(tried.compared_rows.load(Ordering::Relaxed) >= cases, "too few rows were compared");
 }
 

@@ -62,6 +62,8 @@ pub struct Sketch {
     pub values: Vec<Column>,
     pub lateness_ms: i64,
     pub idle_ms: Option<i64>,
+    /// How often panes are sealed.
+    pub replay_max_ms: i64,
     pub views: Vec<View>,
     pub above: Option<Above>,
 }
@@ -126,6 +128,7 @@ impl Sketch {
             values,
             lateness_ms: *[0, 0, 50, 400, 1_000, 5_000].choose(random).expect("some"),
             idle_ms: *[None, Some(700), Some(3_000)].choose(random).expect("some"),
+            replay_max_ms: *[250, 1_000, 4_000, 300_000].choose(random).expect("some"),
             views,
             above,
         }
@@ -142,10 +145,11 @@ impl Sketch {
             write!(sql, ", {} {}", column.name, column.data_type.sql()).expect("written");
         }
         let idle = self.idle_ms.map_or(String::new(), |idle_ms| format!(", idle '{idle_ms}ms'"));
-        let lateness_ms = self.lateness_ms;
+        let (lateness_ms, replay_max_ms) = (self.lateness_ms, self.replay_max_ms);
         writeln!(
             sql,
-            ") STORED AS JSON LOCATION 'ev-topic'\n  OPTIONS (event_time 't', lateness '{lateness_ms}ms'{idle}, partition_key 'k0');"
+            ") STORED AS JSON LOCATION 'ev-topic'\n  OPTIONS (event_time 't', lateness '{lateness_ms}ms'{idle}, \
+             replay_max '{replay_max_ms}ms', partition_key 'k0');"
         )
         .expect("written");
         for view in &self.views {
