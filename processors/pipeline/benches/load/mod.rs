@@ -49,7 +49,7 @@ const COLUMNS: &str = "
 pub fn plan(aggregates: &str, sizes_s: &[u32], events_min: u32) -> Dataflow {
     let mut text = format!(
         "CREATE EXTERNAL TABLE syscalls STORED AS ENVELOPE LOCATION '{TOPIC}'
-         OPTIONS (message '{SCHEMA}', event_time 'event_time', lateness '2s', partition_key 'host');
+         OPTIONS (message '{SCHEMA}', event_time 'event_time', lateness '2s', replay_max '1h', partition_key 'host');
          CREATE EXTERNAL TABLE findings ({COLUMNS}) STORED AS JSON LOCATION '{FINDINGS}' OPTIONS (partition_key 'host');"
     );
     for size_s in sizes_s {

@@ -133,6 +133,10 @@ impl Compacted {
         self.0.extend(records.into_iter().map(|record| (record.key.clone(), record)));
     }
 
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub fn clear(&mut self) {
         self.0.clear();
     }
