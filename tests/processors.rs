@@ -22,7 +22,13 @@ const SQL: &str = "
     CREATE VIEW per_host AS
     SELECT host, hop(at, INTERVAL '1 second', INTERVAL '5 seconds') AS win, count(*) AS n, sum(bytes) AS total
     FROM events GROUP BY host, win;
+    CREATE VIEW everywhere AS
+    SELECT hop(at, INTERVAL '1 second', INTERVAL '5 seconds') AS win, count(*) AS n, sum(bytes) AS total FROM events GROUP BY win;
+    INSERT INTO sums SELECT 'everywhere' AS host, win.start AS start, n, total FROM everywhere;
     INSERT INTO sums SELECT host, win.start AS start, n, total FROM per_host;";
+
+/// Of the topic that the rows of all partitions are summed up through.
+const SHUFFLE: &str = "amoskys.shuffle.sums.events.v1";
 
 /// One host to a partition; `from..to` are seconds of event time.
 fn rows(from: i64, to: i64) -> Vec<Outgoing> {
@@ -52,7 +58,8 @@ fn start(sql: &Path, bus: &str, workers: u32) -> Processor {
 /// Every partition has one owner, every processor has some, and what is there is read.
 fn until_shared(processors: &[&Processor]) {
     until(&format!("{} processors share the partitions and have read them", processors.len()), || {
-        let owned: Vec<BTreeMap<i64, Option<u64>>> = processors.iter().map(|processor| processor.owned()).collect();
+        let owned: Vec<BTreeMap<i64, Option<u64>>> =
+            processors.iter().map(|processor| processor.owned("events")).collect();
         let all: Vec<i64> = owned.iter().flat_map(|of| of.keys().copied()).collect();
         let distinct: std::collections::BTreeSet<i64> = all.iter().copied().collect();
         all.len() == PARTITIONS as usize
@@ -66,7 +73,9 @@ fn processors_that_come_and_go_lose_nothing_and_repeat_nothing() {
     let broker = KafkaBroker::start();
     let address = broker.address().to_string();
     let bus = open(&address);
-    for (topic, partitions) in [("events", PARTITIONS), ("sums", PARTITIONS), ("amoskys.deadletter.v1", 1)] {
+    for (topic, partitions) in
+        [("events", PARTITIONS), ("sums", PARTITIONS), (SHUFFLE, 3), ("amoskys.deadletter.v1", 1)]
+    {
         create(bus.as_ref(), topic, partitions);
     }
     let folder = tempfile::tempdir().expect("a folder");
@@ -105,19 +114,23 @@ fn check_state(processor: &Processor) {
     let (ready, text) = processor.get("/readyz").expect("serves");
     assert!(ready, "{text}");
     let state = processor.state().expect("JSON");
-    let partition = &state["partitions"][0];
-    assert_eq!((&partition["topic"], &partition["replaying"]), (&"events".into(), &false.into()), "{state}");
+    let partitions = state["partitions"].as_array().expect("partitions");
+    let merging = partitions.iter().filter(|partition| partition["topic"] == SHUFFLE);
+    assert!(merging.clone().count() == 3 && merging.clone().all(|of| of["waits"]["topic"] == "events"), "{state}");
+    let partition = partitions.iter().find(|partition| partition["topic"] == "events").expect("of the stream");
+    assert_eq!(partition["replaying"], false, "{state}");
+    assert_eq!(partition["panes"][1]["sent_to"], SHUFFLE, "{state}");
     let panes = &partition["panes"][0];
     assert_eq!(panes["windows"][0]["read_by"][0], "sums", "{state}");
     assert_eq!((panes["windows"][0]["size_ms"].as_f64(), panes["keys"].as_u64()), (Some(5000.0), Some(1)), "{state}");
+    // Of 5 s, each second one begins; the watermark is a second behind the last row.
+    assert!(matches!(panes["windows"][0]["open_windows"].as_u64(), Some(5..=7)), "{state}");
     assert!(panes["open_panes"].as_u64().is_some_and(|panes| panes >= 5), "{state}");
     assert!(panes["oldest_offset"].as_i64() <= partition["next_offset"].as_i64(), "{state}");
     let metrics = processor.get("/metrics").expect("serves").1;
     for worker in 0..2 {
-        assert!(
-            metrics.contains(&format!("amoskys_processor_owned_partitions{{worker=\"{worker}\"}} 8\n")),
-            "{metrics}"
-        );
+        let owned = |count| format!("amoskys_processor_owned_partitions{{worker=\"{worker}\"}} {count}\n");
+        assert!([9, 10].into_iter().any(|count| metrics.contains(&owned(count))), "{metrics}");
     }
 }
 
@@ -129,7 +142,8 @@ fn expected() -> BTreeMap<(String, String, i64), usize> {
             let seconds = (start + 5).min(SECONDS) - start.max(0);
             let at = arrow::temporal_conversions::timestamp_s_to_datetime(1_600_000_000 + start).expect("in range");
             let at = format!("{}Z", at.format("%Y-%m-%dT%H:%M:%S"));
-            windows.insert((format!("h{host}"), at, seconds * ROWS_PER_SECOND), 1);
+            windows.insert((format!("h{host}"), at.clone(), seconds * ROWS_PER_SECOND), 1);
+            windows.insert(("everywhere".to_owned(), at, seconds * ROWS_PER_SECOND * i64::from(PARTITIONS)), 1);
         }
     }
     windows

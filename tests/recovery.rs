@@ -22,8 +22,12 @@ use std::{
 const PARTITIONS: i32 = 4;
 const ROWS_PER_PARTITION: i64 = 15_000;
 const KILLS: usize = 8;
+/// Of the topic that groups are sent through.
+const SHUFFLED: i32 = 3;
+const BASE_MS: i64 = 1_600_000_000_000;
 
-/// Features of short windows and of one longer than what may be read again, with floats, and a row-wise output (each row its own, by its random `bytes`) that ends with a mark
+/// Features of short windows and of one longer than what may be read again, with floats; of groups that lie in all
+/// partitions, ranked over all, of which one is that long; and a row-wise output (each row its own, by its random `bytes`) that ends with a mark
 /// in each partition.
 fn sql(folder: &Path, run: &str) -> PathBuf {
     let text = format!(
@@ -42,6 +46,16 @@ fn sql(folder: &Path, run: &str) -> PathBuf {
          SELECT host, hop(at, INTERVAL '1 second', INTERVAL '25 seconds') AS win, count(*) AS n, sum(bytes) AS total,
                 avg(bytes) AS mean, stddev(bytes) AS spread, approx_percentile_cont(0.9) WITHIN GROUP (ORDER BY bytes) AS p90
          FROM events GROUP BY host, win;
+         CREATE VIEW everywhere AS
+         SELECT user, hop(at, INTERVAL '1 second', INTERVAL '3 seconds') AS win, count(*) AS n, sum(bytes) AS total,
+                avg(bytes) AS mean, stddev(bytes) AS spread, approx_percentile_cont(0.9) WITHIN GROUP (ORDER BY bytes) AS p90
+         FROM events GROUP BY user, win;
+         CREATE VIEW busiest AS
+         SELECT user, hop(at, INTERVAL '2 seconds', INTERVAL '20 seconds') AS win, count(*) AS n, sum(bytes) AS total
+         FROM events GROUP BY user, win;
+         INSERT INTO features SELECT 'everywhere' AS host, user, win.start AS start, n, total, mean, spread, p90 FROM everywhere;
+         INSERT INTO features SELECT 'busiest' AS host, user, win.start AS start, n, total FROM busiest
+         ORDER BY total DESC LIMIT 3;
          INSERT INTO features SELECT host, 'all' AS user, win.start AS start, n, total, mean, spread, p90 FROM per_host;
          INSERT INTO features SELECT host, user, win.start AS start, n, total, mean, spread, p90 FROM per_user;
          INSERT INTO marks SELECT host, at, bytes, mark FROM events WHERE mark OR bytes > 0.999;"
@@ -55,7 +69,7 @@ fn sql(folder: &Path, run: &str) -> PathBuf {
 /// that closes every window.
 fn rows(seed: u64, partition: i32) -> Vec<Outgoing> {
     let mut random = StdRng::seed_from_u64(seed ^ partition as u64);
-    let base_ms = 1_600_000_000_000;
+    let base_ms = BASE_MS;
     let mut rows: Vec<Outgoing> = (0..ROWS_PER_PARTITION)
         .map(|row| {
             let at = base_ms + row * 40_000 / ROWS_PER_PARTITION - random.random_range(0..3_000);
@@ -109,12 +123,34 @@ fn prepare(bus: &dyn Bus) {
     for run in ["calm", "killed"] {
         create(bus, &format!("features_{run}"), PARTITIONS);
         create(bus, &format!("marks_{run}"), PARTITIONS);
+        create(bus, &shuffle_topic(run), SHUFFLED);
     }
+}
+
+fn shuffle_topic(run: &str) -> String {
+    format!("amoskys.shuffle.{run}.events.v1")
+}
+
+/// Waits until all windows of groups that were sent are closed, and what they gave is committed: the last mark closes them.
+fn until_shuffled(processor: &mut Processor, run: &str) {
+    let topic = shuffle_topic(run);
+    let last_ns = (BASE_MS + 3_600_000 - 2_000) * 1_000_000;
+    processor.until("groups that were sent are merged", |processor| {
+        let state = processor.state().unwrap_or_default();
+        let partitions = state["partitions"].as_array().cloned().unwrap_or_default();
+        let merged = partitions.iter().filter(|of| {
+            of["topic"] == topic.as_str() && of["replaying"] == false && of["watermark_ns"].as_i64() >= Some(last_ns)
+        });
+        merged.count() == SHUFFLED as usize
+    });
 }
 
 fn compare(calm: &BTreeMap<String, usize>, killed: &BTreeMap<String, usize>, seed: u64) {
     assert!(calm.len() > 1_000, "only {} outputs", calm.len());
     assert!(calm.values().all(|count| *count == 1), "the undisturbed run wrote something twice");
+    for sent in ["everywhere", "busiest"] {
+        assert!(calm.keys().filter(|text| text.contains(sent)).count() > 50, "{sent}");
+    }
     for (text, count) in killed {
         assert_eq!((calm.get(text), *count), (Some(&1), 1), "seed {seed}: written {count} times: {text}");
     }
@@ -137,7 +173,13 @@ fn start(sql: &Path, bus: &str, run: &str) -> Processor {
 }
 
 /// Runs until every partition's mark is written; kills come at random moments.
-fn run_with_kills(start: &dyn Fn() -> Processor, kills: usize, random: &mut StdRng, is_done: &dyn Fn() -> bool) {
+fn run_with_kills(
+    run: &str,
+    start: &dyn Fn() -> Processor,
+    kills: usize,
+    random: &mut StdRng,
+    is_done: &dyn Fn() -> bool,
+) {
     for _ in 0..kills {
         let _running = start();
         thread::sleep(Duration::from_millis(random.random_range(200..1_500)));
@@ -148,6 +190,7 @@ fn run_with_kills(start: &dyn Fn() -> Processor, kills: usize, random: &mut StdR
         assert!(Instant::now() < deadline, "the run did not come to its end");
         thread::sleep(Duration::from_millis(200));
     }
+    until_shuffled(&mut running, run);
     if kills > 0 {
         check_restored(&mut running);
     }
@@ -204,10 +247,11 @@ fn kills_change_nothing_on(address: String) {
         });
         let path = sql(folder.path(), "killed");
         let done = || is_complete(&outputs(bus.as_ref(), "killed"));
-        run_with_kills(&|| start(&path, &address, "killed"), KILLS, &mut random, &done);
+        run_with_kills("killed", &|| start(&path, &address, "killed"), KILLS, &mut random, &done);
     });
     let path = sql(folder.path(), "calm");
-    run_with_kills(&|| start(&path, &address, "calm"), 0, &mut random, &|| is_complete(&outputs(bus.as_ref(), "calm")));
+    let done = || is_complete(&outputs(bus.as_ref(), "calm"));
+    run_with_kills("calm", &|| start(&path, &address, "calm"), 0, &mut random, &done);
     compare(&outputs(bus.as_ref(), "calm"), &outputs(bus.as_ref(), "killed"), seed);
 }
 
@@ -231,6 +275,7 @@ fn kills_change_nothing_on_the_embedded_log() {
         // The log belongs to the processor while it runs, so that it has read everything is seen in its state.
         let mut processor = start(&path, &address, run);
         processor.until_read("events", &[ROWS_PER_PARTITION + 1; PARTITIONS as usize]);
+        until_shuffled(&mut processor, run);
         if kills > 0 {
             check_restored(&mut processor);
         }

@@ -216,7 +216,7 @@ impl Bench {
 
 /// Kills a processor at a random moment after it was given partitions.
 fn kill_some_time(mut processor: Processor, random: &mut StdRng) {
-    processor.until("it has partitions", |processor| !processor.owned().is_empty());
+    processor.until("it has partitions", |processor| !processor.owned(TELEMETRY).is_empty());
     thread::sleep(Duration::from_millis(random.random_range(0..800)));
 }
 

@@ -6,6 +6,7 @@ use crate::{
     config::{self, AgentConfig},
     http::{Endpoints, Health, Probe},
     stop,
+    topics::own_topics,
 };
 use amoskys_bus::{Address, Bus};
 use amoskys_collectors::{Agent, AgentError, AgentHandle, PreparedAgent, WalError};
@@ -54,7 +55,7 @@ pub fn agent(command: AgentCommand) -> Result<u8> {
     let prepared = prepare(&config)?;
     let bus = open_bus(config.bus_address.clone(), &config.bus, "amoskys-agent")?;
     if let Some(partitions) = command.create_topics {
-        create_topics(bus.as_ref(), partitions)?;
+        create_topics(bus.as_ref(), own_topics(partitions))?;
     }
     let mut registry = Registry::default();
     let agent = Arc::new(start(prepared, bus.clone(), &mut registry)?);

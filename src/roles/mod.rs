@@ -17,7 +17,7 @@ use crate::{
     config::BusConfig,
     http::{Bound, Endpoints, Server},
 };
-use amoskys_bus::{Address, Bus, BusOptions};
+use amoskys_bus::{Address, Bus, BusOptions, TopicSpec};
 use anyhow::Result;
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
@@ -32,11 +32,11 @@ pub fn open_bus(address: Address, config: &BusConfig, client_id: &str) -> Result
     Ok(amoskys_bus::open(&options)?)
 }
 
-/// Creates those of Amoskys' own topics that are not there.
-pub fn create_topics(bus: &dyn Bus, partitions: i32) -> Result<()> {
-    for topic in crate::topics::own_topics(partitions) {
+/// Creates those of these topics that are not there.
+pub fn create_topics(bus: &dyn Bus, topics: Vec<TopicSpec>) -> Result<()> {
+    for topic in topics {
         if bus.create_topic(&topic)? {
-            tracing::info!(topic = topic.name, partitions, "topic created");
+            tracing::info!(topic = topic.name, partitions = topic.partitions, "topic created");
         }
     }
     Ok(())

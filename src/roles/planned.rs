@@ -4,8 +4,13 @@
 //! no log, no topic and no file. Limits: that topics are missing on a broker is found after it was reached.
 
 use super::{ModelPlace, Models, Processor, create_topics};
-use crate::{cli::Misuse, config::ProcessorConfig, print::counted, topics::own_topics};
-use amoskys_bus::{Address, Bus, MemberOptions, TopicInfo};
+use crate::{
+    cli::Misuse,
+    config::ProcessorConfig,
+    print::counted,
+    topics::{default_settings, own_topics},
+};
+use amoskys_bus::{Address, Bus, MemberOptions, TopicInfo, TopicSpec};
 use amoskys_pipeline::{
     run::{Metrics, Verify, Worker, WorkerOptions},
     sql::{self, Dataflow},
@@ -74,7 +79,10 @@ impl PlannedProcessor {
             sql::plan(&statements, &options).map_err(Misuse::because)
         };
         let dataflows = (0..parts.workers.max(1)).map(plan).collect::<Result<_>>()?;
-        Ok(Self { dataflows, options: parts.options })
+        let group = parts.options.member.group.clone();
+        let mut planned = Self { dataflows, options: parts.options };
+        planned.set_group(group);
+        Ok(planned)
     }
 
     /// Topics that have to be there: read, written, for dead letters, and for what long windows hold.
@@ -95,6 +103,7 @@ impl PlannedProcessor {
     }
 
     pub fn set_group(&mut self, group: String) {
+        self.dataflows.iter_mut().for_each(|dataflow| dataflow.name_shuffles(&group));
         self.options.member.group = group;
     }
 
@@ -102,7 +111,7 @@ impl PlannedProcessor {
     pub fn summary(&self) -> String {
         let flows = &self.dataflows[0].streams;
         let inserts: usize = flows.iter().map(|flow| flow.inserts.len()).sum();
-        let (streams, workers) = (counted(flows.len(), "stream"), counted(self.dataflows.len(), "worker"));
+        let (streams, workers) = (self.dataflows[0].summary(), counted(self.dataflows.len(), "worker"));
         format!("{streams}, {} by {workers}", counted(inserts, "INSERT"))
     }
 
@@ -124,11 +133,22 @@ impl PlannedProcessor {
             }
             Err(error) => return Err(error.into()),
         }
-        create_own.map_or(Ok(()), |partitions| create_topics(bus, partitions))
+        create_own.map_or(Ok(()), |partitions| create_topics(bus, self.own_topics(partitions)))
+    }
+
+    /// Those of Amoskys, and those that groups of this SQL are sent through.
+    fn own_topics(&self, partitions: i32) -> Vec<TopicSpec> {
+        let shuffles = self.dataflows[0].shuffle_topics().into_iter().map(|name| TopicSpec {
+            name: name.to_owned(),
+            partitions,
+            replication: 1,
+            settings: default_settings(name),
+        });
+        own_topics(partitions).into_iter().chain(shuffles).collect()
     }
 
     fn check(&self, there: &[TopicInfo], address: &Address, with_own: bool) -> Result<()> {
-        let own = if with_own { own_topics(1) } else { Vec::new() };
+        let own = if with_own { self.own_topics(1) } else { Vec::new() };
         let known =
             |name: &&str| there.iter().any(|topic| topic.name == *name) || own.iter().any(|topic| topic.name == *name);
         let missing: Vec<&str> = self.topics().into_iter().filter(|name| !known(name)).collect();

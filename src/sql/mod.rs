@@ -105,7 +105,7 @@ fn check(command: &CheckCommand) -> Result<u8> {
         Ok(dataflow) => {
             if let CheckFormat::Text = command.format {
                 let inserts: usize = dataflow.streams.iter().map(|flow| flow.inserts.len()).sum();
-                let (streams, inserts) = (counted(dataflow.streams.len(), "stream"), counted(inserts, "INSERT"));
+                let (streams, inserts) = (dataflow.summary(), counted(inserts, "INSERT"));
                 print::line(format_args!("{streams}, {inserts}: no problem"))?;
             } else {
                 print::line("[]")?;
@@ -134,7 +134,9 @@ fn over_history(command: RunCommand) -> Result<u8> {
     for (name, file) in command.from {
         history.entry(name).or_default().push(file);
     }
-    let schema = dataflow.streams[0].inserts[0].output.clone();
+    let inserts = dataflow.streams.iter().flat_map(|flow| &flow.inserts);
+    let schema =
+        inserts.map(|insert| insert.output.clone()).next().context("the view is not among what was planned")?;
     let mut output = Output::open(command.format, command.output.as_deref(), command.force, schema)?;
     let mut result = Ok(());
     run_history(&dataflow, &history, &mut |_, emission| {

@@ -44,10 +44,12 @@ impl Processor {
         self.state().unwrap_or_default()["partitions"].as_array().cloned().unwrap_or_default()
     }
 
-    /// Partitions that it owns, each with its lag where that is known.
-    pub fn owned(&self) -> BTreeMap<i64, Option<u64>> {
+    /// Partitions of a topic that it owns, each with its lag where that is known.
+    pub fn owned(&self, topic: &str) -> BTreeMap<i64, Option<u64>> {
         let number = |of: &Value| of["partition"].as_i64().expect("a number");
-        self.partitions().iter().map(|of| (number(of), of["lag_records"].as_u64())).collect()
+        let partitions = self.partitions();
+        let of_topic = partitions.iter().filter(|of| of["topic"] == topic);
+        of_topic.map(|of| (number(of), of["lag_records"].as_u64())).collect()
     }
 
     /// Waits for `is_so`, as long as the processor runs.

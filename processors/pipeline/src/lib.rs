@@ -8,8 +8,7 @@
 //! Everything between poll and commit is a function of (state, records), so it is tested without a log.
 //! Deliberately not here: how a log works (`bus`), how bytes become columns (`columns`), what a window is (`windows`),
 //! how models run (`scoring`).
-//! Limits: one stream per INSERT; a windowed view groups by its stream's partition key; windows over windows and joins
-//! below a window are refused when the SQL is planned.
+//! Limits: what has no window has one stream; streams are joined in windows only.
 
 pub mod run;
 pub mod sql;

@@ -4,7 +4,7 @@
 mod common;
 
 use amoskys_pipeline::sql::{Dataflow, Query};
-use common::{EVENTS, json, lines, plan_files, planned, reads, run_one_by_one};
+use common::{EVENTS, json, lines, plan_files, planned, reads, run_one_by_one, run_shuffles};
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
@@ -33,7 +33,8 @@ fn rows(sql: &str) -> Vec<String> {
         json(3, 400, Some(400), "a", 3.0, 20),
         json(4, 5000, Some(5000), "z", 0.0, 0),
     ];
-    let (_, out) = run_one_by_one(flow, &records);
+    let (mut task, mut out) = run_one_by_one(flow, &records);
+    run_shuffles(&dataflow, flow, &mut task, &mut out);
     assert!(out.dead.is_empty(), "{:?}", out.dead);
     let mut rows = Vec::new();
     for emission in out.emissions {
@@ -236,8 +237,9 @@ fn model_runs(sql: &str) -> usize {
         json(1, 1000, Some(1000), "a", 9.0, 1),
         json(2, 2000, Some(5000), "a", 1.0, 1),
     ];
-    let (task, _) = run_one_by_one(&dataflow.streams[0], &records);
-    assert_eq!(task.core.counters.closed_windows, 2);
+    let (mut task, mut out) = run_one_by_one(&dataflow.streams[0], &records);
+    // Ranked over all groups, windows close where these are sent.
+    run_shuffles(&dataflow, &dataflow.streams[0], &mut task, &mut out);
     runs.load(Ordering::Relaxed)
 }
 

@@ -5,7 +5,7 @@ mod common;
 
 use amoskys_functions::{aggregate::aggregates, model::unbound, window};
 use amoskys_pipeline::sql::{Dataflow, parse, plan};
-use common::{EVENTS, json, plan_files, planned, run_one_by_one};
+use common::{EVENTS, json, plan_files, planned, run_one_by_one, run_shuffles};
 use std::sync::Arc;
 
 const SINK: &str =
@@ -76,7 +76,8 @@ fn rows(sql: &str) -> Vec<String> {
         null(json(4, 450, Some(450), "a", 4.0, 0)),
         json(5, 5000, Some(5000), "z", 0.0, 1),
     ];
-    let (_, out) = run_one_by_one(flow, &records);
+    let (mut task, mut out) = run_one_by_one(flow, &records);
+    run_shuffles(&dataflow, flow, &mut task, &mut out);
     assert!(out.dead.is_empty(), "{:?}", out.dead);
     let emitted = out.emissions.iter().flat_map(|emission| {
         (0..emission.batch.num_rows()).map(|row| {

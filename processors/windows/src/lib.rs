@@ -17,6 +17,7 @@ mod operator;
 mod origin;
 mod pane;
 mod segment;
+mod ship;
 mod state;
 mod tree;
 mod watermark;
@@ -27,6 +28,7 @@ pub use fate::Counters;
 pub use operator::{ClosedWindow, Output, Rows, WindowOperator};
 pub use origin::{Origin, ReplayPoint};
 pub use pane::{Grid, Hop, HopError};
+pub use ship::{ShipTag, Shipped};
 pub use state::PaneState;
 pub use watermark::{Watermark, WatermarkRules};
 

@@ -5,7 +5,7 @@
 //! and ends after the watermark set by the rows before it. What the caller keeps: the watermark, and the order of rows.
 
 use crate::{
-    Aggregate, Grid, Hop, Origin, PaneBounds, PaneState, ReplayPoint, WindowError,
+    Aggregate, Grid, Hop, Origin, PaneBounds, PaneState, ReplayPoint, ShipTag, Shipped, WindowError,
     fate::{Counters, Fate, Judge},
     keys::Keys,
     segment::{Merger, span},
@@ -72,6 +72,8 @@ pub struct WindowOperator {
     closing: Duration,
     /// Every window that ends at or before this is closed.
     closed_through_ns: i64,
+    /// Of an operator that hands its panes over instead of merging windows: those not yet taken.
+    shipped: Option<Vec<Shipped>>,
 }
 
 impl WindowOperator {
@@ -104,7 +106,13 @@ impl WindowOperator {
             shed_rows: 0,
             closing: Duration::ZERO,
             closed_through_ns,
+            shipped: None,
         })
+    }
+
+    /// Hands panes over ([`WindowOperator::take_shipped`]) as their windows close, and keeps and closes nothing itself.
+    pub fn shipping(self) -> Self {
+        Self { shipped: Some(Vec::new()), ..self }
     }
 
     /// Adds rows and closes windows up to `watermark_ns` (that after the last row), in order of their ends.
@@ -162,6 +170,12 @@ impl WindowOperator {
         {
             begun.get_or_insert_with(Instant::now); // lint: allow clock (a measurement of its own work)
             for (output, window) in outputs {
+                if self.shipped.is_some() {
+                    let (from, to) = self.grid.panes_of(self.outputs[output].hop, window);
+                    self.ship(ShipTag::at(end_ns), from, to)?;
+                    self.judge.counters[output].closed_windows += 1;
+                    continue;
+                }
                 let window = self.merge(output, window)?;
                 // Panes that were only noted hold no rows.
                 if window.rows > 0 {
@@ -180,7 +194,54 @@ impl WindowOperator {
     /// added in another order then, so a place for it is one that a replay of the same rows finds again.
     pub fn seal(&mut self) -> Result<(), WindowError> {
         self.merger.fit(self.keys.len());
+        if self.shipped.is_some() {
+            let tag = ShipTag { watermark_ns: self.closed_through_ns, is_sealed: true };
+            return self.ship(tag, i64::MIN, i64::MAX);
+        }
         self.tree.seal(&self.aggregates, &mut self.merger)
+    }
+
+    /// Panes that were handed over since the last call, in the order of their tags.
+    pub fn take_shipped(&mut self) -> Vec<Shipped> {
+        self.shipped.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn ship(&mut self, tag: ShipTag, from: i64, to: i64) -> Result<(), WindowError> {
+        for pane in self.tree.between(from, to) {
+            self.merger.fit(self.keys.len());
+            let Some(summary) = self.tree.take(pane, &self.aggregates, &mut self.merger)? else { continue };
+            let state = PaneState::of(pane, &summary, &mut self.keys)?;
+            if let Some(shipped) = &mut self.shipped {
+                shipped.push(Shipped { tag, state });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a window may end after `from_ns` and at or before `to_ns`.
+    pub fn ends_within(&self, from_ns: i64, to_ns: i64) -> bool {
+        let first = |hop: &Hop, time_ns: i64| hop.first_ending_after(time_ns);
+        from_ns < to_ns && self.outputs.iter().any(|output| first(&output.hop, from_ns) < first(&output.hop, to_ns))
+    }
+
+    /// Adds what another partition handed over, behind what its pane holds. Keys that were left out because the pane is at
+    /// its bounds are counted as rows that were shed; what no open window is left for is counted as dropped.
+    pub fn absorb(&mut self, state: &PaneState) -> Result<(), WindowError> {
+        if state.states.len() != self.aggregates.len() {
+            return Err(WindowError::internal("a pane of other aggregates"));
+        }
+        if self.first_open_pane().is_none_or(|first| state.pane < first) {
+            self.judge.counters.iter_mut().for_each(|counters| counters.dropped_rows += state.rows as u64);
+            return Ok(());
+        }
+        let summary = state.summary(&mut self.keys)?;
+        self.merger.fit(self.keys.len());
+        let shed_keys = self.tree.absorb(state.pane, summary, &self.aggregates, &mut self.merger)?;
+        if shed_keys > 0 {
+            self.shed_rows += shed_keys as u64;
+            self.compact()?;
+        }
+        Ok(())
     }
 
     /// Sealed panes that rows came for since the last call, or since the operator was made.
@@ -238,6 +299,14 @@ impl WindowOperator {
 
     pub fn keys(&self) -> usize {
         self.keys.len()
+    }
+
+    /// Windows of an output that are open and may come out: from the first with rows to the last that has some now.
+    pub fn open_windows(&self, output: usize) -> u64 {
+        let hop = self.outputs[output].hop;
+        let Some((first, last)) = self.next_window(hop).zip(self.tree.last()) else { return 0 };
+        let (_, last) = hop.windows_at(self.grid.bounds_ns(last).0);
+        u64::try_from(last - first + 1).unwrap_or(0)
     }
 
     /// Bytes of state, as the accumulators and arrays report them.

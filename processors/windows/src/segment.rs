@@ -18,7 +18,7 @@ use datafusion::{
     error::{DataFusionError, Result},
     logical_expr::{EmitTo, GroupsAccumulator},
 };
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 /// Rows fed at once to an aggregate that is not batch-invariant; counted from the segment's first row.
 const CHUNK_ROWS: usize = 1024;
@@ -209,6 +209,41 @@ impl OpenSegment {
 }
 
 impl Summary {
+    /// What is left of it when it is merged behind `before` within the bounds of a pane, and how many keys are left out:
+    /// those that come last, or all where the bytes would be too many.
+    pub fn within(mut self, before: Option<&Self>, bounds: PaneBounds) -> Result<(Self, usize)> {
+        let (known, cost_bytes) = before.map_or((&[][..], 0), |before| (&before.ids[..], before.cost_bytes));
+        let left = bounds.less(known.len(), cost_bytes);
+        if self.ids.len() <= left.keys_max && self.cost_bytes <= left.bytes_max {
+            return Ok((self, 0));
+        }
+        let known: HashSet<u32> = known.iter().copied().collect();
+        let mut room = if self.cost_bytes <= left.bytes_max { left.keys_max } else { 0 };
+        let mut is_kept = |id: &u32| {
+            let is_new = !known.contains(id);
+            let fits = self.cost_bytes <= left.bytes_max && (!is_new || room > 0);
+            room -= usize::from(fits && is_new);
+            fits
+        };
+        let kept: Vec<u32> =
+            self.ids.iter().enumerate().filter(|(_, id)| is_kept(id)).map(|(place, _)| place as u32).collect();
+        let shed_keys = self.ids.len() - kept.len();
+        self.ids = kept.iter().map(|&place| self.ids[place as usize]).collect();
+        let kept = UInt32Array::from(kept);
+        for states in &mut self.states {
+            *states = if self.ids.is_empty() {
+                Vec::new()
+            } else {
+                states.iter().map(|state| take(state, &kept, None)).collect::<Result<_, _>>()?
+            };
+        }
+        if self.ids.is_empty() {
+            self.cost_bytes = 0;
+        }
+        self.origin.shed_rows = self.origin.shed_rows.saturating_add(shed_keys as u64);
+        Ok((self, shed_keys))
+    }
+
     pub fn mark_live(&self, live: &mut [bool]) {
         self.ids.iter().for_each(|&id| live[id as usize] = true);
     }

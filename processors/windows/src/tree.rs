@@ -55,6 +55,11 @@ impl PaneTree {
         self.panes.range(from..).next().map(|(&pane, _)| pane)
     }
 
+    /// The last pane that holds rows.
+    pub fn last(&self) -> Option<i64> {
+        self.panes.keys().next_back().copied()
+    }
+
     /// The segment that a row for `pane` goes to; `origin` is the records that it comes from.
     pub fn open(
         &mut self,
@@ -62,13 +67,14 @@ impl PaneTree {
         aggregates: &[Aggregate],
         origin: Origin,
     ) -> Result<&mut OpenSegment, WindowError> {
+        let is_new = self.panes.get(&pane).is_none_or(|pane| pane.open.is_none());
+        if is_new {
+            self.forget_spans_of(pane);
+        }
         let entry = self.panes.entry(pane).or_default();
-        if entry.open.is_none() {
+        if is_new {
             entry.open = Some(OpenSegment::new(aggregates, origin, self.bounds, entry.sealed.as_deref())?);
             entry.is_changed = true;
-            for level in 1..=self.level_max {
-                self.spans.remove(&(pane >> level << level, level));
-            }
         }
         // Just made if it was not there.
         entry.open.as_mut().ok_or_else(|| WindowError::internal("a pane without a segment"))
@@ -141,6 +147,48 @@ impl PaneTree {
             Some((number, pane.sealed.clone()?))
         });
         taken.collect()
+    }
+
+    /// Takes away what rows have said of a pane, sealed; `None` when there is nothing.
+    pub fn take(
+        &mut self,
+        pane: i64,
+        aggregates: &[Aggregate],
+        merger: &mut Merger,
+    ) -> Result<Option<Arc<Summary>>, WindowError> {
+        self.panes.remove(&pane).map_or(Ok(None), |mut taken| taken.seal(aggregates, merger))
+    }
+
+    /// The panes from `from` on, before `to`, that hold anything.
+    pub fn between(&self, from: i64, to: i64) -> Vec<i64> {
+        if from < to { self.panes.range(from..to).map(|(&pane, _)| pane).collect() } else { Vec::new() }
+    }
+
+    /// Merges what was said elsewhere behind what is in the pane, as far as the bounds allow. How many of its keys were
+    /// left out.
+    pub fn absorb(
+        &mut self,
+        pane: i64,
+        summary: Summary,
+        aggregates: &[Aggregate],
+        merger: &mut Merger,
+    ) -> Result<usize, WindowError> {
+        let entry = self.panes.entry(pane).or_default();
+        let before = entry.seal(aggregates, merger)?;
+        let (summary, shed_keys) = summary.within(before.as_deref(), self.bounds)?;
+        entry.sealed = Some(match before {
+            None => Arc::new(summary),
+            Some(before) => Arc::new(merger.merge(aggregates, &[before, Arc::new(summary)])?),
+        });
+        entry.is_changed = true;
+        self.forget_spans_of(pane);
+        Ok(shed_keys)
+    }
+
+    fn forget_spans_of(&mut self, pane: i64) {
+        for level in 1..=self.level_max {
+            self.spans.remove(&(pane >> level << level, level));
+        }
     }
 
     /// Puts back a pane as it was when it was taken.

@@ -1,18 +1,23 @@
-//! Rows of one partition in, windows and rows out; no bytes.
+//! Rows of one partition in, windows and rows out; no bytes. Panes that were sent are taken in [`merging`].
+
+mod merging;
 
 use super::{
+    alignment::{Alignment, Source},
     decode::Taken,
     duplicates::Seen,
     emit::{Emission, Evidence},
     judge::{Judged, judge, parts},
     position::Checkpoint,
+    shipment::Shipment,
     snapshot::{Restored, SnapshotRecord, Snapshots},
     stages::{Stages, Windows, rows_of},
     task::{TaskCounters, TaskError},
 };
 use crate::sql::{LATE_COLUMN, Query, StreamFlow};
-use amoskys_windows::{ReplayPoint, Watermark, WindowOperator};
+use amoskys_windows::{ReplayPoint, ShipTag, Watermark, WindowOperator};
 use arrow::{array::BooleanArray, record_batch::RecordBatch};
+use merging::{epoch_before, sources};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -39,22 +44,36 @@ pub struct Core {
     published_through_ns: i64,
     resume: Watermark,
     replaying: bool,
+    /// Of a flow of panes that were sent: how far its sources have come, and what waits for them.
+    alignment: Option<Alignment>,
+    /// Up to where panes that are sent away have been, and everybody has been told.
+    told_ns: i64,
+    shipments: Vec<Shipment>,
     /// Time spent on what INSERTs make of windows.
     emitting: Duration,
     pub counters: TaskCounters,
 }
 
 impl Core {
-    /// Goes on from the checkpoint's mark with what was `restored`, else from where it says to read again.
+    /// Goes on from the checkpoint's mark with what was `restored`, else from where it says to read again. `sources`: of a
+    /// flow of panes that were sent, who sends them.
     pub fn new(
         flow: &StreamFlow,
-        topic: &str,
-        partition: i32,
+        (topic, partition): (&str, i32),
+        sources: &[Source],
         checkpoint: Checkpoint,
         restored: Option<&Restored>,
     ) -> Result<Self, TaskError> {
         let from = restored.map_or(checkpoint.replay, |restored| restored.mark.point);
         let replaying = from.offset < checkpoint.position;
+        let alignment = flow.shuffle.is_some().then(|| {
+            // Panes that were sealed at the mark have all that was sent up to it.
+            let mut through = ShipTag { watermark_ns: from.watermark.time_ns, is_sealed: restored.is_some() };
+            if !replaying {
+                through = through.max(ShipTag::at(checkpoint.watermark.time_ns));
+            }
+            Alignment::new(sources.iter().copied(), through, flow.stream.bounds.state_bytes_max)
+        });
         // The column that says whether a row is late stands behind the flow's.
         let known: Vec<&str> = flow.columns.iter().map(String::as_str).chain([LATE_COLUMN]).collect();
         let place = |name: &String| known.iter().position(|known| known == name);
@@ -63,15 +82,18 @@ impl Core {
             Query::Windows { .. } => None,
         });
         let mut stages = Stages::new(flow, from.watermark.time_ns)?;
-        for (index, state) in restored.map_or(&[][..], |restored| &restored.panes) {
-            stages.restore(*index, state)?;
+        for (index, state, spans) in restored.map_or(&[][..], |restored| &restored.panes) {
+            stages.restore(*index, state, spans)?;
         }
         Ok(Self {
             topic: topic.to_owned(),
             partition,
             snapshots: flow.keeps_panes().then(|| restored.map(Snapshots::going_on_from).unwrap_or_default()),
             sealed_before: None,
-            epoch: from.watermark.time_ns.div_euclid(flow.stream.replay_max_ns),
+            epoch: match (&flow.shuffle, restored) {
+                (Some(_), None) => epoch_before(from.watermark.time_ns, flow),
+                _ => from.watermark.time_ns.div_euclid(flow.stream.replay_max_ns),
+            },
             stages,
             row_columns: row_columns.collect(),
             watermark: if replaying { from.watermark } else { checkpoint.watermark },
@@ -80,6 +102,9 @@ impl Core {
             published_through_ns: checkpoint.watermark.time_ns,
             resume: checkpoint.watermark,
             replaying,
+            alignment,
+            told_ns: checkpoint.watermark.time_ns,
+            shipments: Vec::new(),
             emitting: Duration::ZERO,
             counters: TaskCounters::default(),
         })
@@ -106,6 +131,10 @@ impl Core {
         self.replaying = false;
         self.watermark.advance_to(self.resume.time_ns);
         self.watermark.last_log_time_ns = self.watermark.last_log_time_ns.max(self.resume.last_log_time_ns);
+        if let Some(alignment) = &mut self.alignment {
+            // Every source had come as far when that was committed.
+            alignment.raise(ShipTag::at(self.resume.time_ns));
+        }
     }
 
     pub fn partition(&self) -> i32 {
@@ -145,8 +174,9 @@ impl Core {
             return None;
         }
         let here = ReplayPoint { offset: self.next_offset, watermark: self.watermark };
+        let oldest = self.stages.oldest().into_iter().chain(self.alignment.as_ref().and_then(Alignment::oldest));
         Some(Checkpoint {
-            replay: self.stages.oldest().unwrap_or(here),
+            replay: oldest.min_by_key(|point| point.offset).unwrap_or(here),
             position: self.next_offset,
             watermark: self.watermark,
             mark: self.snapshots.as_ref().and_then(Snapshots::mark),
@@ -157,12 +187,22 @@ impl Core {
     /// on by some seconds.
     pub fn would_anticipate(&self, flow: &StreamFlow, now_ns: i64) -> bool {
         const FOLLOW_EVERY_NS: i64 = 5_000_000_000;
-        let mut watermark = self.watermark;
-        watermark.anticipate(&flow.stream.rules, now_ns);
+        let watermark = self.anticipated(flow, now_ns);
         let is_far = watermark.time_ns.saturating_sub(self.watermark.time_ns) >= FOLLOW_EVERY_NS;
         self.replaying
             || is_far
             || self.stages.next_close_ns(flow).is_some_and(|closes_ns| closes_ns <= watermark.time_ns)
+            || self.stages.ships_within(flow, self.told_ns, watermark.time_ns)
+    }
+
+    /// The watermark that the clock grants. Where others wait for this partition it is idle even if it never had a record.
+    fn anticipated(&self, flow: &StreamFlow, now_ns: i64) -> Watermark {
+        let mut watermark = self.watermark;
+        if flow.ships() && watermark.last_log_time_ns == i64::MIN {
+            watermark.last_log_time_ns = i64::MIN + 1;
+        }
+        watermark.anticipate(&flow.stream.rules, now_ns);
+        Watermark { last_log_time_ns: self.watermark.last_log_time_ns, ..watermark }
     }
 
     /// Closes what the idle rule will close anyway. For a partition of which nothing was unread at `now_ns`.
@@ -176,7 +216,7 @@ impl Core {
             self.end_replay();
         }
         let before = self.watermark.time_ns;
-        self.watermark.anticipate(&flow.stream.rules, now_ns);
+        self.watermark = self.anticipated(flow, now_ns);
         if self.watermark.time_ns > before { self.close(flow, self.watermark.time_ns, emissions) } else { Ok(()) }
     }
 
@@ -187,7 +227,31 @@ impl Core {
 
     fn close(&mut self, flow: &StreamFlow, watermark_ns: i64, emissions: &mut Vec<Emission>) -> Result<(), TaskError> {
         let windows = self.stages.close(flow, watermark_ns)?;
-        self.emit_windows(flow, &windows, emissions)
+        self.emit_windows(flow, &windows, emissions)?;
+        self.ship(flow, watermark_ns);
+        Ok(())
+    }
+
+    /// Notes what is to be sent; not what was sent before a restart.
+    fn ship(&mut self, flow: &StreamFlow, watermark_ns: i64) {
+        for (panes, mut shipped, is_told_to_all) in self.stages.take_shipped(flow, self.told_ns, watermark_ns) {
+            // Sealed for a record that is read again: it was sealed, and sent, when it first came.
+            let replaying = self.replaying;
+            let published_ns = self.published_through_ns;
+            shipped.retain(|one| if one.tag.is_sealed { !replaying } else { one.tag.watermark_ns > published_ns });
+            if shipped.is_empty() && !is_told_to_all {
+                continue;
+            }
+            let furthest = shipped.last().map_or(ShipTag::NONE, |one| one.tag);
+            let claim = furthest.max(ShipTag::at(watermark_ns));
+            self.shipments.push(Shipment { panes, claim, is_told_to_all, shipped });
+        }
+        self.told_ns = self.told_ns.max(watermark_ns);
+    }
+
+    /// What is to be sent together with the next checkpoint.
+    pub fn take_shipments(&mut self) -> Vec<Shipment> {
+        std::mem::take(&mut self.shipments)
     }
 
     /// Rows of records in their order; `batch` has the flow's columns.
@@ -216,6 +280,7 @@ impl Core {
                 self.seal(flow, point)?;
             }
         }
+        self.ship(flow, self.watermark.time_ns);
         if !self.replaying {
             let after = self.stages.counters();
             self.counters.late_rows += after.late_rows - before.late_rows;
@@ -235,7 +300,11 @@ impl Core {
         self.stages.seal()?;
         if let Some(snapshots) = self.snapshots.as_mut().filter(|_| !self.replaying) {
             let (changed, first_open) = (self.stages.take_changed()?, self.stages.first_open_panes());
-            snapshots.take(flow, point, changed, &first_open);
+            let with_spans = changed.into_iter().map(|(index, state)| {
+                let spans = self.stages.spans(index, state.pane).cloned().unwrap_or_default();
+                (index, state, spans)
+            });
+            snapshots.take(flow, point, with_spans.collect(), &first_open);
             self.sealed_before = Some(point.offset);
         }
         Ok(())
@@ -287,7 +356,14 @@ impl Core {
                 None => (0..kept.batch.num_rows()).map(evidence).collect(),
             };
             self.counters.emitted_rows += kept.batch.num_rows() as u64;
-            emissions.push(Emission { insert: index, batch: kept.batch, window_ns: None, evidence, shed_rows: 0 });
+            emissions.push(Emission {
+                insert: index,
+                batch: kept.batch,
+                window_ns: None,
+                evidence,
+                sources: Vec::new(),
+                shed_rows: 0,
+            });
         }
         Ok(())
     }
@@ -321,6 +397,7 @@ impl Core {
                         batch,
                         window_ns: Some((*start_ns, *end_ns)),
                         evidence,
+                        sources: sources(flow, views, inputs),
                         shed_rows: origin.shed_rows,
                     });
                 }

@@ -33,6 +33,8 @@ pub enum DecoderError {
     Layout(#[from] LayoutError),
     #[error(transparent)]
     Json(#[from] ArrowError),
+    #[error("panes that were sent are no rows")]
+    Panes,
 }
 
 /// A record that could not be used, and why.
@@ -156,6 +158,7 @@ impl RecordDecoder {
                 Body::Protobuf(Decoder::new(Layout::new(message, &own)?, Limits::default()))
             }
             Format::Json => Body::Json(Box::new(json(stream, &own)?)),
+            Format::Panes => return Err(DecoderError::Panes),
         };
         let constants = Constants::new(extras.iter().map(|(name, _, kind)| (*name, *kind)));
         let mut fields: Vec<FieldRef> = body.schema().fields().iter().cloned().collect();

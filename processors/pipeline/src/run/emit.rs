@@ -28,6 +28,9 @@ pub struct Emission {
     pub window_ns: Option<(i64, i64)>,
     /// One for each row, or one for all of them.
     pub evidence: Vec<Evidence>,
+    /// Of a window whose groups were sent through a shuffle: the records of its streams, for all rows. The evidence is then
+    /// about the shuffle's own.
+    pub sources: Vec<Evidence>,
     /// Rows that the window lacks because a bound was reached.
     pub shed_rows: u64,
 }
@@ -39,6 +42,17 @@ pub struct Evidence {
     pub partition: i32,
     pub first_offset: i64,
     pub last_offset: i64,
+}
+
+impl From<&Evidence> for v1::Evidence {
+    fn from(evidence: &Evidence) -> Self {
+        Self {
+            topic: evidence.topic.clone(),
+            partition: evidence.partition,
+            first_offset: evidence.first_offset,
+            last_offset: evidence.last_offset,
+        }
+    }
 }
 
 /// Rows could not be written as the sink wants them.
@@ -90,7 +104,7 @@ impl Emitter {
             Format::Protobuf { message } => ProtobufEncoder::new(insert.output.clone(), message)
                 .map(Encoder::Protobuf)
                 .map_err(|error| refuse(error.to_string()))?,
-            Format::Json | Format::Envelope { .. } => {
+            Format::Json | Format::Envelope { .. } | Format::Panes => {
                 JsonEncoder::new(insert.output.clone()).map(Encoder::Json).map_err(|error| refuse(error.to_string()))?
             }
         };
@@ -204,12 +218,10 @@ impl Emitter {
             window_end: window_ns.map(|(_, end)| timestamp(end)),
             models: self.models.clone(),
             shed_rows: emission.shed_rows,
-            evidence: vec![v1::Evidence {
-                topic: evidence.topic.clone(),
-                partition: evidence.partition,
-                first_offset: evidence.first_offset,
-                last_offset: evidence.last_offset,
-            }],
+            evidence: match emission.sources.as_slice() {
+                [] => vec![evidence.into()],
+                sources => sources.iter().map(v1::Evidence::from).collect(),
+            },
         }
     }
 

@@ -3,10 +3,21 @@
 //! Rows are taken in the order of `_partition` and `_offset` where the file has them (as exports of a topic do), else
 //! in the file's order as one partition. `_log_time` drives the idle and quarantine rules as it does live.
 //! An envelope that comes twice counts once, as it does live, where the file has `agent_id`, `boot_id`, `sequence`.
-//! Limits: a stream's rows are read into memory, partition by partition.
+//! Groups that are sent to other partitions live are merged in one here, after all of their streams.
+//! Limits: a stream's rows are read into memory, partition by partition; so is what is sent.
 
-use super::{core::Core, decode::Taken, duplicates::Seen, emit::Emission, position::Checkpoint, task::TaskError};
-use crate::sql::{Dataflow, StreamFlow};
+use super::{
+    alignment::Source,
+    core::Core,
+    decode::Taken,
+    duplicates::Seen,
+    emit::Emission,
+    position::Checkpoint,
+    shipment::records as shipment_records,
+    task::{Task, TaskError},
+};
+use crate::sql::{Dataflow, Shuffle, StreamFlow};
+use amoskys_bus::{Outgoing, Record};
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, Int32Array, Int64Array, StringViewArray, UInt32Array, UInt64Array, new_null_array,
@@ -17,7 +28,12 @@ use arrow::{
     record_batch::RecordBatch,
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use std::{collections::BTreeMap, fs::File, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    path::PathBuf,
+    sync::Arc,
+};
 
 /// Files by the name of the stream they stand for.
 pub type History = BTreeMap<String, Vec<PathBuf>>;
@@ -44,17 +60,63 @@ pub fn run_history(
     history: &History,
     on_emission: &mut dyn FnMut(usize, Emission),
 ) -> Result<(), HistoryError> {
-    let known: Vec<&str> = dataflow.streams.iter().map(|flow| flow.stream.name.as_str()).collect();
+    let of_rows = || dataflow.streams.iter().enumerate().filter(|(_, flow)| flow.shuffle.is_none());
+    let known: Vec<&str> = of_rows().map(|(_, flow)| flow.stream.name.as_str()).collect();
     if let Some(name) = history.keys().find(|name| !known.contains(&name.as_str())) {
         return Err(HistoryError::UnknownStream { name: name.clone(), known: known.join(", ") });
     }
-    for (index, flow) in dataflow.streams.iter().enumerate() {
+    let mut sent = Sent::default();
+    for (index, flow) in of_rows() {
         let name = &flow.stream.name;
         let files = history.get(name).ok_or_else(|| HistoryError::Missing { name: name.clone() })?;
         for (partition, rows) in partitions(flow, files)? {
-            run_partition(flow, partition, &rows, &mut |emission| on_emission(index, emission))?;
+            run_partition(flow, partition, &rows, &mut sent, &mut |emission| on_emission(index, emission))?;
         }
     }
+    for (index, flow) in dataflow.streams.iter().enumerate() {
+        if let Some(shuffle) = &flow.shuffle {
+            run_shuffle(flow, shuffle, &sent, &mut |emission| on_emission(index, emission))?;
+        }
+    }
+    Ok(())
+}
+
+/// What partitions sent to shuffles, by topic, with who sent it. Each has one partition here.
+#[derive(Default)]
+struct Sent(BTreeMap<String, (BTreeSet<Source>, Vec<Outgoing>)>);
+
+impl Sent {
+    fn add(&mut self, flow: &StreamFlow, partition: i32, core: &mut Core) -> Result<(), ArrowError> {
+        for shipment in core.take_shipments() {
+            let shared = &flow.panes[shipment.panes];
+            let Some(ship) = &shared.ship else { continue };
+            let (sources, records) = self.0.entry(ship.topic.clone()).or_default();
+            sources.insert(Source { panes: ship.panes, partition });
+            records.extend(shipment_records(ship, shared, partition, &shipment, 1)?);
+        }
+        Ok(())
+    }
+}
+
+fn run_shuffle(
+    flow: &StreamFlow,
+    shuffle: &Shuffle,
+    sent: &Sent,
+    on_emission: &mut dyn FnMut(Emission),
+) -> Result<(), HistoryError> {
+    let topic = flow.stream.topic.as_str();
+    let Some((sources, records)) = sent.0.get(topic) else { return Ok(()) };
+    let sources: Vec<Source> = sources.iter().copied().collect();
+    let mut task = Task::of_panes(flow, shuffle, (topic, 0), &sources, Checkpoint::start(0), None)?;
+    let (mut emissions, mut dead) = (Vec::new(), Vec::new());
+    for (offset, record) in (0..).zip(records) {
+        let payload = record.payload.as_slice();
+        let (log_time_ms, key, headers) = (0, None, Vec::new());
+        task.push(&Record { topic, partition: 0, offset, log_time_ms, key, payload, headers });
+    }
+    task.flush(flow, &mut emissions, &mut dead)?;
+    task.core.close_all(flow, &mut emissions)?;
+    emissions.into_iter().for_each(on_emission);
     Ok(())
 }
 
@@ -62,9 +124,10 @@ fn run_partition(
     flow: &StreamFlow,
     partition: i32,
     rows: &Rows,
+    sent: &mut Sent,
     on_emission: &mut dyn FnMut(Emission),
 ) -> Result<(), HistoryError> {
-    let mut core = Core::new(flow, &flow.stream.topic, partition, Checkpoint::start(0), None)?;
+    let mut core = Core::new(flow, (&flow.stream.topic, partition), &[], Checkpoint::start(0), None)?;
     let mut emissions = Vec::new();
     let mut from = 0;
     while from < rows.batch.num_rows() {
@@ -72,9 +135,11 @@ fn run_partition(
         let taken = rows.records(from, length);
         core.process(flow, rows.batch.slice(from, length), &taken, &mut emissions)?;
         emissions.drain(..).for_each(&mut *on_emission);
+        sent.add(flow, partition, &mut core)?;
         from += length;
     }
     core.close_all(flow, &mut emissions)?;
+    sent.add(flow, partition, &mut core)?;
     emissions.into_iter().for_each(on_emission);
     Ok(())
 }

@@ -1,6 +1,9 @@
 //! Running a [`Dataflow`](crate::sql::Dataflow): on the partitions of a log, or over files.
 
+mod alignment;
+mod clock;
 mod core;
+mod dead_letter;
 mod decode;
 mod duplicates;
 mod emit;
@@ -9,18 +12,23 @@ mod judge;
 mod load;
 mod metrics;
 mod position;
+mod shipment;
 mod snapshot;
+mod spans;
 mod stages;
 mod status;
 mod task;
+mod topology;
 mod worker;
 
+pub use alignment::Source;
 pub use decode::{DeadRecord, Verify};
 pub use emit::{Emission, Emitter, Evidence};
 pub use history::{History, HistoryError, run_history};
 pub use metrics::Metrics;
 pub use position::{Checkpoint, PositionError};
+pub use shipment::{Shipment, records as shipment_records};
 pub use snapshot::{Mark, Restored, SnapshotReader, SnapshotRecord};
-pub use status::{PanesStatus, PartitionStatus, Status, WindowStatus};
+pub use status::{PanesStatus, PartitionStatus, Status, WaitsStatus, WindowStatus};
 pub use task::{Task, TaskError};
 pub use worker::{Worker, WorkerError, WorkerOptions};

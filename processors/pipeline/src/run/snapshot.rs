@@ -12,7 +12,7 @@
 //! Limits: keys are numbers of panes modulo [`ring`], so that the topic does not grow; where more panes are open than
 //! that (rows further ahead than the stream's `max_skew` lets come), a start finds them overwritten and reads raw records.
 
-use super::duplicates::Seen;
+use super::{alignment::Source, duplicates::Seen, spans::Spans};
 use crate::sql::StreamFlow;
 use amoskys_windows::{Origin, PaneState, ReplayPoint, Watermark};
 use arrow::{
@@ -55,13 +55,13 @@ pub struct SnapshotRecord {
 
 /// What is read back.
 pub struct Restored {
-    pub(super) panes: Vec<(usize, PaneState)>,
+    pub(super) panes: Vec<(usize, PaneState, Spans)>,
     pub(super) seen: Seen,
     pub(super) contents: Contents,
     pub(super) mark: Mark,
 }
 
-/// Which items make up the state, and at which record each of them was written.
+/// Which items make up the state, and of which version each of them is.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Contents(BTreeMap<Id, i64>);
 
@@ -84,7 +84,7 @@ pub(super) struct Snapshots {
     contents: Contents,
     mark: Option<Mark>,
     /// Not handed over yet.
-    changed: BTreeMap<Id, PaneState>,
+    changed: BTreeMap<Id, (PaneState, Spans)>,
     seen: Option<Seen>,
 }
 
@@ -99,17 +99,20 @@ impl Snapshots {
         &mut self,
         flow: &StreamFlow,
         point: ReplayPoint,
-        changed: Vec<(usize, PaneState)>,
+        changed: Vec<(usize, PaneState, Spans)>,
         first_open: &[Option<i64>],
     ) {
-        for (panes, state) in changed {
+        let version = version(flow, point);
+        for (panes, state, spans) in changed {
             let id = (panes as u32, state.pane);
-            self.contents.0.insert(id, point.offset);
-            self.changed.insert(id, state);
+            self.contents.0.insert(id, version);
+            self.changed.insert(id, (state, spans));
         }
         self.contents.0.retain(|id, _| is_open(id, first_open));
         self.changed.retain(|id, _| is_open(id, first_open));
-        self.contents.0.insert((SEEN, 0), point.offset);
+        if flow.shuffle.is_none() {
+            self.contents.0.insert((SEEN, 0), version);
+        }
         self.mark = Some(self.contents.mark(flow, point));
     }
 
@@ -125,17 +128,23 @@ impl Snapshots {
     /// What is to be committed together with the mark.
     pub(super) fn records(&mut self, flow: &StreamFlow) -> Result<Vec<SnapshotRecord>, ArrowError> {
         let mut records = Vec::new();
-        for ((panes, pane), state) in std::mem::take(&mut self.changed) {
+        for ((panes, pane), (state, spans)) in std::mem::take(&mut self.changed) {
             let at = self.contents.0.get(&(panes, pane)).copied().unwrap_or_default();
             let slot = pane.rem_euclid(ring(flow, panes as usize));
-            let header = Header::of_pane(panes, &state, at);
+            let header = Header::of_pane(panes, &state, &spans, at);
             write(&format!("{panes}/{slot}"), header, &pane_batch(&state)?, &mut records)?;
         }
         if let (Some(seen), Some(mark)) = (self.seen.take(), self.mark) {
-            write("seen", Header::of_seen(mark.point.offset), &seen.to_batch()?, &mut records)?;
+            write("seen", Header::of_seen(version(flow, mark.point)), &seen.to_batch()?, &mut records)?;
         }
         Ok(records)
     }
+}
+
+/// Grows from one time that panes are sealed to the next. What waits for slower sources may keep the offset of a shuffle's
+/// mark where it was; its watermark never stays.
+fn version(flow: &StreamFlow, point: ReplayPoint) -> i64 {
+    if flow.shuffle.is_some() { point.watermark.time_ns } else { point.offset }
 }
 
 fn is_open((panes, pane): &Id, first_open: &[Option<i64>]) -> bool {
@@ -161,7 +170,7 @@ struct Header {
     v: u32,
     panes: u32,
     pane: i64,
-    /// The record before which it was sealed: its version.
+    /// When it was sealed: its version.
     at: i64,
     chunk: u32,
     chunks: u32,
@@ -174,12 +183,15 @@ struct Header {
     first_watermark_ns: Option<i64>,
     first_log_time_ns: Option<i64>,
     last_offset: i64,
+    /// Of a shuffle's pane: index of the sent panes, partition, first and last record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    spans: Vec<(usize, i32, i64, i64)>,
 }
 
 const VERSION: u32 = 1;
 
 impl Header {
-    fn of_pane(panes: u32, state: &PaneState, at: i64) -> Self {
+    fn of_pane(panes: u32, state: &PaneState, spans: &Spans, at: i64) -> Self {
         let Origin { first, last_offset, shed_rows } = state.origin;
         Self {
             panes,
@@ -192,6 +204,7 @@ impl Header {
             first_watermark_ns: known(first.watermark.time_ns),
             first_log_time_ns: known(first.watermark.last_log_time_ns),
             last_offset,
+            spans: spans.iter().map(|(of, &(first, last))| (of.panes, of.partition, first, last)).collect(),
             ..Self::of_seen(at)
         }
     }
@@ -212,7 +225,14 @@ impl Header {
             first_watermark_ns: None,
             first_log_time_ns: None,
             last_offset: 0,
+            spans: Vec::new(),
         }
+    }
+
+    fn spans(&self) -> Spans {
+        let span =
+            |&(panes, partition, first, last): &(usize, i32, i64, i64)| (Source { panes, partition }, (first, last));
+        self.spans.iter().map(span).collect()
     }
 
     fn origin(&self) -> Origin {
@@ -280,7 +300,8 @@ impl SnapshotReader {
     pub fn finish(self, flow: &StreamFlow, mark: Mark) -> Result<Restored, String> {
         let first_open = flow.first_open_panes(mark.point.watermark.time_ns);
         let mut items: BTreeMap<Id, (Header, Vec<Vec<u8>>)> = BTreeMap::new();
-        for (header, payload) in self.records.into_values().filter(|(header, _)| header.at <= mark.point.offset) {
+        let newest = version(flow, mark.point);
+        for (header, payload) in self.records.into_values().filter(|(header, _)| header.at <= newest) {
             let id = (header.panes, header.pane);
             if !is_open(&id, &first_open) {
                 continue;
@@ -312,7 +333,7 @@ impl SnapshotReader {
             if panes == SEEN {
                 restored.seen = Seen::from_batch(&batch).ok_or("what is known of envelopes does not read")?;
             } else {
-                restored.panes.push((panes as usize, pane_of(&header, &batch)));
+                restored.panes.push((panes as usize, pane_of(&header, &batch), header.spans()));
             }
         }
         Ok(restored)

@@ -3,9 +3,16 @@
 //! Windows of one level close, and are the rows of the next. A window over windows is whole when the watermark has
 //! passed its end by the view's delay; no row of it comes later, so nothing is late above the first level.
 
-use super::{judge::Judged, task::TaskError};
+use super::{
+    alignment::Piece,
+    judge::Judged,
+    spans::{PaneSpans, Spans},
+    task::TaskError,
+};
 use crate::sql::{PanesSource, SharedPanes, StreamFlow, Template, WindowRows, behind};
-use amoskys_windows::{ClosedWindow, Counters, Origin, PaneState, ReplayPoint, Rows, WindowError, WindowOperator};
+use amoskys_windows::{
+    ClosedWindow, Counters, Grid, Hop, Origin, PaneState, ReplayPoint, Rows, Shipped, WindowError, WindowOperator,
+};
 use arrow::{array::ArrayRef, record_batch::RecordBatch};
 use datafusion::{error::DataFusionError, physical_expr::PhysicalExpr};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -18,6 +25,8 @@ pub type Windows = BTreeMap<(i64, i64, i64), Vec<Option<Closed>>>;
 pub struct Closed {
     pub batch: RecordBatch,
     pub origin: Origin,
+    /// Of a shuffle: the records that were summed up.
+    pub spans: Spans,
 }
 
 /// An operator for each of the flow's [`SharedPanes`].
@@ -25,12 +34,15 @@ pub struct Stages {
     stages: Vec<Stage>,
     /// By row of the last push, those that any of the stream's panes found late.
     late: Vec<u32>,
+    /// Of a shuffle: what its panes come from.
+    spans: PaneSpans,
 }
 
 struct Stage {
     operator: WindowOperator,
     /// Where the program's columns are in the stream's batch.
     columns: Vec<usize>,
+    grid: Grid,
 }
 
 impl Stages {
@@ -41,11 +53,15 @@ impl Stages {
         let stage = |shared: &SharedPanes| -> Result<Stage, WindowError> {
             let columns = match &shared.source {
                 PanesSource::Stream(program) => program.columns.iter().filter_map(place).collect(),
-                PanesSource::Windows(_) => Vec::new(),
+                PanesSource::Windows(_) | PanesSource::Shipped => Vec::new(),
             };
-            Ok(Stage { operator: shared.operator(bounds, behind(closed_through_ns, shared.delay_ns()))?, columns })
+            let hops: Vec<Hop> = shared.outputs.iter().map(|output| output.hop).collect();
+            let grid = Grid::shared(&hops).unwrap_or(Grid::of(hops[0]));
+            let operator = shared.operator(bounds, behind(closed_through_ns, shared.delay_ns()))?;
+            Ok(Stage { operator, columns, grid })
         };
-        Ok(Self { stages: flow.panes.iter().map(stage).collect::<Result<_, _>>()?, late: Vec::new() })
+        let stages = flow.panes.iter().map(stage).collect::<Result<_, _>>()?;
+        Ok(Self { stages, late: Vec::new(), spans: PaneSpans::default() })
     }
 
     pub fn operators(&self) -> impl Iterator<Item = &WindowOperator> {
@@ -119,9 +135,42 @@ impl Stages {
         self.operators().map(WindowOperator::first_open_pane).collect()
     }
 
-    /// Puts a pane back that was taken by [`Stages::take_changed`].
-    pub fn restore(&mut self, index: usize, state: &PaneState) -> Result<(), WindowError> {
+    /// What a pane comes from, in a shuffle.
+    pub fn spans(&self, index: usize, pane: i64) -> Option<&Spans> {
+        self.spans.of(index, pane)
+    }
+
+    /// Puts a pane back that was taken by [`Stages::take_changed`], with what it comes from.
+    pub fn restore(&mut self, index: usize, state: &PaneState, spans: &Spans) -> Result<(), WindowError> {
+        if !spans.is_empty() {
+            self.spans.add(index, state.pane, spans);
+        }
         self.stages.get_mut(index).map_or(Ok(()), |stage| stage.operator.restore(state))
+    }
+
+    /// Adds what a partition of a stream sent.
+    pub fn absorb(&mut self, piece: &Piece) -> Result<(), WindowError> {
+        let source = piece.id.source;
+        let Some(stage) = self.stages.get_mut(source.panes) else { return Ok(()) };
+        self.spans.add(source.panes, piece.id.pane, &Spans::from([(source, piece.offsets)]));
+        stage.operator.absorb(&piece.state)
+    }
+
+    /// What is to be sent: of each of the flow's panes that are sent, those since the last call, and whether a window may
+    /// have ended after `from_ns` and at or before `to_ns`.
+    pub fn take_shipped(&mut self, flow: &StreamFlow, from_ns: i64, to_ns: i64) -> Vec<(usize, Vec<Shipped>, bool)> {
+        let ships =
+            self.stages.iter_mut().zip(&flow.panes).enumerate().filter(|(_, (_, shared))| shared.ship.is_some());
+        let taken = ships.map(|(index, (stage, _))| {
+            (index, stage.operator.take_shipped(), stage.operator.ends_within(from_ns, to_ns))
+        });
+        taken.filter(|(_, shipped, ends)| *ends || !shipped.is_empty()).collect()
+    }
+
+    /// Whether a window of panes that are sent may end after `from_ns` and at or before `to_ns`.
+    pub fn ships_within(&self, flow: &StreamFlow, from_ns: i64, to_ns: i64) -> bool {
+        let ships = self.stages.iter().zip(&flow.panes).filter(|(_, shared)| shared.ship.is_some());
+        ships.into_iter().any(|(stage, _)| stage.operator.ends_within(from_ns, to_ns))
     }
 
     /// Closes what the watermark has passed.
@@ -131,7 +180,7 @@ impl Stages {
 
     fn advance(&mut self, flow: &StreamFlow, watermark_ns: i64, judged: Option<&Judged>) -> Result<Windows, TaskError> {
         let mut windows = Windows::new();
-        for (stage, shared) in self.stages.iter_mut().zip(&flow.panes) {
+        for (index, (stage, shared)) in self.stages.iter_mut().zip(&flow.panes).enumerate() {
             let mut closed = Vec::new();
             match (&shared.source, judged) {
                 (PanesSource::Stream(program), Some(judged)) => {
@@ -141,10 +190,17 @@ impl Stages {
                     let late = stage.operator.late().iter();
                     self.late.extend(late.map(|&row| kept_rows.map_or(row, |rows| rows[row as usize])));
                 }
-                (PanesSource::Stream(_), None) => stage.operator.close(watermark_ns, &mut closed)?,
+                (PanesSource::Stream(_), None) | (PanesSource::Shipped, _) => {
+                    stage.operator.close(watermark_ns, &mut closed)?;
+                }
                 (PanesSource::Windows(rows), _) => {
                     for (&(_, end_ns, start_ns), inputs) in &windows {
                         stage.push_window(flow, shared, rows, (start_ns, end_ns), inputs)?;
+                        if flow.shuffle.is_some() {
+                            let pane = stage.grid.pane_of(rows.time_ns(start_ns, end_ns));
+                            let below = rows.views.iter().filter_map(|&view| inputs[view].as_ref());
+                            below.for_each(|closed| self.spans.add(index, pane, &closed.spans));
+                        }
                     }
                     stage.operator.close(behind(watermark_ns, rows.delay_ns), &mut closed)?;
                 }
@@ -154,7 +210,18 @@ impl Stages {
                 let closes_ns = window.end_ns.saturating_add(flow.views[view].delay_ns);
                 let inputs = windows.entry((closes_ns, window.end_ns, window.start_ns));
                 let inputs = inputs.or_insert_with(|| vec![None; flow.views.len()]);
-                inputs[view] = Some(Closed { batch: flow.views[view].batch(window)?, origin: window.origin });
+                let spans = match flow.shuffle {
+                    None => Spans::new(),
+                    Some(_) => {
+                        let hop = flow.views[view].hop;
+                        let number = window.start_ns.div_euclid(hop.slide_ns());
+                        self.spans.over(index, stage.grid.panes_of(hop, number))
+                    }
+                };
+                inputs[view] = Some(Closed { batch: flow.views[view].batch(window)?, origin: window.origin, spans });
+            }
+            if let (Some(_), Some(first)) = (&flow.shuffle, stage.operator.first_open_pane()) {
+                self.spans.forget_before(index, first);
             }
         }
         Ok(windows)

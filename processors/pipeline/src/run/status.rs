@@ -40,13 +40,31 @@ pub struct PartitionStatus {
     pub watermark_ns: Option<i64>,
     /// Read again from here after a restart. Null while replaying.
     pub replay_offset: Option<i64>,
+    /// Of a shuffle: whom all windows wait for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits: Option<WaitsStatus>,
     pub panes: Vec<PanesStatus>,
+}
+
+/// What a partition of a shuffle waits for.
+#[derive(Debug, Clone, Serialize)]
+pub struct WaitsStatus {
+    /// The partition of a stream that has come least far.
+    pub topic: String,
+    pub partition: i32,
+    /// Null before it has said anything.
+    pub watermark_ns: Option<i64>,
+    /// What others have sent beyond that.
+    pub waiting_bytes: usize,
 }
 
 /// The panes that some views share.
 #[derive(Debug, Clone, Serialize)]
 pub struct PanesStatus {
     pub windows: Vec<WindowStatus>,
+    /// The topic that they are sent to, with no windows here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sent_to: Option<String>,
     pub open_panes: usize,
     pub keys: usize,
     pub state_bytes: usize,
@@ -64,6 +82,7 @@ pub struct WindowStatus {
     /// The INSERTs that read it, by their files' names.
     pub read_by: Vec<String>,
     pub late_rows: u64,
+    pub open_windows: u64,
     pub closed_windows: u64,
 }
 
@@ -151,6 +170,7 @@ impl PartitionStatus {
             lag_records,
             watermark_ns: (watermark_ns != i64::MIN).then_some(watermark_ns),
             replay_offset: core.checkpoint().map(|checkpoint| checkpoint.replay.offset),
+            waits: waits(core, flow),
             panes: panes(core, flow),
         }
     }
@@ -158,6 +178,17 @@ impl PartitionStatus {
     pub fn keys(&self) -> usize {
         self.panes.iter().map(|panes| panes.keys).sum()
     }
+}
+
+fn waits(core: &Core, flow: &StreamFlow) -> Option<WaitsStatus> {
+    let (alignment, shuffle) = (core.alignment()?, flow.shuffle.as_ref()?);
+    let (source, claim) = alignment.slowest()?;
+    Some(WaitsStatus {
+        topic: shuffle.sources.get(source.panes)?.as_ref()?.topic.clone(),
+        partition: source.partition,
+        watermark_ns: (claim.watermark_ns != i64::MIN).then_some(claim.watermark_ns),
+        waiting_bytes: alignment.waiting_bytes(),
+    })
 }
 
 fn panes(core: &Core, flow: &StreamFlow) -> Vec<PanesStatus> {
@@ -169,10 +200,12 @@ fn panes(core: &Core, flow: &StreamFlow) -> Vec<PanesStatus> {
                 size_ms: hop.size_ns() as f64 / 1e6,
                 read_by: readers(flow, view),
                 late_rows: counters.late_rows,
+                open_windows: operator.open_windows(place),
                 closed_windows: counters.closed_windows,
             }
         };
         PanesStatus {
+            sent_to: shared.ship.as_ref().map(|ship| ship.topic.clone()),
             windows: shared.views.iter().enumerate().map(window).collect(),
             open_panes: operator.panes(),
             keys: operator.keys(),

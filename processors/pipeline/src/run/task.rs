@@ -5,15 +5,18 @@
 //! effects of records before the position, windows up to the watermark) is computed again and not emitted.
 
 use super::{
+    alignment::{Arrived, Source},
     core::Core,
     decode::{DeadRecord, DecoderError, RecordDecoder, Verify},
     emit::Emission,
     position::Checkpoint,
+    shipment::{Unusable, read},
     snapshot::Restored,
 };
-use crate::sql::StreamFlow;
+use crate::sql::{Shuffle, StreamFlow};
 use amoskys_bus::Record;
-use amoskys_windows::WindowError;
+use amoskys_proto::v1::DeadLetterReason;
+use amoskys_windows::{ReplayPoint, Watermark, WindowError};
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 
@@ -47,8 +50,20 @@ pub struct TaskCounters {
 
 /// A decoder in front of a [`Core`].
 pub struct Task {
-    decoder: RecordDecoder,
+    intake: Intake,
     pub core: Core,
+}
+
+enum Intake {
+    Rows(Box<RecordDecoder>),
+    Panes(PaneIntake),
+}
+
+/// Records of a shuffle's topic since the last flush.
+struct PaneIntake {
+    shuffle: Shuffle,
+    arrived: Vec<Arrived>,
+    dead: Vec<DeadRecord>,
 }
 
 impl Task {
@@ -62,11 +77,25 @@ impl Task {
     ) -> Result<Self, TaskError> {
         let layout = |source| TaskError::Layout { stream: flow.stream.name.clone(), source };
         let mut decoder = RecordDecoder::new(&flow.stream, &flow.columns, partition, verify).map_err(layout)?;
-        let core = Core::new(flow, topic, partition, checkpoint, restored.as_ref())?;
+        let core = Core::new(flow, (topic, partition), &[], checkpoint, restored.as_ref())?;
         if core.keeps_snapshots() {
             decoder.know(restored.map(|restored| restored.seen).unwrap_or_default());
         }
-        Ok(Self { decoder, core })
+        Ok(Self { intake: Intake::Rows(Box::new(decoder)), core })
+    }
+
+    /// Of a partition of a shuffle's topic. `sources` are all partitions of the streams that send to it.
+    pub fn of_panes(
+        flow: &StreamFlow,
+        shuffle: &Shuffle,
+        (topic, partition): (&str, i32),
+        sources: &[Source],
+        checkpoint: Checkpoint,
+        restored: Option<Restored>,
+    ) -> Result<Self, TaskError> {
+        let core = Core::new(flow, (topic, partition), sources, checkpoint, restored.as_ref())?;
+        let intake = PaneIntake { shuffle: shuffle.clone(), arrived: Vec::new(), dead: Vec::new() };
+        Ok(Self { intake: Intake::Panes(intake), core })
     }
 
     /// Whether what was pushed must be flushed before a record at `offset`: replay ends there.
@@ -76,11 +105,19 @@ impl Task {
 
     pub fn push(&mut self, record: &Record<'_>) {
         self.core.end_replay_at(record.offset);
-        self.decoder.push(record);
+        match &mut self.intake {
+            Intake::Rows(decoder) => decoder.push(record),
+            Intake::Panes(intake) => intake.push(record, self.core.watermark()),
+        }
     }
 
     pub fn waiting_rows(&self) -> usize {
-        self.decoder.rows()
+        match &self.intake {
+            Intake::Rows(decoder) => decoder.rows(),
+            Intake::Panes(intake) => {
+                intake.arrived.iter().flat_map(|arrived| &arrived.pieces).map(|piece| piece.state.rows).sum()
+            }
+        }
     }
 
     /// Computes what was pushed.
@@ -90,18 +127,51 @@ impl Task {
         emissions: &mut Vec<Emission>,
         dead: &mut Vec<DeadRecord>,
     ) -> Result<(), TaskError> {
-        let (batch, taken, mut failed) = self.decoder.finish()?;
-        if taken.is_empty() {
-            return Ok(());
+        let mut failed = Vec::new();
+        match &mut self.intake {
+            Intake::Rows(decoder) => {
+                let (batch, taken, unread) = decoder.finish()?;
+                failed = unread;
+                if !taken.is_empty() {
+                    self.core.process(flow, batch, &taken, emissions)?;
+                    if let Some(offset) = self.core.take_sealed_before() {
+                        self.core.tell_seen(decoder.seen_before(offset));
+                    }
+                    decoder.forget_changes();
+                }
+            }
+            Intake::Panes(intake) => {
+                failed.append(&mut intake.dead);
+                failed.iter().for_each(|record| self.core.pass(record.offset));
+                self.core.process_panes(flow, std::mem::take(&mut intake.arrived), emissions)?;
+            }
         }
         failed.retain(|record| record.offset >= self.core.done_before());
         self.core.counters.dead_records += failed.len() as u64;
         dead.append(&mut failed);
-        self.core.process(flow, batch, &taken, emissions)?;
-        if let Some(offset) = self.core.take_sealed_before() {
-            self.core.tell_seen(self.decoder.seen_before(offset));
-        }
-        self.decoder.forget_changes();
         Ok(())
+    }
+}
+
+impl PaneIntake {
+    fn push(&mut self, record: &Record<'_>, watermark: Watermark) {
+        let point = ReplayPoint { offset: record.offset, watermark };
+        match read(&self.shuffle, record.payload, point) {
+            Ok(arrived) => self.arrived.push(arrived),
+            Err(unusable) => {
+                let (reason, detail) = match unusable {
+                    Unusable::Malformed(detail) => (DeadLetterReason::Malformed, detail),
+                    Unusable::Foreign(detail) => (DeadLetterReason::SchemaMismatch, detail),
+                };
+                self.dead.push(DeadRecord {
+                    offset: record.offset,
+                    log_time_ms: record.log_time_ms,
+                    reason,
+                    detail,
+                    key: record.key.unwrap_or_default().to_vec(),
+                    payload: record.payload.to_vec(),
+                });
+            }
+        }
     }
 }

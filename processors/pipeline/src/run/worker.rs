@@ -5,19 +5,21 @@
 //! On a fenced commit everything is forgotten and the member joins anew: the log is the only state.
 
 use super::{
-    decode::{DeadRecord, Verify},
-    emit::{Emission, EmitError, Emitter, timestamp},
-    load::{Loading, PanesTopic},
+    clock::LogClock,
+    dead_letter::dead_letter,
+    decode::Verify,
+    emit::{Emission, EmitError, Emitter},
+    load::Loading,
     metrics::Metrics,
     position::{Checkpoint, PositionError},
+    shipment::records,
     snapshot::Restored,
     status::{End, PartitionStatus, Status},
     task::{Task, TaskError},
+    topology::Topology,
 };
-use crate::sql::{Dataflow, StreamFlow};
+use crate::sql::Dataflow;
 use amoskys_bus::{Assignment, Bus, BusError, Change, Member, MemberOptions, Outgoing, Record, TopicPartition};
-use amoskys_proto::v1::DeadLetter;
-use prost::Message;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -89,8 +91,8 @@ pub struct Worker {
     options: WorkerOptions,
     metrics: Metrics,
     status: Arc<Mutex<Status>>,
-    /// Known where it is wanted, once the log has been asked.
-    panes_topic: Option<PanesTopic>,
+    /// Once the log has been asked.
+    topology: Topology,
 }
 
 /// A partition's task and the flow it runs.
@@ -118,7 +120,7 @@ impl Worker {
         options.member.topics.dedup();
         let emitters = dataflow.streams.iter().map(|flow| flow.inserts.iter().map(Emitter::new).collect());
         let emitters = emitters.collect::<Result<_, _>>()?;
-        Ok(Self { bus, dataflow, emitters, options, metrics, status: Arc::default(), panes_topic: None })
+        Ok(Self { bus, dataflow, emitters, options, metrics, status: Arc::default(), topology: Topology::default() })
     }
 
     /// A view of the worker that may be read from other threads.
@@ -136,7 +138,7 @@ impl Worker {
 
     /// Runs until `stop` is set, then computes what was read, commits and leaves the group.
     pub fn run(&mut self, stop: &AtomicBool) -> Result<(), WorkerError> {
-        self.find_panes_topic(stop)?;
+        self.find_topics(stop)?;
         loop {
             let mut member = self.bus.member(&self.options.member)?;
             match self.serve(member.as_mut(), stop) {
@@ -154,12 +156,15 @@ impl Worker {
         }
     }
 
-    /// Waits for it where it is wanted.
-    fn find_panes_topic(&mut self, stop: &AtomicBool) -> Result<(), WorkerError> {
+    /// Waits for those of which something has to be known beforehand.
+    fn find_topics(&mut self, stop: &AtomicBool) -> Result<(), WorkerError> {
         let mut last_told = None;
-        while self.dataflow.keeps_panes() && self.panes_topic.is_none() && !stop.load(Ordering::Relaxed) {
-            match PanesTopic::find(self.bus.as_ref(), &self.options.panes_topic, &self.options.member.group) {
-                Ok(found) => self.panes_topic = Some(found),
+        while !stop.load(Ordering::Relaxed) {
+            match Topology::find(self.bus.as_ref(), &self.dataflow, &self.options) {
+                Ok(found) => {
+                    self.topology = found;
+                    break;
+                }
                 Err(error) => drop(self.wait_for_the_log(error, &mut last_told)?),
             }
         }
@@ -173,6 +178,7 @@ impl Worker {
         let mut last_look = Instant::now();
         let mut replay_told: Option<Instant> = None;
         let mut last_told: Option<Instant> = None;
+        let mut clock = LogClock::default();
         let mut records_max = 64;
         while !stop.load(Ordering::Relaxed) {
             if last_look.elapsed() >= LOOK_AT_FILES_EVERY {
@@ -180,11 +186,12 @@ impl Worker {
                 last_look = Instant::now();
             }
             let mut outputs = Vec::new();
-            let (mut records, mut rows) = (0, 0);
+            let (mut records, mut rows, mut log_time_ms) = (0, 0, i64::MIN);
             let mut failed: Option<WorkerError> = None;
             let polled = member.poll(Duration::from_millis(20), records_max, &mut |record| {
                 if failed.is_none() {
                     records += 1;
+                    log_time_ms = log_time_ms.max(record.log_time_ms);
                     failed = self.take(&mut tasks, record, &mut outputs).err();
                 }
             });
@@ -206,7 +213,8 @@ impl Worker {
                 self.wait_for_the_log(error, &mut last_told)?;
             }
             self.flush(&mut tasks, &mut outputs)?;
-            if let Err(error) = self.follow_clock(member, &mut tasks, &mut outputs) {
+            clock.see(log_time_ms.saturating_mul(1_000_000), Instant::now());
+            if let Err(error) = self.follow_clock(member, &mut tasks, &mut clock, &mut outputs) {
                 let WorkerError::Bus(error) = error else { return Err(error) };
                 self.wait_for_the_log(error, &mut last_told)?;
             }
@@ -330,7 +338,7 @@ impl Worker {
             position = checkpoint.position,
             "partition assigned"
         );
-        if let (Some(mark), Some(topic)) = (checkpoint.mark, &self.panes_topic) {
+        if let (Some(mark), Some(topic)) = (checkpoint.mark, &self.topology.panes) {
             let loading = Loading::new(topic, &partition, (flow, checkpoint), mark);
             waiting.insert(partition, loading);
             return Ok(());
@@ -348,7 +356,13 @@ impl Worker {
     ) -> Result<(), WorkerError> {
         let definition = &self.dataflow.streams[flow];
         let verify = self.options.verify.clone();
-        let task = Task::new(definition, &partition.topic, partition.partition, verify, checkpoint, restored)?;
+        let task = match &definition.shuffle {
+            None => Task::new(definition, &partition.topic, partition.partition, verify, checkpoint, restored)?,
+            Some(shuffle) => {
+                let place = (partition.topic.as_str(), partition.partition);
+                Task::of_panes(definition, shuffle, place, &self.topology.sources(shuffle), checkpoint, restored)?
+            }
+        };
         member.start(&partition, task.core.next_offset())?;
         tasks.insert(partition, Owned { task, flow, end: None, changed: false });
         Ok(())
@@ -400,15 +414,30 @@ impl Worker {
                 reason = record.detail,
                 "record sent to the dead-letter topic"
             );
-            outputs.push(self.dead_letter(flow, owned.task.core.partition(), record));
+            let place = (flow.stream.topic.as_str(), owned.task.core.partition());
+            outputs.push(dead_letter(&self.options.dead_letter_topic, place, record));
         }
-        if let Some(topic) = &self.panes_topic {
+        if let Some(topic) = &self.topology.panes {
             let partition = owned.task.core.partition();
             let of = TopicPartition { topic: flow.stream.topic.clone(), partition };
             let records = owned.task.core.take_snapshot(flow)?;
             outputs.extend(records.into_iter().map(|record| topic.outgoing(&of, record)));
         }
+        self.send_panes(owned, outputs)?;
         self.encode(owned, emitting, &emissions, outputs)
+    }
+
+    /// Panes of groups that are merged elsewhere.
+    fn send_panes(&self, owned: &mut Owned, outputs: &mut Vec<Outgoing>) -> Result<(), WorkerError> {
+        let flow = &self.dataflow.streams[owned.flow];
+        for shipment in owned.task.core.take_shipments() {
+            let shared = &flow.panes[shipment.panes];
+            let Some(ship) = &shared.ship else { continue };
+            let partitions = self.topology.partitions_of(&ship.topic);
+            let records = records(ship, shared, owned.task.core.partition(), &shipment, partitions);
+            outputs.extend(records.map_err(TaskError::Arrow)?);
+        }
+        Ok(())
     }
 
     /// `emitting` is what the task had spent on emissions before these.
@@ -432,39 +461,20 @@ impl Worker {
         Ok(())
     }
 
-    fn dead_letter(&self, flow: &StreamFlow, partition: i32, record: &DeadRecord) -> Outgoing {
-        const PAYLOAD_BYTES_MAX: usize = (1 << 20) - 1024;
-        let letter = DeadLetter {
-            topic: flow.stream.topic.clone(),
-            partition,
-            offset: record.offset,
-            log_time: Some(timestamp(record.log_time_ms.saturating_mul(1_000_000))),
-            reason: record.reason.into(),
-            detail: record.detail.clone(),
-            key: record.key.clone().into(),
-            payload: record.payload[..record.payload.len().min(PAYLOAD_BYTES_MAX)].to_vec().into(),
-            payload_bytes: record.payload.len() as u64,
-        };
-        Outgoing {
-            topic: self.options.dead_letter_topic.clone(),
-            partition: None,
-            key: (!record.key.is_empty()).then(|| record.key.clone()),
-            payload: letter.encode_to_vec(),
-            headers: Vec::new(),
-        }
-    }
-
-    /// Partitions whose reader is at the end: lets windows close although nothing comes. That nothing comes is the log's
+    /// Partitions whose reader is at the end: lets windows close although nothing comes, by the log's time. That nothing comes is the log's
     /// word, asked for when a window is due: a reader that is held up looks the same as a partition that is idle.
     fn follow_clock(
         &self,
         member: &mut dyn Member,
         tasks: &mut Tasks,
+        clock: &mut LogClock,
         outputs: &mut Vec<Outgoing>,
     ) -> Result<(), WorkerError> {
         for (partition, owned) in tasks {
             let Some(end) = owned.end else { continue };
-            let now_ns = now_ns();
+            // After a restart the last record is one that was read before.
+            clock.see(owned.task.core.watermark().last_log_time_ns, Instant::now());
+            let now_ns = clock.now_ns(Instant::now(), now_ns());
             if !owned.task.core.would_anticipate(&self.dataflow.streams[owned.flow], now_ns)
                 || member.end(partition)? > end
             {
@@ -476,6 +486,7 @@ impl Worker {
             owned.task.core.anticipate(flow, now_ns, &mut emissions)?;
             owned.changed |= watermark != owned.task.core.watermark();
             self.metrics.add(&before, &owned.task.core.counters);
+            self.send_panes(owned, outputs)?;
             self.encode(owned, emitting, &emissions, outputs)?;
         }
         Ok(())

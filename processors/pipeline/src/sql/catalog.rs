@@ -18,6 +18,8 @@ pub enum Format {
     Protobuf { message: MessageDescriptor },
     /// One JSON object per record.
     Json,
+    /// Panes that partitions of streams send to each other; no table is stored so.
+    Panes,
 }
 
 /// A topic as SQL sees it.
@@ -122,7 +124,7 @@ impl Stream {
             Some(Format::Protobuf { message }) => {
                 message_schema(message).map(Arc::new).map_err(|error| error.to_string())
             }
-            None => Ok(Arc::new(Schema::empty())),
+            None | Some(Format::Panes) => Ok(Arc::new(Schema::empty())),
         };
         let columns = columns.map_err(|fault| faults.push(fault)).ok();
         let rules = rules(&options, &mut faults);

@@ -1,7 +1,8 @@
 //! What a folder of SQL files amounts to: per stream, the windowed views that are kept and the INSERTs they feed.
 
 use super::{
-    Annotations, Sink, StateBounds, Stream, Template, lineage::Bound, rowwise::RowProgram, statics::StaticTable,
+    Annotations, Ship, Shuffle, Sink, StateBounds, Stream, Template, lineage::Bound, rowwise::RowProgram,
+    statics::StaticTable,
 };
 use amoskys_functions::model::Model;
 use amoskys_windows::{Aggregate, ClosedWindow, Hop, Output, PaneBounds, WindowError, WindowOperator};
@@ -12,7 +13,11 @@ use arrow::{
     record_batch::RecordBatch,
 };
 use datafusion::{logical_expr, physical_expr::PhysicalExpr};
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
 /// All that the SQL says, ready to run by one worker (slots make it that worker's own).
 #[derive(Debug)]
@@ -35,6 +40,8 @@ pub struct StreamFlow {
     /// Each after those that its rows come from.
     pub panes: Vec<SharedPanes>,
     pub inserts: Vec<Insert>,
+    /// Of a flow whose records are panes that others sent: who does.
+    pub shuffle: Option<Shuffle>,
 }
 
 /// An aggregate over a sliding window, shared by all INSERTs that contain it.
@@ -43,6 +50,8 @@ pub struct WindowedView {
     pub hop: Hop,
     /// What was cut out of the query.
     pub(super) aggregate: logical_expr::Aggregate,
+    /// Which of its key columns decide where its groups are sent; `None` where they stay in their partition.
+    pub(super) shuffle_key: Option<Vec<usize>>,
     /// Group columns, the window among them, then aggregates.
     pub output: SchemaRef,
     /// Where the window stands among the group columns.
@@ -57,8 +66,10 @@ pub struct WindowedView {
 /// Views whose rows go into the same panes: equal rows, equal keys, windows that lie on one grid.
 #[derive(Debug)]
 pub struct SharedPanes {
-    /// Indices into [`StreamFlow::views`], one for each of `outputs`.
+    /// Indices into [`StreamFlow::views`], one for each of `outputs`; none of panes that are sent away.
     pub views: Vec<usize>,
+    /// Where they are sent.
+    pub ship: Option<Ship>,
     pub outputs: Vec<Output>,
     pub source: PanesSource,
     pub keys: Vec<Arc<dyn PhysicalExpr>>,
@@ -74,6 +85,8 @@ pub struct SharedPanes {
 pub enum PanesSource {
     Stream(RowProgram),
     Windows(WindowRows),
+    /// Panes that the partitions of a stream sent.
+    Shipped,
 }
 
 /// Rows of other views' windows, as each of them closes.
@@ -122,6 +135,14 @@ impl Dataflow {
         read.chain(sinks.map(|sink| sink.topic.as_str())).collect()
     }
 
+    /// How many streams there are, and how many topics groups are sent through, in words.
+    pub fn summary(&self) -> String {
+        let shuffles = self.shuffle_topics().len();
+        let words = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let streams = words(self.streams.len() - shuffles, "stream");
+        if shuffles == 0 { streams } else { format!("{streams}, {}", words(shuffles, "shuffle")) }
+    }
+
     /// Whether any stream's windows are kept in a topic of their own.
     pub fn keeps_panes(&self) -> bool {
         self.streams.iter().any(StreamFlow::keeps_panes)
@@ -135,8 +156,41 @@ impl Dataflow {
             for sink in flow.inserts.iter_mut().filter_map(|insert| insert.sink.as_mut()) {
                 sink.topic = name(&sink.topic);
             }
+            for ship in flow.panes.iter_mut().filter_map(|panes| panes.ship.as_mut()) {
+                ship.topic = name(&ship.topic);
+            }
+            for source in flow.shuffle.iter_mut().flat_map(|shuffle| shuffle.sources.iter_mut().flatten()) {
+                source.topic = name(&source.topic);
+            }
         }
     }
+
+    /// Topics that groups are sent through, which are a group's own: `amoskys.shuffle.GROUP.STREAMS.v1`.
+    pub fn shuffle_topics(&self) -> BTreeSet<&str> {
+        let shuffled = self.streams.iter().filter(|flow| flow.shuffle.is_some());
+        shuffled.map(|flow| flow.stream.topic.as_str()).collect()
+    }
+
+    /// Gives them the names that they have in a consumer group.
+    pub fn name_shuffles(&mut self, group: &str) {
+        let names: BTreeMap<String, String> = self
+            .streams
+            .iter()
+            .filter_map(|flow| Some((flow.stream.topic.clone(), shuffle_topic(group, &flow.shuffle.as_ref()?.name))))
+            .collect();
+        self.rename_topics(&|topic| names.get(topic).cloned().unwrap_or_else(|| topic.to_owned()));
+    }
+}
+
+/// A legal name; one that would be too long, or is of letters that no topic may have, is a digest.
+fn shuffle_topic(group: &str, streams: &str) -> String {
+    const NAME_MAX: usize = 249;
+    let name = format!("amoskys.shuffle.{group}.{streams}.v1");
+    let is_legal = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
+    if name.len() <= NAME_MAX && name.chars().all(is_legal) {
+        return name;
+    }
+    format!("amoskys.shuffle.{}.v1", &blake3::hash(name.as_bytes()).to_hex()[..32])
 }
 
 impl WindowRows {
@@ -165,6 +219,11 @@ impl StreamFlow {
         self.views.iter().map(|view| view.hop.size_ns().saturating_add(view.delay_ns)).max().unwrap_or(0)
     }
 
+    /// Whether other partitions wait for what becomes of this one's.
+    pub fn ships(&self) -> bool {
+        self.panes.iter().any(|panes| panes.ship.is_some())
+    }
+
     /// Whether what its windows hold is kept, because too much would have to be read again.
     pub fn keeps_panes(&self) -> bool {
         self.windows_ns() > self.stream.replay_max_ns
@@ -184,7 +243,7 @@ impl StreamFlow {
         let Stream { rules, bounds, replay_max_ns, .. } = &self.stream;
         let mut words = format!("{rules:?} {bounds:?} {replay_max_ns}");
         for shared in &self.panes {
-            words.push_str(&format!("\n{:?}", shared.outputs));
+            words.push_str(&format!("\n{:?} {:?}", shared.outputs, shared.ship));
             for &view in &shared.views {
                 words.push_str(
                     &logical_expr::LogicalPlan::Aggregate(self.views[view].aggregate.clone())
@@ -206,7 +265,7 @@ impl SharedPanes {
     /// How far the watermark has to be past the end of a window of theirs.
     pub fn delay_ns(&self) -> i64 {
         match &self.source {
-            PanesSource::Stream(_) => 0,
+            PanesSource::Stream(_) | PanesSource::Shipped => 0,
             PanesSource::Windows(rows) => rows.delay_ns,
         }
     }
@@ -214,7 +273,8 @@ impl SharedPanes {
     /// Windows that end at or before `closed_through_ns` are closed already.
     pub fn operator(&self, bounds: PaneBounds, closed_through_ns: i64) -> Result<WindowOperator, WindowError> {
         let (outputs, aggregates) = (self.outputs.clone(), self.aggregates.clone());
-        WindowOperator::new(outputs, self.key_schema.clone(), aggregates, bounds, closed_through_ns)
+        let operator = WindowOperator::new(outputs, self.key_schema.clone(), aggregates, bounds, closed_through_ns)?;
+        Ok(if self.ship.is_some() { operator.shipping() } else { operator })
     }
 
     /// Panes of the longest window.

@@ -1,10 +1,12 @@
 //! Queries become parts of the flow of the stream that they read.
 
 use super::{
-    LATE_COLUMN, PanesSource, Query, Stream, StreamFlow, WindowedView,
+    LATE_COLUMN, PanesSource, Query, Shuffle, Stream, StreamFlow, WindowedView,
     cut::{Cut, contains_window, cut},
+    distribute::{Distribution, Spread, distribute},
     panes::{Around, shared_panes, windowed_view},
     rowwise::RowProgram,
+    shuffle::connect,
     template::Template,
 };
 use datafusion::{
@@ -14,7 +16,7 @@ use datafusion::{
 };
 use std::collections::BTreeSet;
 
-/// One flow for each stream that is read.
+/// One flow for each stream that is read, and for each topic that groups are sent to.
 #[derive(Default)]
 pub struct Flows {
     flows: Vec<StreamFlow>,
@@ -23,28 +25,32 @@ pub struct Flows {
 impl Flows {
     /// Cuts an analysed query at its windows and adds what is below to its stream's flow.
     pub fn add(&mut self, query: LogicalPlan, around: Around<'_>) -> Result<(&mut StreamFlow, Query)> {
-        let parts = cut(query)?;
+        let parts = cut(query.clone())?;
         if parts.aggregates.is_empty() {
             let optimized = around.context.state().optimize(&parts.above)?;
             let program = RowProgram::compile(&optimized, around.streams, around.context)?;
-            let stream = around.streams[&program.stream].clone();
-            return Ok((self.flow(&stream), Query::Rows(program)));
+            let flow = self.of_stream(&around.streams[&program.stream]);
+            return Ok((&mut self.flows[flow], Query::Rows(program)));
         }
-        let stream = stream_of(&parts, around)?;
-        let views = self.views(&parts, &stream, around)?;
+        refuse_rows_beside(&parts.above, around)?;
+        let flow = match distribute(&query, around)? {
+            Distribution::Local(stream) => self.of_stream(&around.streams[&stream]),
+            Distribution::Shuffled(spread) => self.of_shuffle(&spread, around),
+        };
+        let views = self.views(&parts, flow, around)?;
         let slots = parts.aggregates.into_iter().map(|(_, slot)| slot).collect();
         let template = Template::plan(&parts.above, slots, around.context)?;
-        Ok((self.flow(&stream), Query::Windows { views, template }))
+        Ok((&mut self.flows[flow], Query::Windows { views, template }))
     }
 
     /// The views that a plan was cut at, one for each slot; all have the same windows.
-    fn views(&mut self, parts: &Cut, stream: &Stream, around: Around<'_>) -> Result<Vec<usize>> {
+    fn views(&mut self, parts: &Cut, flow: usize, around: Around<'_>) -> Result<Vec<usize>> {
         refuse_rows_beside(&parts.above, around)?;
         let mut views = Vec::new();
         for (aggregate, _) in &parts.aggregates {
-            views.push(self.view(aggregate, stream, around)?);
+            views.push(self.view(aggregate, flow, around)?);
         }
-        let known = &self.flow(stream).views;
+        let known = &self.flows[flow].views;
         let first = &known[views[0]];
         if let Some(other) = views.iter().map(|&view| &known[view]).find(|view| view.hop != first.hop) {
             return Err(DataFusionError::Plan(format!(
@@ -65,47 +71,87 @@ impl Flows {
         Ok(views)
     }
 
-    /// The index of an equal view of the stream, or of this one, added after those that it is over.
-    fn view(&mut self, aggregate: &logical_expr::Aggregate, stream: &Stream, around: Around<'_>) -> Result<usize> {
-        if let Some(known) = self.flow(stream).views.iter().position(|known| known.aggregate == *aggregate) {
+    /// The index of an equal view of the flow, or of this one, added after those that it is over.
+    fn view(&mut self, aggregate: &logical_expr::Aggregate, flow: usize, around: Around<'_>) -> Result<usize> {
+        if let Some(known) = self.flows[flow].views.iter().position(|known| known.aggregate == *aggregate) {
             return Ok(known);
         }
         if contains_window(&aggregate.input)? {
             let inner = cut(aggregate.input.as_ref().clone())?;
-            self.views(&inner, stream, around)?;
+            self.views(&inner, flow, around)?;
         }
-        let flow = self.flow(stream);
-        let view: WindowedView = windowed_view(aggregate, stream, &flow.views, around)?;
+        let flow = &mut self.flows[flow];
+        let spread = flow.shuffle.iter().flat_map(|shuffle| &shuffle.spread);
+        let shuffle_key =
+            spread.filter(|spread| spread.aggregate == *aggregate).map(|spread| spread.key.clone()).next();
+        let view: WindowedView = windowed_view(aggregate, shuffle_key, &flow.views, around)?;
         flow.views.push(view);
         Ok(flow.views.len() - 1)
     }
 
-    fn flow(&mut self, stream: &Stream) -> &mut StreamFlow {
-        let index = self.flows.iter().position(|flow| flow.stream == *stream).unwrap_or(self.flows.len());
-        if index == self.flows.len() {
-            self.flows.push(StreamFlow {
-                stream: stream.clone(),
-                columns: Vec::new(),
-                tells_late: false,
-                views: Vec::new(),
-                panes: Vec::new(),
-                inserts: Vec::new(),
-            });
+    fn of_stream(&mut self, stream: &Stream) -> usize {
+        let known = self.flows.iter().position(|flow| flow.shuffle.is_none() && flow.stream == *stream);
+        known.unwrap_or_else(|| self.new_flow(stream.clone(), None))
+    }
+
+    /// The flow that views of these streams are sent to, by these keys; another one where a view is sent by other keys.
+    fn of_shuffle(&mut self, spread: &[Spread], around: Around<'_>) -> usize {
+        let streams: BTreeSet<&str> = spread.iter().map(|spread| spread.stream.as_str()).collect();
+        // They send, whether a query of their own reads them or not.
+        for name in &streams {
+            self.of_stream(&around.streams[*name]);
         }
-        &mut self.flows[index]
+        let names: Vec<String> = streams.iter().map(|&name| name.to_owned()).collect();
+        let same = |flow: &StreamFlow| flow.shuffle.as_ref().is_some_and(|shuffle| shuffle.streams == names);
+        let found = self
+            .flows
+            .iter()
+            .position(|flow| same(flow) && flow.shuffle.as_ref().is_some_and(|shuffle| shuffle.takes(spread)));
+        let index = found.unwrap_or_else(|| {
+            let others = self.flows.iter().filter(|flow| same(flow)).count();
+            let number = if others == 0 { String::new() } else { format!("-{}", others + 1) };
+            let name = format!("{}{number}", names.join("-"));
+            let streams: Vec<&Stream> = names.iter().map(|name| &around.streams[name]).collect();
+            let stream = Stream::of_shuffle(&name, &streams);
+            self.new_flow(stream, Some(Shuffle::new(name, names.clone())))
+        });
+        if let Some(shuffle) = &mut self.flows[index].shuffle {
+            shuffle.add(spread);
+        }
+        index
+    }
+
+    fn new_flow(&mut self, stream: Stream, shuffle: Option<Shuffle>) -> usize {
+        self.flows.push(StreamFlow {
+            stream,
+            columns: Vec::new(),
+            tells_late: false,
+            views: Vec::new(),
+            panes: Vec::new(),
+            inserts: Vec::new(),
+            shuffle,
+        });
+        self.flows.len() - 1
     }
 
     /// Lets views share panes, and finds the columns that are used.
     pub fn finish(mut self, around: Around<'_>) -> Result<Vec<StreamFlow>> {
-        for flow in &mut self.flows {
+        for flow in self.flows.iter_mut().filter(|flow| flow.shuffle.is_none()) {
             flow.panes = shared_panes(&flow.views, around)?;
+        }
+        for index in 0..self.flows.len() {
+            if self.flows[index].shuffle.is_some() {
+                connect(&mut self.flows, index, around)?;
+            }
+        }
+        for flow in &mut self.flows {
             let rows = flow.inserts.iter().filter_map(|insert| match &insert.query {
                 Query::Rows(program) => Some(program),
                 Query::Windows { .. } => None,
             });
             let panes = flow.panes.iter().filter_map(|panes| match &panes.source {
                 PanesSource::Stream(program) => Some(program),
-                PanesSource::Windows(_) => None,
+                PanesSource::Windows(_) | PanesSource::Shipped => None,
             });
             let mut used: BTreeSet<&String> = panes.chain(rows).flat_map(|program| &program.columns).collect();
             used.extend(&flow.stream.event_time);
@@ -131,24 +177,6 @@ fn streams_in(plan: &LogicalPlan, around: Around<'_>) -> Result<BTreeSet<String>
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(found)
-}
-
-/// The one stream that a query's windows are over.
-fn stream_of(parts: &Cut, around: Around<'_>) -> Result<Stream> {
-    let mut names = BTreeSet::new();
-    for (aggregate, _) in &parts.aggregates {
-        names.extend(streams_in(&aggregate.input, around)?);
-    }
-    let names: Vec<String> = names.into_iter().collect();
-    match names.as_slice() {
-        [name] => Ok(around.streams[name].clone()),
-        [] => Err(DataFusionError::Plan(
-            "the window is over a file, not a stream; INSERT needs a stream to follow".into(),
-        )),
-        [one, other, ..] => {
-            Err(DataFusionError::Plan(format!("a query over two streams (`{one}` and `{other}`) is not supported yet")))
-        }
-    }
 }
 
 fn refuse_rows_beside(above: &LogicalPlan, around: Around<'_>) -> Result<()> {

@@ -79,7 +79,9 @@ pub fn check_encoder(sink: &Sink, output: &SchemaRef) -> Result<()> {
         Format::Protobuf { message } => {
             ProtobufEncoder::new(output.clone(), message).err().map(|error| error.to_string())
         }
-        Format::Json | Format::Envelope { .. } => JsonEncoder::new(output.clone()).err().map(|error| error.to_string()),
+        Format::Json | Format::Envelope { .. } | Format::Panes => {
+            JsonEncoder::new(output.clone()).err().map(|error| error.to_string())
+        }
     };
     problem.map_or(Ok(()), |problem| Err(DataFusionError::Plan(format!("does not fit `{}`: {problem}", sink.name))))
 }

@@ -35,11 +35,11 @@ pub struct Around<'a> {
     pub context: &'a SessionContext,
 }
 
-/// Checks an aggregate that was cut out of a query over `stream`: its window, and everything below it. `views` are those
-/// that its own windows are over.
+/// Checks an aggregate that was cut out of a query: its window, and everything below it. `views` are those that its own
+/// windows are over. `shuffle_key`: which of its keys decide where its groups are sent, if they are.
 pub fn windowed_view(
     aggregate: &AggregatePlan,
-    stream: &Stream,
+    shuffle_key: Option<Vec<usize>>,
     views: &[WindowedView],
     around: Around<'_>,
 ) -> Result<WindowedView> {
@@ -50,18 +50,18 @@ pub fn windowed_view(
     // First, because through a join that is refused no column is known as the event time.
     let panes = share_panes(&[(0, hop, aggregate)], views, around)?;
     let delay_ns = match &panes.source {
-        PanesSource::Stream(_) => {
-            check_event_time(aggregate, &call, stream)?;
+        PanesSource::Stream(program) => {
+            check_event_time(aggregate, &call, &around.streams[&program.stream])?;
             0
         }
         PanesSource::Windows(rows) => rows.delay_ns,
+        PanesSource::Shipped => 0,
     };
-    check_partition_key(aggregate, stream)?;
     let output = Arc::new(aggregate.schema.as_arrow().clone());
     let groups = aggregate.group_expr.len();
     let shed = aggregate.aggr_expr.iter().enumerate().filter(|(_, expression)| is_shed_rows(expression));
     let shed_columns = shed.map(|(index, _)| groups + index).collect();
-    Ok(WindowedView { hop, aggregate: aggregate.clone(), output, window_index, delay_ns, shed_columns })
+    Ok(WindowedView { hop, aggregate: aggregate.clone(), shuffle_key, output, window_index, delay_ns, shed_columns })
 }
 
 /// Puts views of one stream together that can share panes. Panes come after those that their rows come from.
@@ -75,6 +75,7 @@ pub fn shared_panes(views: &[WindowedView], around: Around<'_>) -> Result<Vec<Sh
             first.input == view.aggregate.input
                 && keys(first).eq(keys(&view.aggregate))
                 && window_time(first) == window_time(&view.aggregate)
+                && views[group[0].0].shuffle_key == view.shuffle_key
                 && Grid::shared(&hops).is_some()
         };
         let member = (index, view.hop, &view.aggregate);
@@ -127,6 +128,7 @@ fn share_panes(
         .collect::<Result<_>>()?;
     Ok(SharedPanes {
         views: group.iter().map(|(index, _, _)| *index).collect(),
+        ship: None,
         outputs,
         keys: keys(first).map(|key| physical(key, &rows, around.context)).collect::<Result<_>>()?,
         key_schema: Arc::new(Schema::new(key_fields)),
@@ -148,27 +150,6 @@ fn check_event_time(aggregate: &AggregatePlan, call: &WindowCall, stream: &Strea
             call.time, stream.name
         )),
     }
-}
-
-/// Partitions are computed apart, so a group must lie within one.
-fn check_partition_key(aggregate: &AggregatePlan, stream: &Stream) -> Result<()> {
-    let plan = |message: String| Err(DataFusionError::Plan(message));
-    let Some(key) = &stream.partition_key else {
-        return plan(format!(
-            "`{}` does not say which column decides its partitions; add partition_key '…' to its OPTIONS",
-            stream.name
-        ));
-    };
-    let is_key = |expression: &Expr| {
-        base_column(&aggregate.input, expression).is_some_and(|(table, column)| table == stream.name && column == *key)
-    };
-    if aggregate.group_expr.iter().any(is_key) {
-        return Ok(());
-    }
-    plan(format!(
-        "GROUP BY lacks `{key}`, the partition key of `{}`: a group would be split over partitions; add it to GROUP BY",
-        stream.name
-    ))
 }
 
 /// The rows below the aggregate, with just the columns that its groups and the `wanted` aggregates use.

@@ -8,7 +8,7 @@
 use amoskys_bus::Record;
 use amoskys_functions::model::{Model, explanation_type};
 use amoskys_pipeline::{
-    run::{Checkpoint, DeadRecord, Emission, SnapshotReader, SnapshotRecord, Task, Verify},
+    run::{Checkpoint, DeadRecord, Emission, SnapshotReader, SnapshotRecord, Source, Task, Verify, shipment_records},
     sql::{Dataflow, Options, Problems, Query, StreamFlow, WindowedView, parse, plan},
 };
 use arrow::{
@@ -184,6 +184,40 @@ pub fn run_one_by_one(flow: &StreamFlow, records: &[Kept]) -> (Task, Out) {
         flush(&mut task, flow, &mut out);
     }
     (task, out)
+}
+
+/// What the shuffles of a dataflow make of what the task of its stream's one partition has sent; each shuffle has one
+/// partition.
+pub fn run_shuffles(dataflow: &Dataflow, flow: &StreamFlow, task: &mut Task, out: &mut Out) {
+    let shipments = task.core.take_shipments();
+    for shuffled in &dataflow.streams {
+        let Some(shuffle) = &shuffled.shuffle else { continue };
+        let topic = shuffled.stream.topic.as_str();
+        let from = |panes: usize| Source { panes, partition: task.core.partition() };
+        let sources = shuffle.sources.iter().enumerate().filter(|(_, source)| source.is_some());
+        let sources: Vec<Source> = sources.map(|(panes, _)| from(panes)).collect();
+        let checkpoint = Checkpoint::start(0);
+        let mut merging = Task::of_panes(shuffled, shuffle, (topic, 0), &sources, checkpoint, None).expect("a task");
+        let mut records = Vec::new();
+        for shipment in &shipments {
+            let shared = &flow.panes[shipment.panes];
+            let Some(ship) = shared.ship.as_ref().filter(|ship| ship.topic == topic) else { continue };
+            records.extend(shipment_records(ship, shared, task.core.partition(), shipment, 1).expect("encodes"));
+        }
+        for (offset, record) in (0..).zip(&records) {
+            let payload = record.payload.as_slice();
+            merging.push(&Record {
+                topic,
+                partition: 0,
+                offset,
+                log_time_ms: BASE_MS,
+                key: None,
+                payload,
+                headers: Vec::new(),
+            });
+        }
+        flush(&mut merging, shuffled, out);
+    }
 }
 
 /// One line for each row: window, evidence and values, floats by their bits. Lines of each INSERT in their order.

@@ -1,0 +1,53 @@
+//! What has to be known of topics before a worker begins: where panes are kept, and how many partitions send and merge groups.
+//!
+//! Limits: asked once; a topic that gets more partitions is known as it was until the processor is started again.
+
+use super::{alignment::Source, load::PanesTopic, worker::WorkerOptions};
+use crate::sql::{Dataflow, ShipSource, Shuffle};
+use amoskys_bus::{Bus, BusError};
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Debug, Default)]
+pub struct Topology {
+    /// Where windows are kept that are longer than what may be read again.
+    pub panes: Option<PanesTopic>,
+    /// Of the topics that groups are sent from and to.
+    partitions: BTreeMap<String, i32>,
+}
+
+impl Topology {
+    /// An error when a topic is not there.
+    pub fn find(bus: &dyn Bus, dataflow: &Dataflow, options: &WorkerOptions) -> Result<Self, BusError> {
+        let panes = || PanesTopic::find(bus, &options.panes_topic, &options.member.group);
+        let panes = dataflow.keeps_panes().then(panes).transpose()?;
+        let ends = ends(dataflow);
+        let there = if ends.is_empty() { Vec::new() } else { bus.topics()? };
+        let count = |name: &str| {
+            let found = there.iter().find(|topic| topic.name == name);
+            let found = found.ok_or_else(|| BusError::UnknownTopic { topic: name.to_owned() })?;
+            Ok((name.to_owned(), found.partitions.max(1)))
+        };
+        Ok(Self { panes, partitions: ends.into_iter().map(count).collect::<Result<_, BusError>>()? })
+    }
+
+    pub fn partitions_of(&self, topic: &str) -> i32 {
+        self.partitions.get(topic).copied().unwrap_or(1)
+    }
+
+    /// All that a partition of a shuffle has to wait for.
+    pub fn sources(&self, shuffle: &Shuffle) -> Vec<Source> {
+        let of = |(panes, source): (usize, &Option<ShipSource>)| {
+            let count = source.as_ref().map_or(0, |source| self.partitions_of(&source.topic));
+            (0..count).map(move |partition| Source { panes, partition })
+        };
+        shuffle.sources.iter().enumerate().flat_map(of).collect()
+    }
+}
+
+/// Topics that groups are sent from and to.
+fn ends(dataflow: &Dataflow) -> BTreeSet<&str> {
+    let flows = dataflow.streams.iter();
+    let ships = flows.clone().flat_map(|flow| &flow.panes).filter_map(|panes| panes.ship.as_ref());
+    let sources = flows.flat_map(|flow| &flow.shuffle).flat_map(|shuffle| shuffle.sources.iter().flatten());
+    ships.map(|ship| ship.topic.as_str()).chain(sources.map(|source| source.topic.as_str())).collect()
+}
