@@ -24,6 +24,8 @@ pub const PARTITIONS: i32 = 4;
 pub const MARKED_EXIT_CODE: i32 = 7;
 /// The last event of a partition; in no window.
 pub const LAST_PID: u32 = 999_999;
+/// The program of the event before it, in every partition.
+pub const ALMOST_LAST: &str = "almost";
 const ENVELOPES_PER_CHUNK: usize = 8;
 const EVENTS_PER_ENVELOPE: usize = 12;
 /// Events of a chunk are of this long a time up to now.
@@ -67,20 +69,23 @@ impl Load {
         records
     }
 
-    /// So far ahead that they close every window, and not so far that they are not believed.
+    /// So far ahead that the last of them close every window, and not so far that they are not believed. Those before are in
+    /// windows that come out with all others, also where groups of all partitions are merged.
     pub fn last(&mut self) -> Vec<Outgoing> {
-        let at_ms = now_ms() + 40_000;
-        let last = |partition: i32| {
-            let event = ProcessEvent {
-                observed_at: iso(at_ms).parse().ok(),
-                pid: LAST_PID,
-                exit_code: MARKED_EXIT_CODE,
-                comm: "last".into(),
-                ..Default::default()
-            };
-            record(Some(partition), &host(partition), u64::MAX, vec![event], Some(&self.signer))
+        let now_ms = now_ms();
+        let event = |at_ms: i64, comm: &str| ProcessEvent {
+            observed_at: iso(at_ms).parse().ok(),
+            comm: comm.into(),
+            ..Default::default()
         };
-        let records: Vec<Outgoing> = (0..PARTITIONS).map(last).collect();
+        let last = |partition: i32| {
+            let almost = event(now_ms + 30_000, ALMOST_LAST);
+            let last = ProcessEvent { pid: LAST_PID, exit_code: MARKED_EXIT_CODE, ..event(now_ms + 40_000, "last") };
+            [(u64::MAX - 1, almost), (u64::MAX, last)].map(|(sequence, event)| {
+                record(Some(partition), &host(partition), sequence, vec![event], Some(&self.signer))
+            })
+        };
+        let records: Vec<Outgoing> = (0..PARTITIONS).flat_map(last).collect();
         self.count(&records);
         records
     }

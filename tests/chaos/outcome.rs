@@ -5,7 +5,7 @@ use crate::{
         read_all, read_records,
         telemetry::{DEAD_LETTERS, TELEMETRY},
     },
-    load::{LAST_PID, PARTITIONS},
+    load::{ALMOST_LAST, LAST_PID, PARTITIONS},
 };
 use amoskys_bus::{Bus, TopicPartition};
 use amoskys_proto::{
@@ -21,7 +21,11 @@ use std::{
 };
 
 /// The outputs of a run.
-const SINKS: [&str; 4] = ["per_program", "per_host", "long", "marks"];
+const SINKS: [&str; 5] = ["per_program", "per_host", "long", "everywhere", "marks"];
+/// Of the topic that groups of all partitions are sent through.
+const SHUFFLED: i32 = 2;
+/// That each event is in, where groups of all partitions are merged.
+const WINDOWS: i64 = 3;
 
 /// How often each output stands in the log.
 pub type Outputs = BTreeMap<String, usize>;
@@ -33,17 +37,18 @@ pub fn topic_of(sink: &str, run: &str) -> String {
 /// Topics that a run writes, with their partitions.
 pub fn topics_of(run: &str) -> Vec<(String, i32)> {
     let sinks = SINKS.iter().map(|sink| (topic_of(sink, run), PARTITIONS));
-    sinks.chain([(dead_letters_of(run), 1)]).collect()
+    let shuffle = format!("amoskys.shuffle.{run}.processes.v1");
+    sinks.chain([(dead_letters_of(run), 1), (shuffle, SHUFFLED)]).collect()
 }
 
 pub fn dead_letters_of(run: &str) -> String {
     format!("{DEAD_LETTERS}.{run}")
 }
 
-/// Three windowed views with floats, one of them with overlapping windows that the slide does not divide, one of windows
+/// Four windowed views with floats, one of them with overlapping windows that the slide does not divide, one of windows
 /// that are kept in a topic, and an INSERT without a window.
 pub fn write_sql(folder: &Path, run: &str) -> PathBuf {
-    let [per_program, per_host, long, marks] = SINKS.map(|sink| topic_of(sink, run));
+    let [per_program, per_host, long, everywhere, marks] = SINKS.map(|sink| topic_of(sink, run));
     let text = format!(
         "CREATE EXTERNAL TABLE processes STORED AS ENVELOPE LOCATION 'amoskys.telemetry.process.v1'
          OPTIONS (event_time 'observed_at', lateness '1s', idle '2s', replay_max '700ms', partition_key 'host_id');
@@ -54,6 +59,8 @@ pub fn write_sql(folder: &Path, run: &str) -> PathBuf {
          STORED AS JSON LOCATION '{per_host}' OPTIONS (partition_key 'host');
          CREATE EXTERNAL TABLE long_out (host VARCHAR, start TIMESTAMP, n BIGINT, users BIGINT, total DOUBLE)
          STORED AS JSON LOCATION '{long}' OPTIONS (partition_key 'host');
+         CREATE EXTERNAL TABLE everywhere_out (program VARCHAR, start TIMESTAMP, n BIGINT, users BIGINT, total DOUBLE, spread DOUBLE)
+         STORED AS JSON LOCATION '{everywhere}' OPTIONS (partition_key 'program');
          CREATE EXTERNAL TABLE marks_out (host VARCHAR, pid BIGINT, lifetime_us BIGINT)
          STORED AS JSON LOCATION '{marks}' OPTIONS (partition_key 'host');
          CREATE VIEW per_program AS
@@ -70,6 +77,12 @@ pub fn write_sql(folder: &Path, run: &str) -> PathBuf {
          SELECT host_id AS host, hop(observed_at, INTERVAL '1 second', INTERVAL '15 seconds') AS win,
                 count(*) AS n, count(DISTINCT uid) AS users, sum(CAST(lifetime_us AS DOUBLE) / 11) AS total
          FROM processes WHERE comm <> 'last' GROUP BY host_id, win;
+         CREATE VIEW everywhere AS
+         SELECT comm AS program, hop(observed_at, INTERVAL '1 second', INTERVAL '{WINDOWS} seconds') AS win,
+                count(*) AS n, count(DISTINCT uid) AS users, sum(CAST(lifetime_us AS DOUBLE) / 13) AS total,
+                stddev(CAST(lifetime_us AS DOUBLE)) AS spread
+         FROM processes WHERE comm <> 'last' GROUP BY comm, win;
+         INSERT INTO everywhere_out SELECT program, win.start AS start, n, users, total, spread FROM everywhere;
          INSERT INTO long_out SELECT host, win.start AS start, n, users, total FROM long;
          INSERT INTO per_program_out
          SELECT host, program, win.start AS start, n, users, total, mean, spread, p90 FROM per_program;
@@ -89,7 +102,14 @@ pub fn is_complete(bus: &dyn Bus, run: &str) -> bool {
     let marks = read_all(bus, &topic_of("marks", run), PARTITIONS);
     let has_last = |payload: &&Vec<u8>| String::from_utf8_lossy(payload).contains(&last);
     let all: BTreeSet<&Vec<u8>> = marks.iter().flatten().filter(has_last).collect();
-    all.len() == PARTITIONS as usize
+    all.len() == PARTITIONS as usize && almost_last(bus, run) == i64::from(PARTITIONS) * WINDOWS
+}
+
+/// Of the events before the last ones, how many are in windows that came out, over all of these.
+fn almost_last(bus: &dyn Bus, run: &str) -> i64 {
+    let rows = read_all(bus, &topic_of("everywhere", run), PARTITIONS).concat();
+    let rows = rows.iter().map(|row| serde_json::from_slice::<serde_json::Value>(row).expect("JSON"));
+    rows.filter(|row| row["program"] == ALMOST_LAST).filter_map(|row| row["n"].as_i64()).sum()
 }
 
 pub fn outputs(bus: &dyn Bus, run: &str) -> Outputs {

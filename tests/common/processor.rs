@@ -74,6 +74,19 @@ impl Processor {
         });
     }
 
+    /// Waits until groups that were sent are merged as far as the streams' partitions, all of which are this one's, have come.
+    /// What it made of that is committed then.
+    pub fn until_merged(&mut self) {
+        self.until("groups that were sent are merged", |processor| {
+            let partitions = processor.partitions();
+            let (merging, reading): (Vec<&Value>, Vec<&Value>) =
+                partitions.iter().partition(|of| !of["waits"].is_null());
+            let slowest = reading.iter().map(|of| of["watermark_ns"].as_i64()).min();
+            let is_done = |of: &&Value| of["replaying"] == false && Some(of["watermark_ns"].as_i64()) >= slowest;
+            !merging.is_empty() && !reading.is_empty() && merging.iter().all(is_done)
+        });
+    }
+
     /// To this process and no other; nothing happens to one that has ended.
     pub fn signal(&mut self, signal: Signal) {
         if self.ended().is_none() {
