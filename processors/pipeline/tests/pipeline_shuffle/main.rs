@@ -2,20 +2,22 @@
 //! rows that each partition's own watermark grants. However records interleave, whoever is killed when, and whatever is sent
 //! again, the same bits come out.
 
+mod cluster;
+#[path = "../common/mod.rs"]
 mod common;
 
-use amoskys_bus::{Outgoing, Position, Record};
 use amoskys_pipeline::{
-    run::{Checkpoint, DeadRecord, Emission, SnapshotReader, SnapshotRecord, Source, Task, Verify, shipment_records},
-    sql::{Dataflow, StreamFlow},
+    run::{History, run_history},
+    sql::Dataflow,
 };
 use amoskys_windows::{Watermark, WatermarkRules};
 use arrow::{
-    array::{Array, ArrayRef, AsArray},
-    datatypes::Float64Type,
-    util::display::array_value_to_string,
+    array::{ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, StringArray, TimestampNanosecondArray},
+    record_batch::RecordBatch,
 };
+use cluster::{Cluster, PARTITIONS, SHUFFLED, rows_of};
 use common::{BASE_MS, EVENTS, Kept, MS_NS, json, planned};
+use parquet::arrow::ArrowWriter;
 use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
@@ -23,6 +25,9 @@ use proptest::{
 use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
 const SINK: &str = "
@@ -51,216 +56,9 @@ INSERT INTO sink SELECT a.n, a.win.start AS s, a.c, a.x, b.x AS y FROM by_n a JO
 INSERT INTO sink SELECT n, win.start AS s, c, x FROM by_n UNION ALL SELECT n, win.start, c, x FROM logins_n;
 INSERT INTO sink SELECT n, last.start AS s, c, x FROM later;";
 
-/// Partitions of every stream, and of every shuffle.
-const PARTITIONS: i32 = 3;
-const SHUFFLED: i32 = 2;
-
 fn dataflow() -> Dataflow {
     let events = EVENTS.replace("idle '5s'", "idle '5s', replay_max '2s'");
     planned(&[("a.sql", &events), ("b.sql", SINK), ("q.sql", SQL)])
-}
-
-/// Where outputs of one partition of one flow go on, and what it committed.
-#[derive(Default)]
-struct Owner {
-    task: Option<Task>,
-    /// Index of the record that is read next.
-    next: usize,
-    position: Option<Position>,
-    compacted: BTreeMap<String, SnapshotRecord>,
-    pending: Vec<Emission>,
-    dead: Vec<DeadRecord>,
-    emitted: Vec<Emission>,
-}
-
-/// All partitions of all flows, with logs in memory. What is committed is there for all to read.
-struct Cluster<'a> {
-    dataflow: &'a Dataflow,
-    /// Records of the streams' partitions, by flow.
-    input: BTreeMap<(usize, i32), Vec<Kept>>,
-    sent: BTreeMap<(String, i32), Vec<Vec<u8>>>,
-    owners: BTreeMap<(usize, i32), Owner>,
-}
-
-impl<'a> Cluster<'a> {
-    fn new(dataflow: &'a Dataflow, records: &[(u8, Kept)]) -> Self {
-        let mut cluster = Self { dataflow, input: BTreeMap::new(), sent: BTreeMap::new(), owners: BTreeMap::new() };
-        let streams: Vec<usize> =
-            (0..dataflow.streams.len()).filter(|&flow| dataflow.streams[flow].shuffle.is_none()).collect();
-        for (flow, definition) in dataflow.streams.iter().enumerate() {
-            for partition in 0..if definition.shuffle.is_some() { SHUFFLED } else { PARTITIONS } {
-                cluster.owners.insert((flow, partition), Owner::default());
-            }
-        }
-        for (place, record) in records {
-            let flow = streams[usize::from(*place) % streams.len()];
-            let partition = i32::from(*place) / streams.len() as i32 % PARTITIONS;
-            let kept = cluster.input.entry((flow, partition)).or_default();
-            kept.push(Kept { offset: kept.len() as i64, ..record.clone() });
-        }
-        cluster
-    }
-
-    fn flow(&self, id: (usize, i32)) -> &'a StreamFlow {
-        &self.dataflow.streams[id.0]
-    }
-
-    /// A new owner goes on from what is committed.
-    fn start(&mut self, id: (usize, i32)) {
-        let (flow, owner) = (self.flow(id), self.owners.get_mut(&id).expect("there"));
-        let topic = flow.stream.topic.as_str();
-        let checkpoint = owner
-            .position
-            .as_ref()
-            .map_or(Checkpoint::start(0), |position| Checkpoint::decode(topic, id.1, position).expect("ours"));
-        let restored = checkpoint.mark.map(|mark| {
-            let mut reader = SnapshotReader::default();
-            for record in owner.compacted.values() {
-                let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
-                reader.push(&record.key, &headers.collect::<Vec<_>>(), &record.payload);
-            }
-            reader.finish(flow, mark).unwrap_or_else(|error| panic!("what was committed is there: {error}"))
-        });
-        let from = restored.as_ref().and(checkpoint.mark).map_or(checkpoint.replay, |mark| mark.point);
-        let task = match &flow.shuffle {
-            None => Task::new(flow, topic, id.1, Verify::Off, checkpoint, restored),
-            Some(shuffle) => {
-                let of = |(panes, source): (usize, &Option<_>)| {
-                    let count = if source.is_some() { PARTITIONS } else { 0 };
-                    (0..count).map(move |partition| Source { panes, partition })
-                };
-                let sources: Vec<Source> = shuffle.sources.iter().enumerate().flat_map(of).collect();
-                Task::of_panes(flow, shuffle, (topic, id.1), &sources, checkpoint, restored)
-            }
-        };
-        owner.task = Some(task.expect("starts"));
-        owner.next = from.offset as usize;
-        (owner.pending, owner.dead) = (Vec::new(), Vec::new());
-    }
-
-    /// Reads one record; false when there is none.
-    fn read(&mut self, id: (usize, i32)) -> bool {
-        if self.owners[&id].task.is_none() {
-            self.start(id);
-        }
-        let flow = self.flow(id);
-        let topic = flow.stream.topic.as_str();
-        let next = self.owners[&id].next;
-        let (payload, log_ms) = if flow.shuffle.is_some() {
-            let sent = self.sent.get(&(topic.to_owned(), id.1)).and_then(|records| records.get(next));
-            (sent.cloned(), 0)
-        } else {
-            let kept = self.input.get(&id).and_then(|records| records.get(next));
-            (kept.map(|kept| kept.payload.clone()), kept.map_or(0, |kept| kept.log_ms))
-        };
-        let Some(payload) = payload else { return false };
-        let offset = next as i64;
-        let record = Record {
-            topic,
-            partition: id.1,
-            offset,
-            log_time_ms: log_ms,
-            key: None,
-            payload: &payload,
-            headers: Vec::new(),
-        };
-        if self.owners[&id].task.as_ref().is_some_and(|task| task.ends_replay(offset)) {
-            self.flush(id);
-        }
-        let owner = self.owners.get_mut(&id).expect("there");
-        owner.task.as_mut().expect("started").push(&record);
-        owner.next += 1;
-        true
-    }
-
-    fn flush(&mut self, id: (usize, i32)) {
-        let (flow, owner) = (self.flow(id), self.owners.get_mut(&id).expect("there"));
-        if let Some(task) = &mut owner.task {
-            task.flush(flow, &mut owner.pending, &mut owner.dead).expect("computes");
-        }
-    }
-
-    /// What is to be sent, to the topics' ends.
-    fn send(&mut self, id: (usize, i32)) {
-        let (flow, owner) = (self.flow(id), self.owners.get_mut(&id).expect("there"));
-        let Some(task) = &mut owner.task else { return };
-        for shipment in task.core.take_shipments() {
-            let shared = &flow.panes[shipment.panes];
-            let ship = shared.ship.as_ref().expect("sent somewhere");
-            let records = shipment_records(ship, shared, id.1, &shipment, SHUFFLED).expect("encodes");
-            for Outgoing { topic, partition, payload, .. } in records {
-                self.sent.entry((topic, partition.expect("a partition"))).or_default().push(payload);
-            }
-        }
-    }
-
-    fn commit(&mut self, id: (usize, i32)) {
-        self.flush(id);
-        let (flow, owner) = (self.flow(id), self.owners.get_mut(&id).expect("there"));
-        let Some(task) = &mut owner.task else { return };
-        let Some(checkpoint) = task.core.checkpoint() else {
-            assert!(owner.pending.is_empty() && task.core.take_shipments().is_empty(), "replay emits nothing");
-            return;
-        };
-        let records = task.core.take_snapshot(flow).expect("encodes");
-        owner.compacted.extend(records.into_iter().map(|record| (record.key.clone(), record)));
-        owner.position = Some(checkpoint.encode());
-        owner.emitted.append(&mut owner.pending);
-        self.send(id);
-    }
-
-    /// Reads all that there is, closes the streams' windows, and reads all that this sends.
-    fn finish(&mut self) {
-        for closes in [true, false] {
-            let mut ids: Vec<_> = self.owners.keys().copied().collect();
-            ids.retain(|id| self.flow(*id).shuffle.is_none() == closes);
-            for id in ids {
-                while self.read(id) {}
-                if self.owners[&id].task.is_none() {
-                    self.start(id);
-                }
-                self.flush(id);
-                let flow = self.flow(id);
-                let owner = self.owners.get_mut(&id).expect("there");
-                if closes {
-                    let task = owner.task.as_mut().expect("started");
-                    // A replay that is not over ends here: there is nothing behind it.
-                    task.core.anticipate(flow, i64::MIN, &mut owner.pending).expect("computes");
-                    task.core.close_all(flow, &mut owner.pending).expect("computes");
-                }
-                self.commit(id);
-            }
-        }
-    }
-
-    /// For each partition of each flow the rows of each INSERT in their order, floats by their bits.
-    fn lines(&self) -> BTreeMap<(String, i32, usize), Vec<String>> {
-        let mut lines: BTreeMap<_, Vec<String>> = BTreeMap::new();
-        for (&(flow, partition), owner) in &self.owners {
-            let name = &self.dataflow.streams[flow].stream.name;
-            for emission in &owner.emitted {
-                let rows = lines.entry((name.clone(), partition, emission.insert)).or_default();
-                for row in 0..emission.batch.num_rows() {
-                    let values: Vec<String> =
-                        emission.batch.columns().iter().map(|column| value(column, row)).collect();
-                    let sources: Vec<_> = emission
-                        .sources
-                        .iter()
-                        .map(|of| (&of.topic, of.partition, of.first_offset, of.last_offset))
-                        .collect();
-                    rows.push(format!("{:?} {sources:?} {}", emission.window_ns, values.join(" ")));
-                }
-            }
-        }
-        lines
-    }
-}
-
-fn value(column: &ArrayRef, row: usize) -> String {
-    match column.as_primitive_opt::<Float64Type>() {
-        Some(floats) if floats.is_valid(row) => format!("{:016x}", floats.value(row).to_bits()),
-        _ => array_value_to_string(column, row).expect("prints"),
-    }
 }
 
 /// Records of both streams, in the order in which time passes: gaps in log time, rows out of order and late. The number
@@ -469,6 +267,84 @@ fn windows_hold_what_each_partition_grants() {
         Ok(())
     });
     assert!(some.get() > 1_000);
+}
+
+/// `v` as its text says; serde_json's is not always the nearest.
+fn float(record: &Kept) -> f64 {
+    let text = String::from_utf8_lossy(&record.payload);
+    let value = text.split("\"v\": ").nth(1).and_then(|rest| rest.split(',').next());
+    value.and_then(|value| value.parse().ok()).expect("a number")
+}
+
+/// A stream's records as an export of its topic.
+fn write(folder: &Path, name: &str, partitions: &BTreeMap<(usize, i32), Vec<Kept>>, flow: usize) -> PathBuf {
+    let of_flow = partitions.iter().filter(|((of, _), _)| *of == flow);
+    let rows: Vec<(i32, &Kept)> =
+        of_flow.flat_map(|((_, partition), records)| records.iter().map(|record| (*partition, record))).collect();
+    let parsed =
+        |(_, record): &(i32, &Kept)| serde_json::from_slice::<serde_json::Value>(&record.payload).expect("JSON");
+    let all: Vec<serde_json::Value> = rows.iter().map(parsed).collect();
+    let times = |times: Vec<i64>| -> ArrayRef { Arc::new(TimestampNanosecondArray::from(times)) };
+    let whole = |name: &str| all.iter().map(|row| row[name].as_i64().expect("a number")).collect::<Vec<_>>();
+    let text = all.iter().map(|row| row["k"].as_str().expect("text"));
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("t", times(whole("t"))),
+        ("k", Arc::new(StringArray::from_iter_values(text))),
+        ("v", Arc::new(Float64Array::from_iter_values(rows.iter().map(|(_, record)| float(record))))),
+        ("n", Arc::new(Int64Array::from(whole("n")))),
+        ("_partition", Arc::new(Int32Array::from_iter_values(rows.iter().map(|(partition, _)| *partition)))),
+        ("_offset", Arc::new(Int64Array::from_iter_values(rows.iter().map(|(_, record)| record.offset)))),
+        ("_log_time", times(rows.iter().map(|(_, record)| record.log_ms * MS_NS).collect())),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).expect("columns of one length");
+    let path = folder.join(name);
+    let mut writer =
+        ArrowWriter::try_new(File::create(&path).expect("a file"), batch.schema(), None).expect("a writer");
+    writer.write(&batch).expect("written");
+    writer.close().expect("closed");
+    path
+}
+
+fn without_sources(row: &str) -> String {
+    let (window, rest) = row.split_once(" [").expect("sources");
+    format!("{window} {}", rest.split_once(']').expect("their end").1)
+}
+
+#[test]
+fn over_files_the_same_rows_come_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    run(|dataflow, records, _| {
+        let mut cluster = Cluster::new(dataflow, &records);
+        let history: History = [("ev", 0), ("logins", 2)]
+            .map(|(name, flow)| (name.to_owned(), vec![write(folder.path(), name, &cluster.input, flow)]))
+            .into();
+        cluster.finish();
+        let (mut live, mut over) = (BTreeMap::new(), BTreeMap::new());
+        for ((stream, _, insert), rows) in cluster.lines() {
+            live.entry((stream, insert)).or_insert_with(Vec::new).extend(rows);
+        }
+        run_history(dataflow, &history, &mut |flow, emission| {
+            let place = (dataflow.streams[flow].stream.name.clone(), emission.insert);
+            over.entry(place).or_insert_with(Vec::new).extend(rows_of(&emission));
+        })
+        .expect("runs");
+        for rows in live.values_mut().chain(over.values_mut()) {
+            // Over files one partition has all groups, so a window of it comes from more records.
+            rows.iter_mut().for_each(|row: &mut String| *row = without_sources(row));
+            rows.sort();
+        }
+        live.retain(|_, rows| !rows.is_empty());
+        over.retain(|_, rows| !rows.is_empty());
+        for (place, rows) in &live {
+            let found = over.get(place).map(Vec::as_slice).unwrap_or_default();
+            let missing: Vec<_> = rows.iter().filter(|row| !found.contains(row)).collect();
+            let wrong: Vec<_> = found.iter().filter(|row| !rows.contains(row)).collect();
+            prop_assert!(missing.is_empty() && wrong.is_empty(), "{place:?}\nlive {missing:#?}\nover files {wrong:#?}");
+            prop_assert_eq!(rows.len(), found.len(), "{:?}", place);
+        }
+        prop_assert_eq!(live.len(), over.len());
+        Ok(())
+    });
 }
 
 #[test]

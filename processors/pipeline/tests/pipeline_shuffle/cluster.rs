@@ -1,0 +1,224 @@
+//! All partitions of all flows of a dataflow, with logs in memory: read, computed, committed and killed as a test says.
+//!
+//! No clock and no thread: what is there is a function of the records and of the calls.
+
+use crate::common::Kept;
+use amoskys_bus::{Outgoing, Position, Record};
+use amoskys_pipeline::{
+    run::{Checkpoint, DeadRecord, Emission, SnapshotReader, SnapshotRecord, Source, Task, Verify, shipment_records},
+    sql::{Dataflow, StreamFlow},
+};
+use arrow::{
+    array::{Array, ArrayRef, AsArray},
+    datatypes::Float64Type,
+    util::display::array_value_to_string,
+};
+use std::collections::BTreeMap;
+
+/// Of every stream.
+pub const PARTITIONS: i32 = 3;
+/// Of every topic that groups are sent through.
+pub const SHUFFLED: i32 = 2;
+
+/// Where outputs of one partition of one flow go on, and what it committed.
+#[derive(Default)]
+pub struct Owner {
+    pub task: Option<Task>,
+    /// Index of the record that is read next.
+    pub next: usize,
+    position: Option<Position>,
+    pub compacted: BTreeMap<String, SnapshotRecord>,
+    pub pending: Vec<Emission>,
+    pub dead: Vec<DeadRecord>,
+    pub emitted: Vec<Emission>,
+}
+
+/// All partitions of all flows, with logs in memory. What is committed is there for all to read.
+pub struct Cluster<'a> {
+    dataflow: &'a Dataflow,
+    /// Records of the streams' partitions, by flow.
+    pub input: BTreeMap<(usize, i32), Vec<Kept>>,
+    pub sent: BTreeMap<(String, i32), Vec<Vec<u8>>>,
+    pub owners: BTreeMap<(usize, i32), Owner>,
+}
+
+impl<'a> Cluster<'a> {
+    pub fn new(dataflow: &'a Dataflow, records: &[(u8, Kept)]) -> Self {
+        let mut cluster = Self { dataflow, input: BTreeMap::new(), sent: BTreeMap::new(), owners: BTreeMap::new() };
+        let streams: Vec<usize> =
+            (0..dataflow.streams.len()).filter(|&flow| dataflow.streams[flow].shuffle.is_none()).collect();
+        for (flow, definition) in dataflow.streams.iter().enumerate() {
+            for partition in 0..if definition.shuffle.is_some() { SHUFFLED } else { PARTITIONS } {
+                cluster.owners.insert((flow, partition), Owner::default());
+            }
+        }
+        for (place, record) in records {
+            let flow = streams[usize::from(*place) % streams.len()];
+            let partition = i32::from(*place) / streams.len() as i32 % PARTITIONS;
+            let kept = cluster.input.entry((flow, partition)).or_default();
+            kept.push(Kept { offset: kept.len() as i64, ..record.clone() });
+        }
+        cluster
+    }
+
+    fn flow(&self, id: (usize, i32)) -> &'a StreamFlow {
+        &self.dataflow.streams[id.0]
+    }
+
+    /// A new owner goes on from what is committed.
+    pub fn start(&mut self, id: (usize, i32)) {
+        let (flow, owner) = (self.flow(id), self.owners.get_mut(&id).expect("there"));
+        let topic = flow.stream.topic.as_str();
+        let checkpoint = owner
+            .position
+            .as_ref()
+            .map_or(Checkpoint::start(0), |position| Checkpoint::decode(topic, id.1, position).expect("ours"));
+        let restored = checkpoint.mark.map(|mark| {
+            let mut reader = SnapshotReader::default();
+            for record in owner.compacted.values() {
+                let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+                reader.push(&record.key, &headers.collect::<Vec<_>>(), &record.payload);
+            }
+            reader.finish(flow, mark).unwrap_or_else(|error| panic!("what was committed is there: {error}"))
+        });
+        let from = restored.as_ref().and(checkpoint.mark).map_or(checkpoint.replay, |mark| mark.point);
+        let task = match &flow.shuffle {
+            None => Task::new(flow, topic, id.1, Verify::Off, checkpoint, restored),
+            Some(shuffle) => {
+                let of = |(panes, source): (usize, &Option<_>)| {
+                    let count = if source.is_some() { PARTITIONS } else { 0 };
+                    (0..count).map(move |partition| Source { panes, partition })
+                };
+                let sources: Vec<Source> = shuffle.sources.iter().enumerate().flat_map(of).collect();
+                Task::of_panes(flow, shuffle, (topic, id.1), &sources, checkpoint, restored)
+            }
+        };
+        owner.task = Some(task.expect("starts"));
+        owner.next = from.offset as usize;
+        (owner.pending, owner.dead) = (Vec::new(), Vec::new());
+    }
+
+    /// Reads one record; false when there is none.
+    pub fn read(&mut self, id: (usize, i32)) -> bool {
+        if self.owners[&id].task.is_none() {
+            self.start(id);
+        }
+        let flow = self.flow(id);
+        let topic = flow.stream.topic.as_str();
+        let next = self.owners[&id].next;
+        let (payload, log_ms) = if flow.shuffle.is_some() {
+            let sent = self.sent.get(&(topic.to_owned(), id.1)).and_then(|records| records.get(next));
+            (sent.cloned(), 0)
+        } else {
+            let kept = self.input.get(&id).and_then(|records| records.get(next));
+            (kept.map(|kept| kept.payload.clone()), kept.map_or(0, |kept| kept.log_ms))
+        };
+        let Some(payload) = payload else { return false };
+        let offset = next as i64;
+        let record = Record {
+            topic,
+            partition: id.1,
+            offset,
+            log_time_ms: log_ms,
+            key: None,
+            payload: &payload,
+            headers: Vec::new(),
+        };
+        if self.owners[&id].task.as_ref().is_some_and(|task| task.ends_replay(offset)) {
+            self.flush(id);
+        }
+        let owner = self.owners.get_mut(&id).expect("there");
+        owner.task.as_mut().expect("started").push(&record);
+        owner.next += 1;
+        true
+    }
+
+    pub fn flush(&mut self, id: (usize, i32)) {
+        let (flow, owner) = (self.flow(id), self.owners.get_mut(&id).expect("there"));
+        if let Some(task) = &mut owner.task {
+            task.flush(flow, &mut owner.pending, &mut owner.dead).expect("computes");
+        }
+    }
+
+    /// What is to be sent, to the topics' ends.
+    pub fn send(&mut self, id: (usize, i32)) {
+        let (flow, owner) = (self.flow(id), self.owners.get_mut(&id).expect("there"));
+        let Some(task) = &mut owner.task else { return };
+        for shipment in task.core.take_shipments() {
+            let shared = &flow.panes[shipment.panes];
+            let ship = shared.ship.as_ref().expect("sent somewhere");
+            let records = shipment_records(ship, shared, id.1, &shipment, SHUFFLED).expect("encodes");
+            for Outgoing { topic, partition, payload, .. } in records {
+                self.sent.entry((topic, partition.expect("a partition"))).or_default().push(payload);
+            }
+        }
+    }
+
+    pub fn commit(&mut self, id: (usize, i32)) {
+        self.flush(id);
+        let (flow, owner) = (self.flow(id), self.owners.get_mut(&id).expect("there"));
+        let Some(task) = &mut owner.task else { return };
+        let Some(checkpoint) = task.core.checkpoint() else {
+            assert!(owner.pending.is_empty() && task.core.take_shipments().is_empty(), "replay emits nothing");
+            return;
+        };
+        let records = task.core.take_snapshot(flow).expect("encodes");
+        owner.compacted.extend(records.into_iter().map(|record| (record.key.clone(), record)));
+        owner.position = Some(checkpoint.encode());
+        owner.emitted.append(&mut owner.pending);
+        self.send(id);
+    }
+
+    /// Reads all that there is, closes the streams' windows, and reads all that this sends.
+    pub fn finish(&mut self) {
+        for closes in [true, false] {
+            let mut ids: Vec<_> = self.owners.keys().copied().collect();
+            ids.retain(|id| self.flow(*id).shuffle.is_none() == closes);
+            for id in ids {
+                while self.read(id) {}
+                if self.owners[&id].task.is_none() {
+                    self.start(id);
+                }
+                self.flush(id);
+                let flow = self.flow(id);
+                let owner = self.owners.get_mut(&id).expect("there");
+                if closes {
+                    let task = owner.task.as_mut().expect("started");
+                    // A replay that is not over ends here: there is nothing behind it.
+                    task.core.anticipate(flow, i64::MIN, &mut owner.pending).expect("computes");
+                    task.core.close_all(flow, &mut owner.pending).expect("computes");
+                }
+                self.commit(id);
+            }
+        }
+    }
+
+    /// For each partition of each flow the rows of each INSERT in their order, floats by their bits.
+    pub fn lines(&self) -> BTreeMap<(String, i32, usize), Vec<String>> {
+        let mut lines: BTreeMap<_, Vec<String>> = BTreeMap::new();
+        for (&(flow, partition), owner) in &self.owners {
+            let name = &self.dataflow.streams[flow].stream.name;
+            for emission in &owner.emitted {
+                lines.entry((name.clone(), partition, emission.insert)).or_default().extend(rows_of(emission));
+            }
+        }
+        lines
+    }
+}
+
+pub fn rows_of(emission: &Emission) -> Vec<String> {
+    let sources: Vec<_> =
+        emission.sources.iter().map(|of| (&of.topic, of.partition, of.first_offset, of.last_offset)).collect();
+    let row = |row: usize| {
+        let values: Vec<String> = emission.batch.columns().iter().map(|column| value(column, row)).collect();
+        format!("{:?} {sources:?} {}", emission.window_ns, values.join(" "))
+    };
+    (0..emission.batch.num_rows()).map(row).collect()
+}
+
+fn value(column: &ArrayRef, row: usize) -> String {
+    match column.as_primitive_opt::<Float64Type>() {
+        Some(floats) if floats.is_valid(row) => format!("{:016x}", floats.value(row).to_bits()),
+        _ => array_value_to_string(column, row).expect("prints"),
+    }
+}
