@@ -9,7 +9,8 @@
 //! Limits: a span of at most half of the longest window; memory of spans is at most that of the panes times the levels.
 
 use crate::{
-    Aggregate, Origin, PaneBounds, ReplayPoint, WindowError,
+    Origin, PaneBounds, ReplayPoint, WindowError,
+    aggregates::Aggregates,
     keys::Keys,
     segment::{Merger, OpenSegment, Summary},
 };
@@ -59,12 +60,16 @@ impl PaneTree {
     pub fn open(
         &mut self,
         pane: i64,
-        aggregates: &[Aggregate],
+        aggregates: &Aggregates,
         origin: Origin,
     ) -> Result<&mut OpenSegment, WindowError> {
+        // As many keys as the pane before has by now; late rows of few keys do not count.
+        let before = self.panes.range(..pane).next_back().map_or(0, |(_, pane)| pane.keys());
         let entry = self.panes.entry(pane).or_default();
+        let keys_expected = if entry.sealed.is_some() { 0 } else { before };
         if entry.open.is_none() {
-            entry.open = Some(OpenSegment::new(aggregates, origin, self.bounds, entry.sealed.as_deref())?);
+            let sealed = entry.sealed.as_deref();
+            entry.open = Some(OpenSegment::new(aggregates, origin, self.bounds, sealed, keys_expected)?);
             entry.is_changed = true;
             for level in 1..=self.level_max {
                 self.spans.remove(&(pane >> level << level, level));
@@ -79,7 +84,7 @@ impl PaneTree {
         &mut self,
         from: i64,
         to: i64,
-        aggregates: &[Aggregate],
+        aggregates: &Aggregates,
         merger: &mut Merger,
     ) -> Result<Vec<Arc<Summary>>, WindowError> {
         let mut tiles = Vec::new();
@@ -102,7 +107,7 @@ impl PaneTree {
         &mut self,
         start: i64,
         level: u32,
-        aggregates: &[Aggregate],
+        aggregates: &Aggregates,
         merger: &mut Merger,
     ) -> Result<Option<Arc<Summary>>, WindowError> {
         if level == 0 {
@@ -129,7 +134,7 @@ impl PaneTree {
     }
 
     /// Seals every pane.
-    pub fn seal(&mut self, aggregates: &[Aggregate], merger: &mut Merger) -> Result<(), WindowError> {
+    pub fn seal(&mut self, aggregates: &Aggregates, merger: &mut Merger) -> Result<(), WindowError> {
         self.panes.values_mut().try_for_each(|pane| pane.seal(aggregates, merger).map(drop))
     }
 
@@ -205,9 +210,9 @@ impl PaneTree {
 
 impl Pane {
     /// What rows have said until now; later ones begin a further segment.
-    fn seal(&mut self, aggregates: &[Aggregate], merger: &mut Merger) -> Result<Option<Arc<Summary>>, WindowError> {
+    fn seal(&mut self, aggregates: &Aggregates, merger: &mut Merger) -> Result<Option<Arc<Summary>>, WindowError> {
         if let Some(open) = self.open.take() {
-            let late = open.seal()?;
+            let late = open.seal(aggregates)?;
             self.sealed = Some(Arc::new(match self.sealed.take() {
                 None => late,
                 Some(before) => merger.merge(aggregates, &[before, Arc::new(late)])?,
