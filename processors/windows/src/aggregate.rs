@@ -1,7 +1,7 @@
 //! One aggregate of a windowed view: how to make its accumulator and where its inputs are.
 
 use crate::bounds::Growth;
-use arrow::compute::SortOptions;
+use arrow::{compute::SortOptions, datatypes::DataType};
 use datafusion::{
     error::Result,
     logical_expr::GroupsAccumulator,
@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// An aggregate over columns of [`crate::Rows`].
 #[derive(Debug, Clone)]
 pub struct Aggregate {
-    expression: Arc<AggregateFunctionExpr>,
+    pub(crate) expression: Arc<AggregateFunctionExpr>,
     /// Indices into [`crate::Rows::columns`]; behind what is aggregated, what its `ORDER BY` sorts by.
     pub arguments: Vec<usize>,
     /// Index of the Boolean column of its `FILTER (WHERE …)`.
@@ -34,6 +34,11 @@ impl Aggregate {
         };
         let growth = Growth::of(&expression);
         Self { expression, arguments, filter, batch_invariant, order, growth }
+    }
+
+    /// Of its values.
+    pub(crate) fn data_type(&self) -> DataType {
+        self.expression.field().data_type().clone()
     }
 
     /// A fresh vectorised accumulator; functions that have none of their own are adapted, one accumulator per key.

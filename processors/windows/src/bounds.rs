@@ -100,12 +100,12 @@ impl Costs {
         self.row_bytes + self.texts.iter().map(|column| length(column, row)).sum::<usize>()
     }
 
-    /// Of this many rows, from the first.
-    pub fn rows(&self, rows: usize) -> usize {
+    /// Of these rows.
+    pub fn rows(&self, rows: &[u32]) -> usize {
         if self.texts.is_empty() {
-            return self.row_bytes.saturating_mul(rows);
+            return self.row_bytes.saturating_mul(rows.len());
         }
-        (0..rows).map(|row| self.row(row)).sum()
+        rows.iter().map(|&row| self.row(row as usize)).sum()
     }
 }
 

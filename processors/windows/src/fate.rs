@@ -61,6 +61,8 @@ pub struct Judge {
     grid: Grid,
     hops: Vec<Hop>,
     places: [Option<Place>; PLACES],
+    /// That of the row before.
+    last: Option<Place>,
     /// One for each hop.
     pub counters: Vec<Counters>,
 }
@@ -68,12 +70,19 @@ pub struct Judge {
 impl Judge {
     pub fn new(grid: Grid, hops: Vec<Hop>) -> Self {
         let counters = vec![Counters::default(); hops.len()];
-        Self { grid, hops, places: [None; PLACES], counters }
+        Self { grid, hops, places: [None; PLACES], last: None, counters }
     }
 
     /// Decides and counts.
     pub fn judge(&mut self, time_ns: i64, watermark_ns: i64) -> Fate {
-        let place = self.place(time_ns);
+        let place = match self.last {
+            Some(last) if last.start_ns <= time_ns && time_ns < last.end_ns => last,
+            _ => {
+                let place = self.place(time_ns);
+                self.last = Some(place);
+                place
+            }
+        };
         if place.is_everywhere && watermark_ns < place.first_end_ns {
             return Fate::InTime(place.pane);
         }

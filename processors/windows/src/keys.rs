@@ -1,9 +1,10 @@
 //! Group keys interned into dense ids.
 //!
-//! DataFusion's hash table finds the id of a row's key; beside it the key's values are kept once, because that table
-//! gives values back only by forgetting them. Ids are not stable for ever: [`Keys::compact`] forgets keys that no
+//! A hash table finds the id of a row's key ([`crate::table`], or DataFusion's for types that it does not take); beside
+//! it the key's values are kept once as arrays, because DataFusion's table gives values back only by forgetting them. Ids are not stable for ever: [`Keys::compact`] forgets keys that no
 //! pane holds any more and numbers the rest anew.
 
+use crate::table::Table;
 use arrow::{
     array::{ArrayRef, AsArray, UInt32Array},
     compute::{concat, take},
@@ -36,17 +37,55 @@ pub const KNOWN: u32 = u32::MAX - 1;
 
 pub struct Keys {
     schema: SchemaRef,
-    table: Box<dyn GroupValues>,
+    table: Finder,
     /// Values by id, in chunks that are joined when they are read.
     chunks: Vec<Vec<ArrayRef>>,
     len: usize,
-    scratch: Vec<usize>,
+    ids: Vec<u32>,
+}
+
+/// Finds ids.
+enum Finder {
+    Ours(Table),
+    Theirs(Box<dyn GroupValues>, Vec<usize>),
+}
+
+impl Finder {
+    fn new(schema: &SchemaRef) -> Result<Self> {
+        Ok(match Table::new(schema) {
+            Some(table) => Self::Ours(table),
+            None => Self::Theirs(new_group_values(schema.clone(), &GroupOrdering::None)?, Vec::new()),
+        })
+    }
+
+    /// Returns how many keys there are then.
+    fn intern(&mut self, columns: &[ArrayRef], rows: usize, ids: &mut Vec<u32>) -> Result<usize> {
+        match self {
+            Self::Ours(table) => {
+                table.intern(columns, rows, ids)?;
+                Ok(table.len())
+            }
+            Self::Theirs(table, wide) => {
+                table.intern(columns, wide)?;
+                ids.clear();
+                ids.extend(wide.iter().map(|&id| id as u32));
+                Ok(table.len())
+            }
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Ours(table) => table.bytes(),
+            Self::Theirs(table, _) => table.size(),
+        }
+    }
 }
 
 impl Keys {
     pub fn new(schema: SchemaRef) -> Result<Self> {
-        let table = new_group_values(schema.clone(), &GroupOrdering::None)?;
-        Ok(Self { schema, table, chunks: Vec::new(), len: 0, scratch: Vec::new() })
+        let table = Finder::new(&schema)?;
+        Ok(Self { schema, table, chunks: Vec::new(), len: 0, ids: Vec::new() })
     }
 
     /// Ids given out and not forgotten: 0 to `len`, exclusive.
@@ -56,30 +95,54 @@ impl Keys {
 
     /// Bytes held by the hash table and the values.
     pub fn bytes(&self) -> usize {
-        self.table.size() + self.chunks.iter().flatten().map(|array| array.get_array_memory_size()).sum::<usize>()
+        self.table.bytes() + self.chunks.iter().flatten().map(|array| array.get_array_memory_size()).sum::<usize>()
     }
 
     /// Id of each row's key. Without key columns every row has id 0.
-    pub fn intern(&mut self, columns: &[ArrayRef], rows: usize) -> Result<&[usize]> {
+    pub fn intern(&mut self, columns: &[ArrayRef], rows: usize) -> Result<&[u32]> {
         if self.schema.fields().is_empty() {
             self.len = 1;
-            self.scratch.clear();
-            self.scratch.resize(rows, 0);
-            return Ok(&self.scratch);
+            self.ids.clear();
+            self.ids.resize(rows, 0);
+            return Ok(&self.ids);
         }
-        self.table.intern(columns, &mut self.scratch)?;
-        let total = self.table.len();
+        let total = self.table.intern(columns, rows, &mut self.ids)?;
         if total > self.len {
             self.keep_new(columns, total)?;
         }
-        Ok(&self.scratch)
+        Ok(&self.ids)
+    }
+
+    /// As above for `rows` rows from `from` on, or for those of them that are `kept`; the others' ids say nothing. The ids
+    /// are those of [`Self::interned`].
+    pub fn intern_some(&mut self, columns: &[ArrayRef], from: usize, rows: usize, kept: Option<&[u32]>) -> Result<()> {
+        let Some(kept) = kept else {
+            let columns: Vec<ArrayRef> = columns.iter().map(|column| column.slice(from, rows)).collect();
+            return self.intern(&columns, rows).map(drop);
+        };
+        let indices = UInt32Array::from(kept.to_vec());
+        let columns = columns.iter().map(|column| take(column, &indices, None)).collect::<Result<Vec<_>, _>>()?;
+        self.intern(&columns, kept.len())?;
+        self.ids.resize(rows, 0);
+        // Each to its row, from the last on: a row is never before its place among those kept.
+        for (place, &row) in kept.iter().enumerate().rev() {
+            self.ids[row as usize - from] = self.ids[place];
+        }
+        Ok(())
+    }
+
+    /// Ids of the rows that were interned last.
+    pub fn interned(&self) -> &[u32] {
+        &self.ids
     }
 
     fn keep_new(&mut self, columns: &[ArrayRef], total: usize) -> Result<()> {
         let mut first_row = vec![ABSENT; total - self.len];
-        for (row, &id) in self.scratch.iter().enumerate() {
-            if id >= self.len && first_row[id - self.len] == ABSENT {
-                first_row[id - self.len] = row as u32;
+        for (row, &id) in self.ids.iter().enumerate() {
+            if let Some(new) = (id as usize).checked_sub(self.len)
+                && first_row[new] == ABSENT
+            {
+                first_row[new] = row as u32;
             }
         }
         let rows = UInt32Array::from(first_row);
@@ -114,7 +177,7 @@ impl Keys {
         if !kept.is_empty() {
             let ids = self.intern(&values, kept.len())?;
             for (&old, &new) in kept.iter().zip(ids) {
-                renumbered[old as usize] = new as u32;
+                renumbered[old as usize] = new;
             }
         }
         Ok(renumbered)

@@ -10,15 +10,20 @@
 //! Limits: times within the range of a 64-bit nanosecond timestamp (1677 to 2262).
 
 mod aggregate;
+mod aggregates;
 mod bounds;
 mod fate;
+mod fold;
 mod keys;
+mod native;
 mod operator;
 mod origin;
 mod pane;
 mod segment;
 mod ship;
+mod split;
 mod state;
+mod table;
 mod tree;
 mod watermark;
 

@@ -6,20 +6,16 @@
 
 use crate::{
     Aggregate, Grid, Hop, Origin, PaneBounds, PaneState, ReplayPoint, ShipTag, Shipped, WindowError,
+    aggregates::Aggregates,
     fate::{Counters, Fate, Judge},
     keys::Keys,
-    segment::{Merger, span},
+    native::Feed,
+    segment::{Batch, Merger, span},
+    split::Split,
     tree::PaneTree,
 };
-use arrow::{
-    array::{ArrayRef, UInt32Array},
-    compute::take,
-    datatypes::SchemaRef,
-};
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use arrow::{array::ArrayRef, datatypes::SchemaRef};
+use std::time::{Duration, Instant};
 
 /// Rows of one partition, in order. All slices and arrays have one entry per row.
 #[derive(Debug, Clone, Copy)]
@@ -61,10 +57,11 @@ pub struct ClosedWindow {
 pub struct WindowOperator {
     grid: Grid,
     outputs: Vec<Output>,
-    aggregates: Vec<Aggregate>,
+    aggregates: Aggregates,
     keys: Keys,
     tree: PaneTree,
     merger: Merger,
+    feed: Feed,
     judge: Judge,
     /// Rows of the last push that were late, in order.
     late: Vec<u32>,
@@ -97,10 +94,11 @@ impl WindowOperator {
         Ok(Self {
             grid,
             outputs,
-            aggregates,
+            aggregates: Aggregates::new(aggregates),
             keys: Keys::new(keys)?,
             tree: PaneTree::new(panes_max, bounds),
             merger: Merger::default(),
+            feed: Feed::default(),
             judge: Judge::new(grid, hops),
             late: Vec::new(),
             shed_rows: 0,
@@ -123,7 +121,7 @@ impl WindowOperator {
         closed: &mut Vec<ClosedWindow>,
     ) -> Result<(), WindowError> {
         let count = rows.times_ns.len();
-        let mut panes = Vec::with_capacity(count);
+        let mut split = Split::default();
         let mut from = 0;
         self.late.clear();
         for row in 0..count {
@@ -136,14 +134,15 @@ impl WindowOperator {
                 && self.closed_through_ns < watermark_ns
             {
                 // A window of this row's pane closes before the row: what came until here is all it gets.
-                self.add(rows, from, &panes)?;
+                self.add(rows, from, row, &mut split)?;
                 self.close(watermark_ns, closed)?;
-                panes.clear();
                 from = row;
             }
-            panes.push(fate.pane());
+            if let Some(pane) = fate.pane() {
+                split.put(row, pane, count);
+            }
         }
-        self.add(rows, from, &panes)?;
+        self.add(rows, from, count, &mut split)?;
         self.close(watermark_ns, closed)
     }
 
@@ -210,7 +209,7 @@ impl WindowOperator {
         for pane in self.tree.between(from, to) {
             self.merger.fit(self.keys.len());
             let Some(summary) = self.tree.take(pane, &self.aggregates, &mut self.merger)? else { continue };
-            let state = PaneState::of(pane, &summary, &mut self.keys)?;
+            let state = PaneState::of(pane, &summary, &self.aggregates, &mut self.keys)?;
             if let Some(shipped) = &mut self.shipped {
                 shipped.push(Shipped { tag, state });
             }
@@ -234,20 +233,25 @@ impl WindowOperator {
             self.judge.counters.iter_mut().for_each(|counters| counters.dropped_rows += state.rows as u64);
             return Ok(());
         }
-        let summary = state.summary(&mut self.keys)?;
+        let summary = state.summary(&self.aggregates, &mut self.keys)?;
         self.merger.fit(self.keys.len());
-        let shed_keys = self.tree.absorb(state.pane, summary, &self.aggregates, &mut self.merger)?;
-        if shed_keys > 0 {
-            self.shed_rows += shed_keys as u64;
-            self.compact()?;
-        }
-        Ok(())
+        let Some(kept) = self.tree.room(state.pane, &summary) else {
+            return self.tree.absorb(state.pane, summary, &self.aggregates, &mut self.merger);
+        };
+        self.shed_rows += (state.rows - kept.len()) as u64;
+        let summary = state.pick(&kept)?.summary(&self.aggregates, &mut self.keys)?;
+        self.tree.absorb(state.pane, summary, &self.aggregates, &mut self.merger)?;
+        // Keys that were left out are known all the same, until now.
+        self.compact()
     }
 
     /// Sealed panes that rows came for since the last call, or since the operator was made.
     pub fn take_changed(&mut self) -> Result<Vec<PaneState>, WindowError> {
         let changed = self.tree.take_changed();
-        changed.into_iter().map(|(pane, summary)| Ok(PaneState::of(pane, &summary, &mut self.keys)?)).collect()
+        changed
+            .into_iter()
+            .map(|(pane, summary)| Ok(PaneState::of(pane, &summary, &self.aggregates, &mut self.keys)?))
+            .collect()
     }
 
     /// Puts a pane back as it was when it was taken, in an operator of the same outputs, keys and aggregates; nothing for
@@ -259,7 +263,7 @@ impl WindowOperator {
         if state.states.len() != self.aggregates.len() {
             return Err(WindowError::internal("a pane of other aggregates"));
         }
-        self.tree.restore(state.pane, state.summary(&mut self.keys)?);
+        self.tree.restore(state.pane, state.summary(&self.aggregates, &mut self.keys)?);
         Ok(())
     }
 
@@ -314,42 +318,23 @@ impl WindowOperator {
         self.tree.bytes() + self.keys.bytes()
     }
 
-    /// Adds the rows from `from` on, one for each of `panes`.
-    fn add(&mut self, rows: &Rows<'_>, from: usize, panes: &[Option<i64>]) -> Result<(), WindowError> {
-        let Some(first) = panes.first() else { return Ok(()) };
-        if panes.iter().all(|pane| pane == first) {
-            let Some(pane) = *first else { return Ok(()) };
-            let slice =
-                |arrays: &[ArrayRef]| arrays.iter().map(|array| array.slice(from, panes.len())).collect::<Vec<_>>();
-            let (keys, columns) = (slice(rows.keys), slice(rows.columns));
-            let last = from + panes.len() - 1;
-            return self.add_to_pane(pane, &keys, &columns, origin(rows, from, last), panes.len());
+    /// Adds the rows from `from` to `to` as they were split.
+    fn add(&mut self, rows: &Rows<'_>, from: usize, to: usize, split: &mut Split) -> Result<(), WindowError> {
+        let kept = split.kept(from, to - from);
+        let split = split.take();
+        if split.is_empty() {
+            return Ok(());
         }
-        for (pane, indices) in by_pane(panes, from) {
-            let (first, last) = (indices[0] as usize, indices[indices.len() - 1] as usize);
-            let length = indices.len();
-            let indices = UInt32Array::from(indices);
-            let pick = |arrays: &[ArrayRef]| {
-                arrays.iter().map(|array| take(array, &indices, None)).collect::<Result<Vec<_>, _>>()
-            };
-            let (keys, columns) = (pick(rows.keys)?, pick(rows.columns)?);
-            self.add_to_pane(pane, &keys, &columns, origin(rows, first, last), length)?;
+        self.keys.intern_some(rows.keys, from, to - from, kept.as_deref())?;
+        let keys = self.keys.len();
+        let batch = Batch::new(&self.aggregates, rows.columns, (self.keys.interned(), from, keys))?;
+        let mut shed_rows = 0;
+        for (pane, of_pane) in split {
+            let origin = origin(rows, of_pane[0] as usize, of_pane[of_pane.len() - 1] as usize);
+            let open = self.tree.open(pane, &self.aggregates, origin)?;
+            shed_rows += open.add(&self.aggregates, &batch, of_pane, &mut self.feed)?;
+            open.origin = open.origin.and(origin);
         }
-        Ok(())
-    }
-
-    fn add_to_pane(
-        &mut self,
-        pane: i64,
-        keys: &[ArrayRef],
-        columns: &[ArrayRef],
-        origin: Origin,
-        rows: usize,
-    ) -> Result<(), WindowError> {
-        let ids = self.keys.intern(keys, rows)?.to_vec();
-        let open = self.tree.open(pane, &self.aggregates, origin)?;
-        let shed_rows = open.add(&self.aggregates, &ids, self.keys.len(), columns)?;
-        open.origin = open.origin.and(origin);
         if shed_rows > 0 {
             self.shed_rows += shed_rows as u64;
             // Keys that were left out are known all the same, until now.
@@ -432,15 +417,4 @@ impl WindowOperator {
 fn origin(rows: &Rows<'_>, first: usize, last: usize) -> Origin {
     let (first, last) = (rows.record_of_row[first] as usize, rows.record_of_row[last] as usize);
     if first == last { rows.records[first] } else { rows.records[first].and(rows.records[last]) }
-}
-
-/// Row indices by pane, panes in order of time, rows in their order.
-fn by_pane(panes: &[Option<i64>], from: usize) -> BTreeMap<i64, Vec<u32>> {
-    let mut indices: BTreeMap<i64, Vec<u32>> = BTreeMap::new();
-    for (row, pane) in panes.iter().enumerate() {
-        if let Some(pane) = pane {
-            indices.entry(*pane).or_default().push((from + row) as u32);
-        }
-    }
-    indices
 }

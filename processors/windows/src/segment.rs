@@ -6,26 +6,31 @@
 //! whatever happens to the process.
 
 use crate::{
-    Aggregate, Origin, PaneBounds,
+    Origin, PaneBounds,
+    aggregates::Aggregates,
     bounds::Costs,
+    fold::Fold,
     keys::{ABSENT, KNOWN},
+    native::{Feed, Input, Sealed, States, Wanted},
 };
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array},
-    compute::{SortColumn, SortOptions, concat, filter, lexsort_to_indices, take},
+    array::{Array, ArrayRef, UInt32Array},
+    compute::take,
 };
 use datafusion::{
     error::{DataFusionError, Result},
     logical_expr::{EmitTo, GroupsAccumulator},
 };
-use std::{collections::HashSet, sync::Arc};
-
-/// Rows fed at once to an aggregate that is not batch-invariant; counted from the segment's first row.
-const CHUNK_ROWS: usize = 1024;
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 /// A segment that rows are still added to.
 pub struct OpenSegment {
-    accumulators: Vec<Fold>,
+    native: States,
+    /// Of [`Aggregates::others`].
+    folds: Vec<Fold>,
     /// Key ids in the order in which they came; a key's place here is its group index.
     ids: Vec<u32>,
     /// Group index by key id; [`KNOWN`] for a key that only the pane's sealed part has.
@@ -43,46 +48,81 @@ pub struct OpenSegment {
 pub struct Summary {
     /// Key ids, in the order in which the keys came.
     pub ids: Vec<u32>,
-    /// State arrays of each aggregate, a row per key; none when there is no key.
+    pub native: Arc<Sealed>,
+    /// State arrays of each of [`Aggregates::others`], a row per key; none when there is no key.
     pub states: Vec<Vec<ArrayRef>>,
     pub origin: Origin,
     /// What its rows cost, by the rule of [`crate::PaneBounds`].
     pub cost_bytes: usize,
 }
 
-/// An accumulator and the rows that wait for a full chunk.
-struct Fold {
-    accumulator: Box<dyn GroupsAccumulator>,
-    waiting: Option<Waiting>,
+/// Rows as they come, whichever panes they go to.
+pub struct Batch<'a> {
+    /// [`crate::Rows::columns`].
+    pub columns: &'a [ArrayRef],
+    pub input: Input,
+    costs: Costs,
+    /// Key ids of rows, the first of them row `from`.
+    pub ids: &'a [u32],
+    pub from: usize,
+    /// Ids are below this.
+    pub keys: usize,
 }
 
-#[derive(Default)]
-struct Waiting {
-    groups: Vec<usize>,
-    /// Each argument column, in pieces.
-    arguments: Vec<Vec<ArrayRef>>,
-    /// The filter, in pieces; empty when there is none.
-    filter: Vec<ArrayRef>,
-    /// Not empty: all rows wait until the segment is sealed, and are sorted by the last arguments.
-    order: Vec<SortOptions>,
+impl<'a> Batch<'a> {
+    pub fn new(
+        aggregates: &Aggregates,
+        columns: &'a [ArrayRef],
+        (ids, from, keys): (&'a [u32], usize, usize),
+    ) -> Result<Self> {
+        let costs = Costs::of(&aggregates.each, columns);
+        Ok(Self { columns, input: Input::new(&aggregates.layout, columns)?, costs, ids, from, keys })
+    }
+
+    fn id(&self, row: u32) -> usize {
+        self.ids[row as usize - self.from] as usize
+    }
+
+    /// Some columns' values of some rows.
+    fn pick(&self, rows: &[u32], wanted: impl Iterator<Item = usize>) -> Result<BTreeMap<usize, ArrayRef>> {
+        let (Some(&first), Some(&last)) = (rows.first(), rows.last()) else { return Ok(BTreeMap::new()) };
+        let is_run = (last - first) as usize + 1 == rows.len();
+        let indices = UInt32Array::from_iter_values(rows.iter().copied().filter(|_| !is_run));
+        let mut picked = BTreeMap::new();
+        for index in wanted {
+            if let Entry::Vacant(place) = picked.entry(index) {
+                let column = &self.columns[index];
+                place.insert(match is_run {
+                    true => column.slice(first as usize, rows.len()),
+                    false => take(column, &indices, None)?,
+                });
+            }
+        }
+        Ok(picked)
+    }
 }
 
 impl OpenSegment {
     /// `sealed` is what was said of the pane before, which counts against its `bounds`. Rows that were shed for `origin`
     /// are counted as its rows are added.
-    pub fn new(aggregates: &[Aggregate], origin: Origin, bounds: PaneBounds, sealed: Option<&Summary>) -> Result<Self> {
-        let origin = Origin { shed_rows: 0, ..origin };
-        let accumulators = aggregates
-            .iter()
-            .map(|aggregate| {
-                let waits = !aggregate.batch_invariant || !aggregate.order.is_empty();
-                let waiting = waits.then(|| Waiting { order: aggregate.order.clone(), ..Waiting::default() });
-                Ok(Fold { accumulator: aggregate.accumulator()?, waiting })
-            })
-            .collect::<Result<_>>()?;
-        let bounds = sealed.map_or(bounds, |sealed| bounds.less(sealed.ids.len(), sealed.cost_bytes));
-        let groups = Vec::new();
-        let mut segment = Self { accumulators, ids: Vec::new(), groups, new_keys: 0, origin, bounds, cost_bytes: 0 };
+    pub fn new(
+        aggregates: &Aggregates,
+        origin: Origin,
+        bounds: PaneBounds,
+        sealed: Option<&Summary>,
+        keys_expected: usize,
+    ) -> Result<Self> {
+        let folds = aggregates.others.iter().map(|&index| Fold::new(&aggregates.each[index])).collect::<Result<_>>()?;
+        let mut segment = Self {
+            native: States::new(&aggregates.layout, keys_expected),
+            folds,
+            ids: Vec::new(),
+            groups: Vec::new(),
+            new_keys: 0,
+            origin: Origin { shed_rows: 0, ..origin },
+            bounds: sealed.map_or(bounds, |sealed| bounds.less(sealed.ids.len(), sealed.cost_bytes)),
+            cost_bytes: 0,
+        };
         segment.know(sealed);
         Ok(segment)
     }
@@ -99,68 +139,72 @@ impl OpenSegment {
         }
     }
 
-    /// Adds rows; `ids` are key ids below `keys`, `columns` are [`crate::Rows::columns`] of the same rows. Those that go
-    /// past the bounds are left out; how many.
-    pub fn add(&mut self, aggregates: &[Aggregate], ids: &[usize], keys: usize, columns: &[ArrayRef]) -> Result<usize> {
-        let costs = Costs::of(aggregates, columns);
-        let mut kept: Option<Vec<ArrayRef>> = None;
-        let groups = match self.groups_of(ids, keys, &costs) {
-            Ok(groups) => groups,
-            Err(groups) => {
-                let is_kept = BooleanArray::from_iter(groups.iter().map(|group| Some(group.is_some())));
-                kept = Some(columns.iter().map(|column| filter(column, &is_kept)).collect::<Result<_, _>>()?);
-                groups.into_iter().flatten().collect()
-            }
-        };
-        let shed_rows = ids.len() - groups.len();
+    /// Adds `rows` of a batch, in their order. Those that go past the bounds are left out; how many.
+    pub fn add(
+        &mut self,
+        aggregates: &Aggregates,
+        batch: &Batch<'_>,
+        mut rows: Vec<u32>,
+        feed: &mut Feed,
+    ) -> Result<usize> {
+        let came = rows.len();
+        let groups = self.groups_of(batch, &mut rows);
+        let shed_rows = came - rows.len();
         self.origin.shed_rows += shed_rows as u64;
-        if groups.is_empty() {
+        if rows.is_empty() {
             return Ok(shed_rows);
         }
-        let columns = kept.as_deref().unwrap_or(columns);
         let total = self.ids.len();
-        for (fold, aggregate) in self.accumulators.iter_mut().zip(aggregates) {
-            let arguments: Vec<ArrayRef> = aggregate.arguments.iter().map(|&index| columns[index].clone()).collect();
-            let filter = aggregate.filter.map(|index| columns[index].clone());
+        feed.add(&aggregates.layout, &mut self.native, &batch.input, (&rows, &groups), total);
+        if self.folds.is_empty() {
+            return Ok(shed_rows);
+        }
+        let others = || aggregates.others.iter().map(|&index| &aggregates.each[index]);
+        let columns = batch.pick(&rows, others().flat_map(|of| of.arguments.iter().copied().chain(of.filter)))?;
+        let groups: Vec<usize> = groups.into_iter().map(|group| group as usize).collect();
+        for (fold, aggregate) in self.folds.iter_mut().zip(others()) {
+            let arguments: Vec<ArrayRef> = aggregate.arguments.iter().map(|index| columns[index].clone()).collect();
+            let filter = aggregate.filter.map(|index| columns[&index].clone());
             fold.add(arguments, filter, &groups, total)?;
         }
         Ok(shed_rows)
     }
 
-    /// The group of each row; where not all rows are within the bounds, of those that are.
-    fn groups_of(&mut self, ids: &[usize], keys: usize, costs: &Costs) -> Result<Vec<usize>, Vec<Option<usize>>> {
-        self.groups.resize(keys.max(self.groups.len()), ABSENT);
+    /// The group of each row; rows past the bounds are taken out of `rows`.
+    fn groups_of(&mut self, batch: &Batch<'_>, rows: &mut Vec<u32>) -> Vec<u32> {
+        self.groups.resize(batch.keys.max(self.groups.len()), ABSENT);
         let left = self.bounds.less(self.new_keys, self.cost_bytes);
-        let rows_bytes = costs.rows(ids.len());
-        let most_bytes = rows_bytes.saturating_add(costs.key_bytes.saturating_mul(ids.len()));
-        if left.keys_max < ids.len() || left.bytes_max < most_bytes {
-            return self.groups_within(ids, costs);
+        let rows_bytes = batch.costs.rows(rows);
+        let most_bytes = rows_bytes.saturating_add(batch.costs.key_bytes.saturating_mul(rows.len()));
+        if left.keys_max < rows.len() || left.bytes_max < most_bytes {
+            return self.groups_within(batch, rows);
         }
         let before = self.new_keys;
-        let mut groups = Vec::with_capacity(ids.len());
-        for &id in ids {
+        let mut groups = Vec::with_capacity(rows.len());
+        for &row in rows.iter() {
+            let id = batch.id(row);
             let group = &mut self.groups[id];
             if *group >= KNOWN {
                 self.new_keys += usize::from(*group == ABSENT);
                 *group = self.ids.len() as u32;
                 self.ids.push(id as u32);
             }
-            groups.push(*group as usize);
+            groups.push(*group);
         }
-        self.cost_bytes += rows_bytes + (self.new_keys - before) * costs.key_bytes;
-        Ok(groups)
+        self.cost_bytes += rows_bytes + (self.new_keys - before) * batch.costs.key_bytes;
+        groups
     }
 
     /// As above, row by row, for a pane that may come to its bounds.
-    fn groups_within(&mut self, ids: &[usize], costs: &Costs) -> Result<Vec<usize>, Vec<Option<usize>>> {
-        let mut groups = Vec::with_capacity(ids.len());
-        for (row, &id) in ids.iter().enumerate() {
+    fn groups_within(&mut self, batch: &Batch<'_>, rows: &mut Vec<u32>) -> Vec<u32> {
+        let mut groups = Vec::with_capacity(rows.len());
+        rows.retain(|&row| {
+            let id = batch.id(row);
             let is_new = self.groups[id] == ABSENT;
-            let cost_bytes = costs.row(row) + if is_new { costs.key_bytes } else { 0 };
+            let cost_bytes = batch.costs.row(row as usize) + if is_new { batch.costs.key_bytes } else { 0 };
             let left = self.bounds.less(self.new_keys, self.cost_bytes);
             if cost_bytes > left.bytes_max || (is_new && left.keys_max == 0) {
-                groups.push(None);
-                continue;
+                return false;
             }
             self.new_keys += usize::from(is_new);
             if self.groups[id] >= KNOWN {
@@ -168,19 +212,20 @@ impl OpenSegment {
                 self.ids.push(id as u32);
             }
             self.cost_bytes += cost_bytes;
-            groups.push(Some(self.groups[id] as usize));
-        }
-        if groups.iter().all(Option::is_some) { Ok(groups.into_iter().flatten().collect()) } else { Err(groups) }
+            groups.push(self.groups[id]);
+            true
+        });
+        groups
     }
 
-    pub fn seal(mut self) -> Result<Summary> {
+    pub fn seal(self, aggregates: &Aggregates) -> Result<Summary> {
         let total = self.ids.len();
-        let mut states = vec![Vec::new(); self.accumulators.len()];
-        for (fold, state) in self.accumulators.iter_mut().zip(&mut states).filter(|_| total > 0) {
-            fold.feed(true, total)?;
-            *state = fold.accumulator.state(EmitTo::All)?;
-        }
-        Ok(Summary { ids: self.ids, states, origin: self.origin, cost_bytes: self.cost_bytes })
+        let states = match total {
+            0 => vec![Vec::new(); self.folds.len()],
+            _ => self.folds.into_iter().map(|fold| fold.state(total)).collect::<Result<_>>()?,
+        };
+        let (native, cost_bytes) = (Arc::new(self.native.seal(&aggregates.layout)), self.cost_bytes);
+        Ok(Summary { ids: self.ids, native, states, origin: self.origin, cost_bytes })
     }
 
     pub fn mark_live(&self, live: &mut [bool]) {
@@ -203,47 +248,12 @@ impl OpenSegment {
     }
 
     pub fn bytes(&self) -> usize {
-        let folds: usize = self.accumulators.iter().map(|fold| fold.accumulator.size()).sum();
-        folds + (self.ids.capacity() + self.groups.capacity()) * size_of::<u32>()
+        let folds: usize = self.folds.iter().map(Fold::bytes).sum();
+        self.native.bytes() + folds + (self.ids.capacity() + self.groups.capacity()) * size_of::<u32>()
     }
 }
 
 impl Summary {
-    /// What is left of it when it is merged behind `before` within the bounds of a pane, and how many keys are left out:
-    /// those that come last, or all where the bytes would be too many.
-    pub fn within(mut self, before: Option<&Self>, bounds: PaneBounds) -> Result<(Self, usize)> {
-        let (known, cost_bytes) = before.map_or((&[][..], 0), |before| (&before.ids[..], before.cost_bytes));
-        let left = bounds.less(known.len(), cost_bytes);
-        if self.ids.len() <= left.keys_max && self.cost_bytes <= left.bytes_max {
-            return Ok((self, 0));
-        }
-        let known: HashSet<u32> = known.iter().copied().collect();
-        let mut room = if self.cost_bytes <= left.bytes_max { left.keys_max } else { 0 };
-        let mut is_kept = |id: &u32| {
-            let is_new = !known.contains(id);
-            let fits = self.cost_bytes <= left.bytes_max && (!is_new || room > 0);
-            room -= usize::from(fits && is_new);
-            fits
-        };
-        let kept: Vec<u32> =
-            self.ids.iter().enumerate().filter(|(_, id)| is_kept(id)).map(|(place, _)| place as u32).collect();
-        let shed_keys = self.ids.len() - kept.len();
-        self.ids = kept.iter().map(|&place| self.ids[place as usize]).collect();
-        let kept = UInt32Array::from(kept);
-        for states in &mut self.states {
-            *states = if self.ids.is_empty() {
-                Vec::new()
-            } else {
-                states.iter().map(|state| take(state, &kept, None)).collect::<Result<_, _>>()?
-            };
-        }
-        if self.ids.is_empty() {
-            self.cost_bytes = 0;
-        }
-        self.origin.shed_rows = self.origin.shed_rows.saturating_add(shed_keys as u64);
-        Ok((self, shed_keys))
-    }
-
     pub fn mark_live(&self, live: &mut [bool]) {
         self.ids.iter().for_each(|&id| live[id as usize] = true);
     }
@@ -254,7 +264,7 @@ impl Summary {
 
     pub fn bytes(&self) -> usize {
         let states: usize = self.states.iter().flatten().map(|array| array.get_array_memory_size()).sum();
-        states + self.ids.capacity() * size_of::<u32>()
+        self.native.bytes() + states + self.ids.capacity() * size_of::<u32>()
     }
 }
 
@@ -265,6 +275,13 @@ pub struct Merger {
     group_of_key: Vec<u32>,
 }
 
+/// Summaries put together.
+struct Merged {
+    ids: Vec<u32>,
+    native: Sealed,
+    accumulators: Vec<Box<dyn GroupsAccumulator>>,
+}
+
 impl Merger {
     /// Ids are below `keys` from now on.
     pub fn fit(&mut self, keys: usize) {
@@ -272,57 +289,78 @@ impl Merger {
     }
 
     /// All aggregates over `parts` (at least one), merged in their order; keys in the order in which they came.
-    pub fn merge(&mut self, aggregates: &[Aggregate], parts: &[Arc<Summary>]) -> Result<Summary> {
-        let all: Vec<usize> = (0..aggregates.len()).collect();
-        let (ids, mut accumulators) = self.fold(aggregates, &all, parts)?;
+    pub fn merge(&mut self, aggregates: &Aggregates, parts: &[Arc<Summary>]) -> Result<Summary> {
+        let Merged { ids, native, mut accumulators } =
+            self.fold(aggregates, &aggregates.wanted, &aggregates.others, parts)?;
         // Accumulators that were given nothing have no state that all of them could tell.
         let states = match ids.is_empty() {
-            true => vec![Vec::new(); aggregates.len()],
+            true => vec![Vec::new(); aggregates.others.len()],
             false => accumulators.iter_mut().map(|of| of.state(EmitTo::All)).collect::<Result<_>>()?,
         };
         let (origin, cost_bytes) = (span(parts)?, parts.iter().map(|part| part.cost_bytes).sum());
-        Ok(Summary { ids, states, origin, cost_bytes })
+        Ok(Summary { ids, native: Arc::new(native), states, origin, cost_bytes })
     }
 
     /// Values of the `wanted` aggregates over `parts`, and whose they are; no values when there is no key.
     pub fn evaluate(
         &mut self,
-        aggregates: &[Aggregate],
+        aggregates: &Aggregates,
         wanted: &[usize],
         parts: &[Arc<Summary>],
     ) -> Result<(Vec<u32>, Vec<ArrayRef>)> {
-        let (ids, mut accumulators) = self.fold(aggregates, wanted, parts)?;
-        if ids.is_empty() {
-            return Ok((ids, Vec::new()));
+        let layout = &aggregates.layout;
+        let others: Vec<usize> = wanted.iter().copied().filter(|&index| !layout.is_native(index)).collect();
+        let Merged { ids, native, accumulators } = self.fold(aggregates, &layout.wanted(wanted), &others, parts)?;
+        let mut values = Vec::new();
+        if !ids.is_empty() {
+            let mut accumulators = accumulators.into_iter();
+            let fault = || DataFusionError::Internal("an aggregate without an accumulator".into());
+            for value in native.values(layout, wanted)? {
+                values.push(match value {
+                    Some(value) => value,
+                    None => accumulators.next().ok_or_else(fault)?.evaluate(EmitTo::All)?,
+                });
+            }
         }
-        let values = accumulators.iter_mut().map(|of| of.evaluate(EmitTo::All)).collect::<Result<_>>()?;
         Ok((ids, values))
     }
 
-    #[allow(clippy::type_complexity)]
+    /// `others` are those of the aggregates that have no native place and are wanted.
     fn fold(
         &mut self,
-        aggregates: &[Aggregate],
-        wanted: &[usize],
+        aggregates: &Aggregates,
+        wanted: &Wanted,
+        others: &[usize],
         parts: &[Arc<Summary>],
-    ) -> Result<(Vec<u32>, Vec<Box<dyn GroupsAccumulator>>)> {
+    ) -> Result<Merged> {
         let mut ids: Vec<u32> = Vec::new();
         // Each part's groups, and how many groups there are by then.
-        let groups: Vec<(Vec<usize>, usize)> =
+        let groups: Vec<(Vec<u32>, usize)> =
             parts.iter().map(|part| (self.groups(&mut ids, &part.ids), ids.len())).collect();
         ids.iter().for_each(|&id| self.group_of_key[id as usize] = ABSENT);
-        let accumulators = wanted.iter().map(|&index| {
-            let mut accumulator = aggregates[index].accumulator()?;
-            for (part, (groups, total)) in parts.iter().zip(&groups).filter(|(part, _)| !part.ids.is_empty()) {
-                accumulator.merge_batch(&part.states[index], groups, *total)?;
+        let parts = || parts.iter().zip(&groups).filter(|(part, _)| !part.ids.is_empty());
+        let natives: Vec<(&Sealed, &[u32])> =
+            parts().map(|(part, (groups, _))| (part.native.as_ref(), groups.as_slice())).collect();
+        let native = Sealed::merge(&aggregates.layout, wanted, &natives, ids.len());
+        let mut accumulators = Vec::with_capacity(others.len());
+        if !others.is_empty() {
+            let wide: Vec<Vec<usize>> =
+                parts().map(|(_, (groups, _))| groups.iter().map(|&group| group as usize).collect()).collect();
+            for &index in others {
+                let mut accumulator = aggregates.each[index].accumulator()?;
+                let fault = || DataFusionError::Internal("a native aggregate among the others".into());
+                let place = aggregates.place_of_other(index).ok_or_else(fault)?;
+                for ((part, (_, total)), groups) in parts().zip(&wide) {
+                    accumulator.merge_batch(&part.states[place], groups, *total)?;
+                }
+                accumulators.push(accumulator);
             }
-            Ok(accumulator)
-        });
-        Ok((ids, accumulators.collect::<Result<_>>()?))
+        }
+        Ok(Merged { ids, native, accumulators })
     }
 
     /// Group index of each key of a part; new keys are added to `ids`.
-    fn groups(&mut self, ids: &mut Vec<u32>, part: &[u32]) -> Vec<usize> {
+    fn groups(&mut self, ids: &mut Vec<u32>, part: &[u32]) -> Vec<u32> {
         let mut groups = Vec::with_capacity(part.len());
         for &id in part {
             let group = &mut self.group_of_key[id as usize];
@@ -330,7 +368,7 @@ impl Merger {
                 *group = ids.len() as u32;
                 ids.push(id);
             }
-            groups.push(*group as usize);
+            groups.push(*group);
         }
         groups
     }
@@ -340,79 +378,4 @@ impl Merger {
 pub fn span(parts: &[Arc<Summary>]) -> Result<Origin> {
     let origin = parts.iter().map(|part| part.origin).reduce(Origin::and);
     origin.ok_or_else(|| DataFusionError::Internal("nothing to merge".into()))
-}
-
-impl Fold {
-    fn add(
-        &mut self,
-        arguments: Vec<ArrayRef>,
-        filter: Option<ArrayRef>,
-        groups: &[usize],
-        total: usize,
-    ) -> Result<()> {
-        let Some(waiting) = &mut self.waiting else {
-            return self.accumulator.update_batch(&arguments, groups, as_filter(filter.as_ref()), total);
-        };
-        waiting.groups.extend_from_slice(groups);
-        waiting.arguments.resize(arguments.len(), Vec::new());
-        for (pieces, argument) in waiting.arguments.iter_mut().zip(arguments) {
-            pieces.push(argument);
-        }
-        waiting.filter.extend(filter);
-        let is_chunk = waiting.order.is_empty() && waiting.groups.len() >= CHUNK_ROWS;
-        if is_chunk { self.feed(false, total) } else { Ok(()) }
-    }
-
-    /// Feeds the full chunks that wait; with `all` the rest as well.
-    fn feed(&mut self, all: bool, total: usize) -> Result<()> {
-        let Some(waiting) = &mut self.waiting else { return Ok(()) };
-        let rows = waiting.groups.len();
-        if rows == 0 {
-            return Ok(());
-        }
-        let mut arguments: Vec<ArrayRef> =
-            waiting.arguments.iter().map(|pieces| join(pieces)).collect::<Result<_>>()?;
-        let filter = if waiting.filter.is_empty() { None } else { Some(join(&waiting.filter)?) };
-        let filter = if waiting.order.is_empty() {
-            filter
-        } else {
-            let indices = sorted(&arguments, &waiting.order)?;
-            let pick = |array: &ArrayRef| take(array, &indices, None);
-            arguments = arguments.iter().map(pick).collect::<Result<_, _>>()?;
-            waiting.groups = indices.values().iter().map(|&row| waiting.groups[row as usize]).collect();
-            filter.as_ref().map(pick).transpose()?
-        };
-        let mut from = 0;
-        while from < rows && (all || rows - from >= CHUNK_ROWS) {
-            let length = CHUNK_ROWS.min(rows - from);
-            let chunk: Vec<ArrayRef> = arguments.iter().map(|argument| argument.slice(from, length)).collect();
-            let filter = filter.as_ref().map(|filter| filter.slice(from, length));
-            let groups = &waiting.groups[from..from + length];
-            self.accumulator.update_batch(&chunk, groups, as_filter(filter.as_ref()), total)?;
-            from += length;
-        }
-        waiting.groups.drain(..from);
-        waiting.arguments = arguments.iter().map(|argument| vec![argument.slice(from, rows - from)]).collect();
-        waiting.filter = filter.map(|filter| filter.slice(from, rows - from)).into_iter().collect();
-        Ok(())
-    }
-}
-
-/// Row numbers in the order of the last arguments; equal ones stay as they came.
-fn sorted(arguments: &[ArrayRef], order: &[SortOptions]) -> Result<UInt32Array> {
-    let by = &arguments[arguments.len() - order.len()..];
-    let rows = by.first().map_or(0, |column| column.len());
-    let came: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..rows as u32));
-    let by =
-        by.iter().zip(order).map(|(values, &options)| SortColumn { values: values.clone(), options: Some(options) });
-    let columns: Vec<SortColumn> = by.chain([SortColumn { values: came, options: None }]).collect();
-    Ok(lexsort_to_indices(&columns, None)?)
-}
-
-fn as_filter(filter: Option<&ArrayRef>) -> Option<&BooleanArray> {
-    filter.map(|array| array.as_boolean())
-}
-
-fn join(pieces: &[ArrayRef]) -> Result<ArrayRef> {
-    Ok(concat(&pieces.iter().map(|piece| piece.as_ref()).collect::<Vec<_>>())?)
 }

@@ -9,11 +9,15 @@
 //! Limits: a span of at most half of the longest window; memory of spans is at most that of the panes times the levels.
 
 use crate::{
-    Aggregate, Origin, PaneBounds, ReplayPoint, WindowError,
+    Origin, PaneBounds, ReplayPoint, WindowError,
+    aggregates::Aggregates,
     keys::Keys,
     segment::{Merger, OpenSegment, Summary},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 /// Panes by number.
 pub struct PaneTree {
@@ -64,16 +68,20 @@ impl PaneTree {
     pub fn open(
         &mut self,
         pane: i64,
-        aggregates: &[Aggregate],
+        aggregates: &Aggregates,
         origin: Origin,
     ) -> Result<&mut OpenSegment, WindowError> {
         let is_new = self.panes.get(&pane).is_none_or(|pane| pane.open.is_none());
         if is_new {
             self.forget_spans_of(pane);
         }
+        // As many keys as the pane before has by now; late rows of few keys do not count.
+        let before = self.panes.range(..pane).next_back().map_or(0, |(_, pane)| pane.keys());
         let entry = self.panes.entry(pane).or_default();
+        let keys_expected = if entry.sealed.is_some() { 0 } else { before };
         if is_new {
-            entry.open = Some(OpenSegment::new(aggregates, origin, self.bounds, entry.sealed.as_deref())?);
+            let sealed = entry.sealed.as_deref();
+            entry.open = Some(OpenSegment::new(aggregates, origin, self.bounds, sealed, keys_expected)?);
             entry.is_changed = true;
         }
         // Just made if it was not there.
@@ -85,7 +93,7 @@ impl PaneTree {
         &mut self,
         from: i64,
         to: i64,
-        aggregates: &[Aggregate],
+        aggregates: &Aggregates,
         merger: &mut Merger,
     ) -> Result<Vec<Arc<Summary>>, WindowError> {
         let mut tiles = Vec::new();
@@ -108,7 +116,7 @@ impl PaneTree {
         &mut self,
         start: i64,
         level: u32,
-        aggregates: &[Aggregate],
+        aggregates: &Aggregates,
         merger: &mut Merger,
     ) -> Result<Option<Arc<Summary>>, WindowError> {
         if level == 0 {
@@ -135,7 +143,7 @@ impl PaneTree {
     }
 
     /// Seals every pane.
-    pub fn seal(&mut self, aggregates: &[Aggregate], merger: &mut Merger) -> Result<(), WindowError> {
+    pub fn seal(&mut self, aggregates: &Aggregates, merger: &mut Merger) -> Result<(), WindowError> {
         self.panes.values_mut().try_for_each(|pane| pane.seal(aggregates, merger).map(drop))
     }
 
@@ -153,7 +161,7 @@ impl PaneTree {
     pub fn take(
         &mut self,
         pane: i64,
-        aggregates: &[Aggregate],
+        aggregates: &Aggregates,
         merger: &mut Merger,
     ) -> Result<Option<Arc<Summary>>, WindowError> {
         self.panes.remove(&pane).map_or(Ok(None), |mut taken| taken.seal(aggregates, merger))
@@ -164,25 +172,44 @@ impl PaneTree {
         if from < to { self.panes.range(from..to).map(|(&pane, _)| pane).collect() } else { Vec::new() }
     }
 
-    /// Merges what was said elsewhere behind what is in the pane, as far as the bounds allow. How many of its keys were
-    /// left out.
+    /// Which keys of a summary the bounds of its pane have room for, by their place; `None` when they have for all.
+    pub fn room(&self, pane: i64, summary: &Summary) -> Option<Vec<u32>> {
+        let sealed = self.panes.get(&pane).and_then(|pane| pane.sealed.as_deref());
+        let (known, cost_bytes) = sealed.map_or((&[][..], 0), |sealed| (&sealed.ids[..], sealed.cost_bytes));
+        let left = self.bounds.less(known.len(), cost_bytes);
+        let has_bytes = summary.cost_bytes <= left.bytes_max;
+        if has_bytes && summary.ids.len() <= left.keys_max {
+            return None;
+        }
+        let known: HashSet<u32> = known.iter().copied().collect();
+        // What would take too many bytes is left out whole.
+        let mut keys_left = left.keys_max;
+        let mut is_kept = |id: &u32| {
+            let is_known = known.contains(id);
+            let fits = has_bytes && (is_known || keys_left > 0);
+            keys_left -= usize::from(fits && !is_known);
+            fits
+        };
+        let kept = summary.ids.iter().enumerate().filter(|(_, id)| is_kept(id)).map(|(place, _)| place as u32);
+        Some(kept.collect())
+    }
+
+    /// Merges what was said elsewhere behind what is in the pane.
     pub fn absorb(
         &mut self,
         pane: i64,
         summary: Summary,
-        aggregates: &[Aggregate],
+        aggregates: &Aggregates,
         merger: &mut Merger,
-    ) -> Result<usize, WindowError> {
+    ) -> Result<(), WindowError> {
         let entry = self.panes.entry(pane).or_default();
-        let before = entry.seal(aggregates, merger)?;
-        let (summary, shed_keys) = summary.within(before.as_deref(), self.bounds)?;
-        entry.sealed = Some(match before {
+        entry.sealed = Some(match entry.seal(aggregates, merger)? {
             None => Arc::new(summary),
             Some(before) => Arc::new(merger.merge(aggregates, &[before, Arc::new(summary)])?),
         });
         entry.is_changed = true;
         self.forget_spans_of(pane);
-        Ok(shed_keys)
+        Ok(())
     }
 
     fn forget_spans_of(&mut self, pane: i64) {
@@ -253,9 +280,9 @@ impl PaneTree {
 
 impl Pane {
     /// What rows have said until now; later ones begin a further segment.
-    fn seal(&mut self, aggregates: &[Aggregate], merger: &mut Merger) -> Result<Option<Arc<Summary>>, WindowError> {
+    fn seal(&mut self, aggregates: &Aggregates, merger: &mut Merger) -> Result<Option<Arc<Summary>>, WindowError> {
         if let Some(open) = self.open.take() {
-            let late = open.seal()?;
+            let late = open.seal(aggregates)?;
             self.sealed = Some(Arc::new(match self.sealed.take() {
                 None => late,
                 Some(before) => merger.merge(aggregates, &[before, Arc::new(late)])?,

@@ -1,0 +1,40 @@
+//! The state of the native aggregates of a sealed pane or a span of panes: a column for each word. Only read.
+//!
+//! What columns mean is in [`super::layout`], how they are merged in [`super::merge`].
+
+use super::layout::Layout;
+use arrow::buffer::ScalarBuffer;
+use std::borrow::Cow;
+
+/// Shared with the arrays that are made of it.
+pub type Column = ScalarBuffer<u64>;
+
+#[derive(Debug, Clone, Default)]
+pub struct Sealed {
+    pub groups: usize,
+    /// One for each word of [`Layout::blank`], with an entry for each group; empty where nobody asked for it.
+    pub columns: Vec<Column>,
+    /// For each lane, how many of the counter's rows had no value, for each group; empty when there was none.
+    pub missing: Vec<Vec<u64>>,
+}
+
+impl Sealed {
+    pub fn nothing(layout: &Layout) -> Self {
+        let columns = vec![Column::from(Vec::new()); layout.width()];
+        Self { groups: 0, columns, missing: vec![Vec::new(); layout.lanes.len()] }
+    }
+
+    /// How many values of a lane each group has seen.
+    pub fn counts(&self, layout: &Layout, lane: usize) -> Cow<'_, [u64]> {
+        let counted = &self.columns[layout.counters[layout.lanes[lane].counter].word];
+        match &self.missing[lane][..] {
+            [] => Cow::Borrowed(counted),
+            missing => counted.iter().zip(missing).map(|(counted, missing)| counted - missing).collect(),
+        }
+    }
+
+    pub fn bytes(&self) -> usize {
+        let columns: usize = self.columns.iter().map(|column| column.inner().capacity()).sum();
+        columns + self.missing.iter().map(Vec::capacity).sum::<usize>() * size_of::<u64>()
+    }
+}
