@@ -3,6 +3,10 @@
 use crate::Address;
 use std::time::Duration;
 
+/// Enough for a reader that is busy for a moment. More costs more than memory: a record that is fetched long before it is
+/// looked at has left the processor's caches by then.
+const PREFETCH_BYTES_MAX: usize = 8 << 20;
+
 #[derive(Debug, Clone)]
 pub struct BusOptions {
     pub address: Address,
@@ -60,7 +64,7 @@ pub struct ReaderOptions {
 
 impl Default for ReaderOptions {
     fn default() -> Self {
-        Self { prefetch_bytes_max: 64 << 20, with_headers: true }
+        Self { prefetch_bytes_max: PREFETCH_BYTES_MAX, with_headers: true }
     }
 }
 
@@ -103,7 +107,7 @@ impl MemberOptions {
             topics,
             delivery: Delivery::ExactlyOnce,
             start_at: StartAt::Earliest,
-            prefetch_bytes_max: 64 << 20,
+            prefetch_bytes_max: PREFETCH_BYTES_MAX,
             with_headers: true,
             session_timeout: Duration::from_secs(10),
             transaction_timeout: Duration::from_secs(10),
