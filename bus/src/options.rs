@@ -3,6 +3,10 @@
 use crate::Address;
 use std::time::Duration;
 
+/// Enough for a reader that is busy for a moment. More costs more than memory: a record that is fetched long before it is
+/// looked at has left the processor's caches by then.
+const PREFETCH_BYTES_MAX: usize = 8 << 20;
+
 #[derive(Debug, Clone)]
 pub struct BusOptions {
     pub address: Address,
@@ -53,11 +57,14 @@ impl Default for ProducerOptions {
 pub struct ReaderOptions {
     /// Records fetched ahead of `poll`, all partitions together.
     pub prefetch_bytes_max: usize,
+    /// Whether records need their headers. Where nobody looks at them they may be left out, which on Kafka makes small
+    /// records cheaper to read.
+    pub with_headers: bool,
 }
 
 impl Default for ReaderOptions {
     fn default() -> Self {
-        Self { prefetch_bytes_max: 64 << 20 }
+        Self { prefetch_bytes_max: PREFETCH_BYTES_MAX, with_headers: true }
     }
 }
 
@@ -84,6 +91,8 @@ pub struct MemberOptions {
     pub delivery: Delivery,
     pub start_at: StartAt,
     pub prefetch_bytes_max: usize,
+    /// As [`ReaderOptions::with_headers`].
+    pub with_headers: bool,
     /// A member silent for this long loses its partitions.
     pub session_timeout: Duration,
     /// An open transaction of a dead member is aborted after this long; a commit is tried for as long on NATS.
@@ -98,7 +107,8 @@ impl MemberOptions {
             topics,
             delivery: Delivery::ExactlyOnce,
             start_at: StartAt::Earliest,
-            prefetch_bytes_max: 64 << 20,
+            prefetch_bytes_max: PREFETCH_BYTES_MAX,
+            with_headers: true,
             session_timeout: Duration::from_secs(10),
             transaction_timeout: Duration::from_secs(10),
         }

@@ -137,7 +137,7 @@ const PROCESSOR_KEYS: &[Key] = &[
     Key::new(
         "prefetch_bytes_max",
         Kind::Bytes { min: MIB, max: 4096 * MIB },
-        Fallback::Value("64 MiB"),
+        Fallback::Value("8 MiB"),
         "Most bytes of records fetched ahead, all partitions together.",
     ),
     Key::new("listen", Kind::Ip, Fallback::Value("127.0.0.1"), "Address that metrics and health are served on."),

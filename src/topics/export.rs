@@ -78,7 +78,7 @@ pub fn export(arguments: &ExportArguments, out: &mut dyn Write, stop: &AtomicBoo
     let pool = amoskys_proto::pool()?;
     let content = Content::of(&arguments.topic, arguments.message.as_deref(), &pool)?;
     let bus = arguments.bus.open(false)?;
-    let mut reader = bus.reader(&ReaderOptions { prefetch_bytes_max: PREFETCH_BYTES_MAX })?;
+    let mut reader = bus.reader(&ReaderOptions { prefetch_bytes_max: PREFETCH_BYTES_MAX, ..Default::default() })?;
     let spans = spans(bus.as_ref(), reader.as_mut(), &arguments.topic, arguments.partition, Start::Earliest)?;
     let file = unfinished_beside(output)?;
     let mut sink = Sink::new(&content, arguments.columns.as_deref(), &pool, file)?;

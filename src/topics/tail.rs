@@ -65,7 +65,7 @@ pub fn tail(arguments: &TailArguments, out: &mut dyn Write, stop: &AtomicBool) -
     let content = Content::of(&arguments.topic, arguments.message.as_deref(), &pool)?;
     let renderer = Renderer::new(pool, content, arguments.format);
     let bus = arguments.bus.open(false)?;
-    let mut reader = bus.reader(&ReaderOptions { prefetch_bytes_max: PREFETCH_BYTES_MAX })?;
+    let mut reader = bus.reader(&ReaderOptions { prefetch_bytes_max: PREFETCH_BYTES_MAX, ..Default::default() })?;
     let follow = arguments.follow || arguments.from == Some(Start::Latest);
     let start = arguments.from.unwrap_or(if follow { Start::Latest } else { Start::Earliest });
     let spans = spans(bus.as_ref(), reader.as_mut(), &arguments.topic, arguments.partition, start)?;

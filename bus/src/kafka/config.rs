@@ -209,7 +209,8 @@ mod tests {
         let config = producer(&bus(), &options).expect("config");
         assert_eq!(config.get("queue.buffering.max.messages"), Some("7"));
         assert_eq!(config.get("queue.buffering.max.kbytes"), Some("20480"));
-        let config = reader(&bus(), &ReaderOptions { prefetch_bytes_max: 1 << 20 }).expect("config");
+        let config =
+            reader(&bus(), &ReaderOptions { prefetch_bytes_max: 1 << 20, ..Default::default() }).expect("config");
         assert_eq!(config.get("queued.max.messages.kbytes"), Some("1024"));
         assert_eq!(config.get("queued.min.messages"), Some("4096"));
     }

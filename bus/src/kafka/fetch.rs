@@ -35,8 +35,14 @@ pub(super) struct Fetcher {
 }
 
 impl Fetcher {
-    pub(super) fn new(consumer: BaseConsumer<ConsumerEvents>, address: String) -> Self {
-        Self { queue: RecordQueue::of(&consumer), consumer, address, positions: Positions::default(), late: None }
+    pub(super) fn new(consumer: BaseConsumer<ConsumerEvents>, address: String, with_headers: bool) -> Self {
+        Self {
+            queue: RecordQueue::of(&consumer, with_headers),
+            consumer,
+            address,
+            positions: Positions::default(),
+            late: None,
+        }
     }
 
     pub(super) fn consumer(&self) -> &BaseConsumer<ConsumerEvents> {

@@ -63,11 +63,11 @@ impl KafkaBus {
         During { action, address: &self.address, topic }
     }
 
-    fn fetcher(&self, config: &ClientConfig) -> Result<Fetcher, BusError> {
+    fn fetcher(&self, config: &ClientConfig, with_headers: bool) -> Result<Fetcher, BusError> {
         let consumer = config.create_with_context(ConsumerEvents::default());
         let consumer: BaseConsumer<ConsumerEvents> =
             consumer.map_err(|error| self.during("creating a consumer", "").error(&error))?;
-        Ok(Fetcher::new(consumer, self.address.clone()))
+        Ok(Fetcher::new(consumer, self.address.clone(), with_headers))
     }
 
     /// A client to ask questions with.
@@ -177,12 +177,12 @@ impl Bus for KafkaBus {
     }
 
     fn reader(&self, options: &ReaderOptions) -> Result<Box<dyn Reader>, BusError> {
-        let fetcher = self.fetcher(&config::reader(&self.options, options)?)?;
+        let fetcher = self.fetcher(&config::reader(&self.options, options)?, options.with_headers)?;
         Ok(Box::new(reader::KafkaReader::new(fetcher, self.address.clone())))
     }
 
     fn member(&self, options: &MemberOptions) -> Result<Box<dyn Member>, BusError> {
-        let fetcher = self.fetcher(&config::member(&self.options, options)?)?;
+        let fetcher = self.fetcher(&config::member(&self.options, options)?, options.with_headers)?;
         let instance = options.instance.clone().unwrap_or_else(random_name);
         let writer = transaction::Writer::new(
             config::member_producer(&self.options, options, &instance)?,

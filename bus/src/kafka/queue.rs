@@ -34,6 +34,9 @@ pub(super) struct RecordQueue {
     /// The client's own, with rebalances, errors and log lines.
     events: *mut native::rd_kafka_queue_t,
     client: *mut native::rd_kafka_t,
+    /// Whether to look for records' headers: librdkafka allocates a list for each record that is asked, and keeps it with
+    /// the record, though it has none.
+    with_headers: bool,
 }
 
 // SAFETY: librdkafka's queues and clients may be used from any thread.
@@ -43,6 +46,7 @@ unsafe impl Send for RecordQueue {}
 /// One call of [`RecordQueue::take`], as its callback sees it.
 struct Taking<'a> {
     client: *mut native::rd_kafka_t,
+    with_headers: bool,
     on_item: &'a mut dyn FnMut(Item<'_>),
     left: usize,
     taken: usize,
@@ -52,12 +56,12 @@ struct Taking<'a> {
 impl RecordQueue {
     /// The queue must be dropped before `consumer`; `Fetcher` sees to that.
     #[allow(unsafe_code)]
-    pub(super) fn of(consumer: &BaseConsumer<ConsumerEvents>) -> Self {
+    pub(super) fn of(consumer: &BaseConsumer<ConsumerEvents>, with_headers: bool) -> Self {
         let client = consumer.client().native_ptr();
         // SAFETY: the client lives as long as `consumer`.
         let (queue, events) =
             unsafe { (native::rd_kafka_queue_new(client), native::rd_kafka_queue_get_consumer(client)) };
-        Self { queue, events, client }
+        Self { queue, events, client, with_headers }
     }
 
     /// How many rebalances, errors and log lines wait to be polled.
@@ -93,7 +97,8 @@ impl RecordQueue {
         }
         // Rounded up: the rest of a millisecond, waited for as none, would be waited for on the processor.
         let timeout_ms = timeout.as_micros().div_ceil(1000) as i32;
-        let mut taking = Taking { client: self.client, on_item, left: count, taken: 0, panic: None };
+        let (client, with_headers) = (self.client, self.with_headers);
+        let mut taking = Taking { client, with_headers, on_item, left: count, taken: 0, panic: None };
         // SAFETY: the callback runs within this call only, on this thread, and knows what it is given.
         unsafe {
             let opaque = ptr::from_mut(&mut taking).cast();
@@ -114,7 +119,7 @@ unsafe extern "C" fn take_one(message: *mut native::rd_kafka_message_t, opaque: 
     unsafe {
         let taking = &mut *opaque.cast::<Taking<'_>>();
         // A panic must not pass through C.
-        taking.panic = catch_unwind(AssertUnwindSafe(|| (taking.on_item)(item(&*message)))).err();
+        taking.panic = catch_unwind(AssertUnwindSafe(|| (taking.on_item)(item(&*message, taking.with_headers)))).err();
         taking.taken += 1;
         taking.left -= 1;
         if taking.left == 0 || taking.panic.is_some() {
@@ -153,7 +158,7 @@ impl Drop for RecordQueue {
 /// # Safety
 /// `message` is one that librdkafka handed over and that has not been destroyed.
 #[allow(unsafe_code)]
-unsafe fn item(message: &native::rd_kafka_message_t) -> Item<'_> {
+unsafe fn item(message: &native::rd_kafka_message_t, with_headers: bool) -> Item<'_> {
     // SAFETY: as the caller promises; a topic's name lives as long as the message that refers to it.
     unsafe {
         let topic = if message.rkt.is_null() { "" } else { text(native::rd_kafka_topic_name(message.rkt)) };
@@ -167,7 +172,7 @@ unsafe fn item(message: &native::rd_kafka_message_t) -> Item<'_> {
                 log_time_ms: native::rd_kafka_message_timestamp(message, ptr::null_mut()),
                 key: (!message.key.is_null()).then(|| bytes(message.key.cast(), message.key_len)),
                 payload: bytes(message.payload.cast(), message.len),
-                headers: headers(message),
+                headers: if with_headers { headers(message) } else { Vec::new() },
             }),
             Response::RD_KAFKA_RESP_ERR__PARTITION_EOF => Item::End(here(), message.offset),
             error => Item::Error(here(), error.into()),

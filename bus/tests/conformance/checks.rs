@@ -96,6 +96,10 @@ pub fn a_record_comes_back_whole(log: &mut Fixture) {
         assert!(seen.log_time_ms > 1_600_000_000_000, "milliseconds since 1970");
     }
     assert_eq!(read.len(), records.len());
+    let mut without = log.read_with(&topic, 1, &ReaderOptions { with_headers: false, ..ReaderOptions::default() });
+    // They may be there all the same.
+    without.iter_mut().zip(&read).for_each(|(record, whole)| record.headers.clone_from(&whole.headers));
+    assert!(without == read, "headers are all that may be left out");
 }
 
 pub fn topics_are_created_once(log: &mut Fixture) {

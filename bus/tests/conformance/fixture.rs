@@ -101,7 +101,11 @@ impl Fixture {
 
     /// All committed records of the topic, partition by partition.
     pub fn read(&self, topic: &str, partitions: i32) -> Vec<Seen> {
-        let mut reader = self.bus().reader(&ReaderOptions::default()).expect("a reader");
+        self.read_with(topic, partitions, &ReaderOptions::default())
+    }
+
+    pub fn read_with(&self, topic: &str, partitions: i32, options: &ReaderOptions) -> Vec<Seen> {
+        let mut reader = self.bus().reader(options).expect("a reader");
         let mut all = Vec::new();
         for partition in 0..partitions {
             let of = tp(topic, partition);

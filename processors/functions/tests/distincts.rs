@@ -2,12 +2,16 @@
 
 mod common;
 
+use amoskys_functions::aggregate::{
+    count::DistinctCounts,
+    distinct_items::{Bits, Numbered},
+};
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, LargeBinaryArray, StringArray, UInt32Array,
     },
     compute::{cast, take},
-    datatypes::{DataType, TimeUnit},
+    datatypes::{DataType, TimeUnit, UInt8Type, UInt16Type, UInt32Type, UInt64Type},
 };
 use common::{
     Make, add, counts, distinct, evaluated, hll, merged, of_one_group, query, session, states, stock_distinct,
@@ -163,17 +167,19 @@ fn equal_floats_are_one_value_for_the_sketch_and_as_datafusion_has_them_for_the_
 
 type Row = (usize, Option<u16>, Option<bool>);
 
-fn columns(rows: &[Row], text: bool) -> common::Columns {
-    let values: ArrayRef = match text {
-        true => Arc::new(rows.iter().map(|row| row.1.map(|n| format!("value number {n}"))).collect::<StringArray>()),
-        false => Arc::new(rows.iter().map(|row| row.1.map(i64::from)).collect::<Int64Array>()),
+/// The numbers of rows as a type; as text some are longer than what lies in a view.
+fn columns(rows: &[Row], data_type: &DataType) -> common::Columns {
+    let text = |n: u16| if n.is_multiple_of(2) { format!("value number {n}") } else { n.to_string() };
+    let values: ArrayRef = match data_type {
+        DataType::Utf8View => Arc::new(rows.iter().map(|row| row.1.map(text)).collect::<StringArray>()),
+        _ => Arc::new(rows.iter().map(|row| row.1.map(i64::from)).collect::<Int64Array>()),
     };
-    let values = if text { cast(&values, &DataType::Utf8View).expect("casts") } else { values };
+    let values = cast(&values, data_type).expect("casts");
     (values, rows.iter().map(|row| row.0).collect(), rows.iter().map(|row| row.2).collect())
 }
 
-fn fill(make: &Make, rows: &[Row], cuts: &[usize], text: bool) -> Box<dyn GroupsAccumulator> {
-    let (values, groups, filter) = columns(rows, text);
+fn fill(make: &Make, rows: &[Row], cuts: &[usize], data_type: &DataType) -> Box<dyn GroupsAccumulator> {
+    let (values, groups, filter) = columns(rows, data_type);
     let mut accumulator = make();
     add(accumulator.as_mut(), &values, &groups, Some(&filter), cuts, 4);
     accumulator
@@ -185,28 +191,30 @@ proptest! {
         rows in prop::collection::vec((0usize..4, prop::option::of(0u16..60), prop::option::weighted(0.9, any::<bool>())), 0..300),
         cuts in prop::collection::vec(any::<usize>(), 0..6),
         part_of in prop::collection::vec(0usize..4, 300),
-        text in any::<bool>(),
+        data_type in prop::sample::select(vec![
+            DataType::Utf8View, DataType::Utf8, DataType::Int64, DataType::UInt32, DataType::UInt8, DataType::Float32,
+            DataType::Decimal128(9, 1),
+        ]),
     ) {
         let expected: Vec<i64> = (0..4).map(|group| {
             let kept = rows.iter().filter(|row| row.0 == group && row.2 == Some(true));
             kept.filter_map(|row| row.1).collect::<HashSet<_>>().len() as i64
         }).collect();
-        let data_type = if text { DataType::Utf8View } else { DataType::Int64 };
         for make in [hll(&data_type), distinct(&data_type)] {
-            let whole = states(fill(&make, &rows, &[], text).as_mut());
-            prop_assert_eq!(&states(fill(&make, &rows, &cuts, text).as_mut()), &whole);
+            let whole = states(fill(&make, &rows, &[], &data_type).as_mut());
+            prop_assert_eq!(&states(fill(&make, &rows, &cuts, &data_type).as_mut()), &whole);
             let parts = (0..4).map(|part| {
                 let rows: Vec<Row> = rows.iter().zip(&part_of).filter(|(_, of)| **of == part).map(|(row, _)| *row).collect();
-                states(fill(&make, &rows, &cuts, text).as_mut())
+                states(fill(&make, &rows, &cuts, &data_type).as_mut())
             });
             let parts: Vec<_> = parts.collect();
             prop_assert_eq!(counts(&evaluated(merged(&make, &parts).as_mut())), expected.clone());
-            let by_rows = evaluated(common::row_by_row(&make, &columns(&rows, text), 4).as_mut());
+            let by_rows = evaluated(common::row_by_row(&make, &columns(&rows, &data_type), 4).as_mut());
             prop_assert_eq!(counts(&by_rows), expected.clone());
-            prop_assert_eq!(counts(&evaluated(fill(&make, &rows, &cuts, text).as_mut())), expected.clone());
+            prop_assert_eq!(counts(&evaluated(fill(&make, &rows, &cuts, &data_type).as_mut())), expected.clone());
         }
         // DataFusion's own accumulators read the states of ours.
-        let state = states(fill(&distinct(&data_type), &rows, &cuts, text).as_mut());
+        let state = states(fill(&distinct(&data_type), &rows, &cuts, &data_type).as_mut());
         prop_assert_eq!(counts(&evaluated(merged(&stock_distinct(&data_type), &[state]).as_mut())), expected);
     }
 }
@@ -270,13 +278,31 @@ fn a_state_that_is_none_is_refused() {
 }
 
 #[test]
-fn counts_of_flat_types_are_ours_but_for_integers() {
+fn counts_of_flat_types_are_ours() {
     for data_type in types() {
         let accumulator = distinct(&data_type)();
         let accumulator = accumulator.as_ref() as &dyn std::any::Any;
-        let is_ours = accumulator.is::<amoskys_functions::aggregate::count::DistinctCounts>();
-        assert_eq!(is_ours, !data_type.is_integer(), "{data_type}");
+        let is_ours = accumulator.is::<DistinctCounts<Numbered>>()
+            || accumulator.is::<DistinctCounts<Bits<UInt8Type>>>()
+            || accumulator.is::<DistinctCounts<Bits<UInt16Type>>>()
+            || accumulator.is::<DistinctCounts<Bits<UInt32Type>>>()
+            || accumulator.is::<DistinctCounts<Bits<UInt64Type>>>();
+        assert!(is_ours, "{data_type}");
     }
+}
+
+/// Which values came first where, not what is in the way of finding out: a state is the same in every process.
+#[test]
+fn states_are_in_the_order_of_their_rows() {
+    let values: ArrayRef = Arc::new(Int64Array::from(vec![7, -1, 7, 3, -1, 9]));
+    let mut accumulator = distinct(&DataType::Int64)();
+    add(accumulator.as_mut(), &values, &[0, 1, 0, 0, 0, 1], None, &[4], 2);
+    let state = states(accumulator.as_mut());
+    let expected = arrow::array::ListArray::from_iter_primitive::<arrow::datatypes::Int64Type, _, _>([
+        Some(vec![Some(7), Some(3), Some(-1)]),
+        Some(vec![Some(-1), Some(9)]),
+    ]);
+    assert_eq!(state[0].as_list::<i32>(), &expected);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! what other processes took meanwhile, the broker left out: a pass in which they took much says little.
 
 mod load;
+mod machine;
 
 use amoskys_bus::{
     Bus, BusOptions, MemberOptions, Outgoing, Producer, ReaderOptions, Security, SendError, TopicPartition, TopicSpec,
@@ -16,16 +17,15 @@ use amoskys_bus::{
 use amoskys_pipeline::run::{Metrics, Verify, Worker, WorkerOptions};
 use amoskys_proto::{KeyRing, Signer};
 use load::{AGGREGATES, EVENTS_PER_ENVELOPE, FINDINGS, Load, Population, TOPIC, plan};
+use machine::{Moment, broker_process};
 use prometheus_client::registry::Registry;
-use rustix::time::{ClockId, clock_gettime};
 use std::{
-    fs,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 const PARTITIONS: usize = 4;
@@ -76,34 +76,13 @@ struct Bench {
     broker: u32,
 }
 
-/// Where the clocks stand.
-#[derive(Clone, Copy)]
-struct Moment {
-    wall: Instant,
-    cpu_s: f64,
-    broker_cpu_s: f64,
-    machine_cpu_s: f64,
-    events: u64,
-}
-
 impl Bench {
     fn now(&self, events: u64) -> Moment {
-        let broker_cpu_s = cpu_s(self.broker);
-        Moment { wall: Instant::now(), cpu_s: own_cpu_s(), broker_cpu_s, machine_cpu_s: machine_cpu_s(), events }
+        Moment::now(self.broker, events)
     }
 
     fn row(&self, name: &str, from: Moment, to: Moment, rest: &str) {
-        let millions = (to.events - from.events) as f64 / 1e6;
-        let (seconds, own) = ((to.wall - from.wall).as_secs_f64(), to.cpu_s - from.cpu_s);
-        let brokers = to.broker_cpu_s - from.broker_cpu_s;
-        let elsewhere = (to.machine_cpu_s - from.machine_cpu_s - own - brokers).max(0.0);
-        println!(
-            "| {name} | {:.2} M | {:.3} | {:.3} | {:.1} | {rest} |",
-            millions / seconds,
-            own / millions,
-            brokers / millions,
-            elsewhere / seconds,
-        );
+        println!("| {name} | {} | {rest} |", from.row_until(&to));
     }
 
     /// Drains the topic by a fresh group of so many workers, each a thread, as processors of one group are.
@@ -209,46 +188,4 @@ fn commits(metrics: &Metrics) -> u64 {
 
 fn now_ns() -> u128 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos())
-}
-
-fn own_cpu_s() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
-
-/// The `java` that descends from this process.
-fn broker_process() -> u32 {
-    let processes =
-        fs::read_dir("/proc").expect("Linux").filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let descends = |mut pid: u32| {
-        while pid > 1 && pid != std::process::id() {
-            pid = stat(pid).and_then(|fields| fields[1].parse().ok()).unwrap_or(0);
-        }
-        pid > 1
-    };
-    let is_java = |pid: u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "java");
-    let mut found = processes.filter(|&pid: &u32| is_java(pid) && descends(pid));
-    found.next().expect("the broker's process")
-}
-
-/// What follows the name in `/proc/PID/stat`: state, parent, …
-fn stat(pid: u32) -> Option<Vec<String>> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    Some(text.rsplit_once(") ")?.1.split(' ').map(str::to_owned).collect())
-}
-
-/// User and system time of a process, in the kernel's ticks of 10 ms.
-fn cpu_s(pid: u32) -> f64 {
-    let fields = stat(pid).expect("the broker runs");
-    let ticks = |index: usize| fields[index].parse::<f64>().expect("a number");
-    (ticks(11) + ticks(12)) / 100.0
-}
-
-/// Time that all cores have worked, for whomever, in ticks of 10 ms.
-fn machine_cpu_s() -> f64 {
-    let text = fs::read_to_string("/proc/stat").expect("Linux");
-    let line = text.lines().next().unwrap_or_default();
-    let ticks: Vec<f64> = line.split_whitespace().skip(1).filter_map(|text| text.parse().ok()).collect();
-    // user, nice, system, idle, iowait, irq, softirq, …
-    (ticks[0] + ticks[1] + ticks[2] + ticks[5] + ticks[6]) / 100.0
 }

@@ -79,6 +79,24 @@ fn equal_results_have_equal_ids_and_others_have_others() {
     assert_eq!(distinct(&[once, other].concat()), 8, "other SQL, other ids");
 }
 
+/// Sinks keep ids: they may not change with how they are computed.
+#[test]
+fn an_id_is_a_digest_of_sql_place_window_row_and_number() {
+    let dataflow = flow("INSERT INTO sink SELECT 'x' AS k, 1 AS c FROM per_s;");
+    let insert = &dataflow.streams[0].inserts[0];
+    for emission in emissions(&dataflow) {
+        let (evidence, window) = (&emission.evidence[0], emission.window_ns.expect("a window"));
+        for (number, record) in (1u64..).zip(encode(&dataflow, std::slice::from_ref(&emission))) {
+            let mut hasher = blake3::Hasher::new();
+            hasher.update(insert.sql_hash.as_bytes()).update(insert.name.as_bytes()).update(&[0]);
+            hasher.update(evidence.topic.as_bytes()).update(&evidence.partition.to_le_bytes());
+            hasher.update(&window.0.to_le_bytes()).update(&window.1.to_le_bytes());
+            hasher.update(&record.payload).update(&number.to_le_bytes());
+            assert_eq!(id(&record), hasher.finalize().to_hex()[..32]);
+        }
+    }
+}
+
 #[test]
 fn ids_differ_by_partition_and_record() {
     let dataflow = flow(PLAIN);

@@ -3,6 +3,7 @@
 mod accept;
 mod error;
 mod json;
+mod json_values;
 mod protobuf;
 mod row;
 mod target;

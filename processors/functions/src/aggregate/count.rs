@@ -1,38 +1,29 @@
 //! `count`, as DataFusion's own but for `count(DISTINCT x)`, whose groups are counted together and not one by one.
 //!
-//! DataFusion 55 has a vectorised `count(DISTINCT x)` for integers alone; for text, times and all else it keeps a hash set
-//! and a call per group and batch. Here a value is interned once, whatever the number of groups that have it, and a group
-//! holds the numbers of its values. Results, state and everything else are DataFusion's.
+//! DataFusion 55 has a vectorised `count(DISTINCT x)` for integers alone, of one hash table for all groups; for text, times
+//! and all else it keeps a hash set and a call per group and batch. Here values become small items (`distinct_items`) and
+//! groups sets of items (`sets`). Results, state and everything else are DataFusion's.
 //!
-//! Limits: values are kept until all groups are told. Integers, for which DataFusion's is the faster, dictionaries and nested
-//! types stay with DataFusion.
+//! Limits: values that are not numbers are kept until all groups are told. Dictionaries and nested types stay with
+//! DataFusion.
 
 use super::{
+    distinct_items::{Bits, Items, Numbered, bits_of},
     rows,
-    tally::{Tally, item_of},
+    sets::Sets,
 };
 use arrow::{
-    array::{
-        Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, Int64Array, ListArray, PrimitiveArray, UInt32Array,
-        new_empty_array,
-    },
-    buffer::{OffsetBuffer, ScalarBuffer},
-    compute::take,
-    datatypes::{
-        DataType, Field, FieldRef, Float16Type, Float32Type, Float64Type, Schema, UInt16Type, UInt32Type, UInt64Type,
-    },
+    array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, ListArray},
+    buffer::OffsetBuffer,
+    datatypes::{DataType, Field, FieldRef, UInt8Type, UInt16Type, UInt32Type, UInt64Type},
 };
 use datafusion::{
-    common::{Result, ScalarValue, exec_datafusion_err, internal_datafusion_err},
+    common::{Result, ScalarValue, exec_datafusion_err},
     functions_aggregate::count::Count,
     logical_expr::{
         Accumulator, AggregateUDFImpl, Documentation, EmitTo, GroupsAccumulator, ReversedUDAF, SetMonotonicity,
         Signature, StatisticsArgs,
         function::{AccumulatorArgs, StateFieldsArgs},
-    },
-    physical_plan::aggregates::{
-        group_values::{GroupValues, new_group_values},
-        order::GroupOrdering,
     },
 };
 use std::sync::Arc;
@@ -71,7 +62,7 @@ impl AggregateUDFImpl for VectorisedCount {
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
         if is_ours(&args) {
-            return Ok(Box::new(DistinctCounts::new(args.expr_fields[0].data_type())?));
+            return distinct_counts(args.expr_fields[0].data_type());
         }
         self.0.create_groups_accumulator(args)
     }
@@ -108,94 +99,43 @@ fn is_ours(args: &AccumulatorArgs) -> bool {
         data_type,
         DataType::Dictionary(..) | DataType::RunEndEncoded(..) | DataType::Null | DataType::Union(..)
     );
-    args.is_distinct && !other && !data_type.is_nested() && !data_type.is_integer()
+    args.is_distinct && !other && !data_type.is_nested()
 }
 
-/// The same bits as a type of the same width.
-fn bits<From: ArrowPrimitiveType, To: ArrowPrimitiveType>(values: &ArrayRef) -> ArrayRef {
-    let values = values.as_primitive::<From>();
-    let numbers = ScalarBuffer::<To::Native>::new(values.values().inner().clone(), 0, values.len());
-    Arc::new(PrimitiveArray::<To>::new(numbers, values.nulls().cloned()))
-}
-
-/// Floats by their bits, as DataFusion counts them; all else as it is.
-fn to_interned(values: &ArrayRef) -> ArrayRef {
-    match values.data_type() {
-        DataType::Float16 => bits::<Float16Type, UInt16Type>(values),
-        DataType::Float32 => bits::<Float32Type, UInt32Type>(values),
-        DataType::Float64 => bits::<Float64Type, UInt64Type>(values),
-        _ => values.clone(),
-    }
-}
-
-fn from_interned(values: ArrayRef, data_type: &DataType) -> ArrayRef {
-    match data_type {
-        DataType::Float16 => bits::<UInt16Type, Float16Type>(&values),
-        DataType::Float32 => bits::<UInt32Type, Float32Type>(&values),
-        DataType::Float64 => bits::<UInt64Type, Float64Type>(&values),
-        _ => values,
-    }
+fn distinct_counts(data_type: &DataType) -> Result<Box<dyn GroupsAccumulator>> {
+    Ok(match bits_of(data_type) {
+        Some(8) => Box::new(DistinctCounts::<Bits<UInt8Type>>::new(data_type)?),
+        Some(16) => Box::new(DistinctCounts::<Bits<UInt16Type>>::new(data_type)?),
+        Some(32) => Box::new(DistinctCounts::<Bits<UInt32Type>>::new(data_type)?),
+        Some(64) => Box::new(DistinctCounts::<Bits<UInt64Type>>::new(data_type)?),
+        _ => Box::new(DistinctCounts::<Numbered>::new(data_type)?),
+    })
 }
 
 /// Distinct values of every group.
-pub struct DistinctCounts {
+pub struct DistinctCounts<I: Items> {
     groups: usize,
-    /// All groups' values, each once, by number.
-    values: Box<dyn GroupValues>,
     data_type: DataType,
-    /// Which numbers each group has.
-    seen: Tally<false>,
-    numbers: Vec<usize>,
+    items: I,
+    sets: Sets<I::Item>,
 }
 
-impl DistinctCounts {
-    pub fn new(data_type: &DataType) -> Result<Self> {
-        let interned = to_interned(&new_empty_array(data_type)).data_type().clone();
-        let schema = Schema::new(vec![Field::new("value", interned, true)]);
-        let values = new_group_values(Arc::new(schema), &GroupOrdering::None)?;
-        Ok(Self { groups: 0, values, data_type: data_type.clone(), seen: Tally::default(), numbers: Vec::new() })
-    }
-
-    fn add(&mut self, values: &ArrayRef, groups: impl Iterator<Item = usize>) -> Result<()> {
-        if values.is_empty() {
-            return Ok(());
-        }
-        self.values.intern(&[to_interned(values)], &mut self.numbers)?;
-        if u32::try_from(self.values.len()).is_err() {
-            return Err(exec_datafusion_err!("count(DISTINCT …) has more than 2^32 values in one pane"));
-        }
-        self.seen.reserve(values.len());
-        for (group, &number) in groups.zip(&self.numbers) {
-            self.seen.add(group, number as u32);
-        }
-        if self.seen.is_due() {
-            self.seen.settle();
-        }
-        Ok(())
+impl<I: Items> DistinctCounts<I> {
+    fn new(data_type: &DataType) -> Result<Self> {
+        let (items, sets) = (I::new(data_type)?, Sets::default());
+        Ok(Self { groups: 0, data_type: data_type.clone(), items, sets })
     }
 
     fn forget_first(&mut self, groups: usize) {
-        self.seen.forget_first(groups);
+        self.sets.forget_first(groups);
         self.groups -= groups;
         if self.groups == 0 {
-            self.values.clear_shrink(0);
-            self.numbers = Vec::new();
+            self.items.forget();
         }
-    }
-
-    /// All values, by number. They stay known.
-    fn dictionary(&mut self) -> Result<ArrayRef> {
-        let known = self.values.emit(EmitTo::All)?;
-        let known = known.into_iter().next();
-        let known = known.ok_or_else(|| internal_datafusion_err!("values were interned in no column"))?;
-        // Telling them forgets them.
-        self.values.clear_shrink(0);
-        self.values.intern(std::slice::from_ref(&known), &mut self.numbers)?;
-        Ok(known)
     }
 }
 
-impl GroupsAccumulator for DistinctCounts {
+impl<I: Items + 'static> GroupsAccumulator for DistinctCounts<I> {
     fn update_batch(
         &mut self,
         values: &[ArrayRef],
@@ -205,29 +145,35 @@ impl GroupsAccumulator for DistinctCounts {
     ) -> Result<()> {
         self.groups = self.groups.max(total_num_groups);
         let (values, groups) = rows::only(&values[0], group_indices, opt_filter)?;
-        self.add(&values, groups.iter().copied())
+        let items = self.items.of(&values)?;
+        self.sets.add(items, groups.iter().copied(), self.groups);
+        Ok(())
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let groups = super::emitted(emit_to, self.groups);
-        self.seen.settle();
-        let counts: Int64Array = self.seen.ranges(groups).into_iter().map(|range| range.len() as i64).collect();
+        self.sets.settle(self.groups);
+        let (_, ends) = self.sets.settled();
+        let mut from = 0;
+        let count = |&end: &usize| (end - std::mem::replace(&mut from, end)) as i64;
+        let counts: Int64Array = ends[..groups].iter().map(count).collect();
         self.forget_first(groups);
         Ok(Arc::new(counts))
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
         let groups = super::emitted(emit_to, self.groups);
-        self.seen.settle();
-        let ranges = self.seen.ranges(groups);
-        let past = ranges.last().map_or(0, |range| range.end);
-        let numbers = UInt32Array::from_iter_values(self.seen.entries()[..past].iter().map(|&entry| item_of(entry)));
-        let offsets = OffsetBuffer::<i32>::from_lengths(ranges.into_iter().map(|range| range.len()));
-        let known = self.dictionary()?;
-        let values = from_interned(take(&known, &numbers, None)?, &self.data_type);
+        self.sets.settle(self.groups);
+        let (items, ends) = self.sets.settled();
+        let offsets = std::iter::once(0).chain(ends[..groups].iter().copied());
+        let offsets = offsets.map(i32::try_from).collect::<Result<Vec<i32>, _>>();
+        let offsets =
+            offsets.map_err(|_| exec_datafusion_err!("count(DISTINCT …) has more than 2^31 values in one pane"))?;
+        let past = offsets.last().map_or(0, |&past| past as usize);
+        let values = self.items.values(&items[..past], groups == self.groups)?;
         self.forget_first(groups);
         let item = Arc::new(Field::new_list_field(self.data_type.clone(), true));
-        Ok(vec![Arc::new(ListArray::try_new(item, offsets, values, None)?)])
+        Ok(vec![Arc::new(ListArray::try_new(item, OffsetBuffer::new(offsets.into()), values, None)?)])
     }
 
     fn merge_batch(&mut self, values: &[ArrayRef], group_indices: &[usize], total_num_groups: usize) -> Result<()> {
@@ -235,10 +181,10 @@ impl GroupsAccumulator for DistinctCounts {
         let lists = values[0].as_list::<i32>();
         let offsets = lists.value_offsets();
         let (from, past) = (offsets[0] as usize, offsets[lists.len()] as usize);
-        let inner = lists.values().slice(from, past - from);
-        let groups = group_indices.iter().zip(offsets.windows(2));
-        let groups = groups.flat_map(|(&group, ends)| std::iter::repeat_n(group, (ends[1] - ends[0]) as usize));
-        self.add(&inner, groups)
+        let items = self.items.of_told(&lists.values().slice(from, past - from))?;
+        let lengths = offsets.windows(2).map(|ends| (ends[1] - ends[0]) as usize);
+        self.sets.add_runs(items, group_indices.iter().copied().zip(lengths), self.groups);
+        Ok(())
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], opt_filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
@@ -249,6 +195,6 @@ impl GroupsAccumulator for DistinctCounts {
     }
 
     fn size(&self) -> usize {
-        size_of::<Self>() + self.values.size() + self.seen.bytes() + self.numbers.capacity() * size_of::<usize>()
+        size_of::<Self>() + self.items.bytes() + self.sets.bytes()
     }
 }

@@ -9,6 +9,7 @@
 
 mod arguments;
 pub mod count;
+pub mod distinct_items;
 pub mod distinct_sketch;
 mod functions;
 mod hashes;
@@ -16,6 +17,7 @@ pub mod quantile;
 mod registers;
 mod rows;
 mod scale;
+mod sets;
 pub mod shed;
 mod single;
 mod sketch_bytes;

@@ -46,10 +46,6 @@ impl<const COUNTED: bool> Tally<COUNTED> {
         self.waiting.push(entry(group, item));
     }
 
-    pub fn reserve(&mut self, additional: usize) {
-        self.waiting.reserve(additional);
-    }
-
     /// Whether enough waits to be settled.
     pub fn is_due(&self) -> bool {
         self.waiting.len() >= WAITING_MIN.max(self.entries.len())

@@ -14,9 +14,9 @@ use arrow::{
     error::ArrowError,
     record_batch::RecordBatch,
 };
+use datafusion::common::HashMap;
 use prost::Message;
 use prost_types::Timestamp;
-use std::collections::HashMap;
 
 /// Rows that an INSERT gave, with what they were computed from.
 #[derive(Debug, Clone, PartialEq)]
@@ -156,13 +156,15 @@ impl Emitter {
             Ok(keys) => keys,
             Err(error) => return Err(refuse(error.to_string())),
         };
-        let mut seen: HashMap<blake3::Hash, u64> = HashMap::new();
-        for (row, payload) in rows.into_iter().enumerate() {
-            let evidence = &emission.evidence[if emission.evidence.len() == 1 { 0 } else { row }];
-            let id = self.id(emission.window_ns, evidence, &payload, &mut seen);
-            let payload = self
-                .fill(payload, self.provenance(&id, emission, evidence))
-                .map_err(|error| refuse(error.to_string()))?;
+        let evidence_of = |row: usize| &emission.evidence[if emission.evidence.len() == 1 { 0 } else { row }];
+        let numbers = numbers_among_alike(&rows, evidence_of);
+        let mut hashed = Vec::new();
+        records.reserve(rows.len());
+        for (row, (payload, number)) in rows.into_iter().zip(numbers).enumerate() {
+            let evidence = evidence_of(row);
+            let id = self.id(emission.window_ns, evidence, &payload, number, &mut hashed);
+            let provenance = || self.provenance(&id, emission, evidence);
+            let payload = self.fill(payload, provenance).map_err(|error| refuse(error.to_string()))?;
             let key = keys.as_ref().map(|keys| keys.as_string::<i32>());
             records.push(Outgoing {
                 topic: self.sink.topic.clone(),
@@ -175,25 +177,27 @@ impl Emitter {
         Ok(())
     }
 
+    /// `number` tells rows that are alike apart; `hashed` is memory to work in. Everything is hashed in one piece, which
+    /// costs less than half of hashing it part by part.
     fn id(
         &self,
         window_ns: Option<(i64, i64)>,
         evidence: &Evidence,
         payload: &[u8],
-        seen: &mut HashMap<blake3::Hash, u64>,
+        number: u64,
+        hashed: &mut Vec<u8>,
     ) -> String {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(self.sql_hash.as_bytes()).update(self.name.as_bytes()).update(&[0]);
-        hasher.update(evidence.topic.as_bytes()).update(&evidence.partition.to_le_bytes());
-        match window_ns {
-            Some((start, end)) => hasher.update(&start.to_le_bytes()).update(&end.to_le_bytes()),
-            None => hasher.update(&evidence.first_offset.to_le_bytes()),
-        };
-        hasher.update(payload);
-        let alike = seen.entry(hasher.finalize()).or_default();
-        *alike += 1;
-        hasher.update(&alike.to_le_bytes());
-        hasher.finalize().to_hex()[..32].to_owned()
+        hashed.clear();
+        for part in [self.sql_hash.as_bytes(), self.name.as_bytes(), &[0], evidence.topic.as_bytes()] {
+            hashed.extend_from_slice(part);
+        }
+        hashed.extend_from_slice(&evidence.partition.to_le_bytes());
+        let (from, past) = window_ns.map_or((evidence.first_offset, None), |(start, end)| (start, Some(end)));
+        hashed.extend_from_slice(&from.to_le_bytes());
+        past.iter().for_each(|past| hashed.extend_from_slice(&past.to_le_bytes()));
+        hashed.extend_from_slice(payload);
+        hashed.extend_from_slice(&number.to_le_bytes());
+        blake3::hash(hashed).to_hex()[..32].to_owned()
     }
 
     /// Says of a window's rows whether the window is whole, in the sink's column for it, where the SELECT does not.
@@ -226,11 +230,11 @@ impl Emitter {
     }
 
     /// Fills in what the SELECT left out of an alert or a feature row.
-    fn fill(&self, payload: Vec<u8>, provenance: Provenance) -> Result<Vec<u8>, prost::DecodeError> {
+    fn fill(&self, payload: Vec<u8>, provenance: impl FnOnce() -> Provenance) -> Result<Vec<u8>, prost::DecodeError> {
         match self.kind {
             Kind::Other => Ok(payload),
             Kind::FeatureRow => {
-                let mut row = FeatureRow::decode(payload.as_slice())?;
+                let (mut row, provenance) = (FeatureRow::decode(payload.as_slice())?, provenance());
                 or(&mut row.view, Some(&self.name));
                 row.window_start = row.window_start.or(provenance.window_start);
                 row.window_end = row.window_end.or(provenance.window_end);
@@ -238,7 +242,7 @@ impl Emitter {
                 Ok(row.encode_to_vec())
             }
             Kind::Alert => {
-                let mut alert = Alert::decode(payload.as_slice())?;
+                let (mut alert, provenance) = (Alert::decode(payload.as_slice())?, provenance());
                 or(&mut alert.detection, Some(&self.name));
                 or(&mut alert.technique, self.annotations.technique.as_ref());
                 or(&mut alert.title, self.annotations.title.as_ref());
@@ -256,6 +260,18 @@ impl Emitter {
             }
         }
     }
+}
+
+/// For each row the how-many-th of those it is that have the same bytes and come from the same record or, all of them, from the same
+/// window; from 1 on.
+fn numbers_among_alike<'a>(rows: &[Vec<u8>], evidence_of: impl Fn(usize) -> &'a Evidence) -> Vec<u64> {
+    let mut seen: HashMap<(i64, &[u8]), u64> = HashMap::with_capacity(rows.len());
+    let mut number = |(row, payload)| {
+        let number = seen.entry((evidence_of(row).first_offset, payload)).or_default();
+        *number += 1;
+        *number
+    };
+    rows.iter().map(Vec::as_slice).enumerate().map(&mut number).collect()
 }
 
 fn or(field: &mut String, default: Option<&String>) {

@@ -118,6 +118,8 @@ impl Worker {
         options.member.topics = dataflow.streams.iter().map(|flow| flow.stream.topic.clone()).collect();
         options.member.topics.sort();
         options.member.topics.dedup();
+        // Nothing here looks at them.
+        options.member.with_headers = false;
         let emitters = dataflow.streams.iter().map(|flow| flow.inserts.iter().map(Emitter::new).collect());
         let emitters = emitters.collect::<Result<_, _>>()?;
         Ok(Self { bus, dataflow, emitters, options, metrics, status: Arc::default(), topology: Topology::default() })
