@@ -19,6 +19,7 @@ mod planner;
 mod problem;
 mod rowplan;
 mod rowwise;
+mod simplify;
 mod slots;
 mod statics;
 mod template;
