@@ -13,6 +13,7 @@ mod snapshot;
 mod stages;
 mod status;
 mod task;
+mod view_gauges;
 mod worker;
 
 pub use decode::{DeadRecord, Verify};
