@@ -109,9 +109,10 @@ fn a_metric_without_help_is_a_fault() {
 /// A processor that reads `topic`, with a registry of its own.
 fn processor(bus: &Arc<dyn Bus>, topic: &str) -> (Worker, Registry) {
     let text = format!(
-        "CREATE EXTERNAL TABLE t (host VARCHAR) STORED AS JSON LOCATION '{topic}' OPTIONS (partition_key 'host');
+        "CREATE EXTERNAL TABLE t (host VARCHAR, at TIMESTAMP) STORED AS JSON LOCATION '{topic}'
+         OPTIONS (event_time 'at', lateness '1s', partition_key 'host');
          CREATE EXTERNAL TABLE seen (host VARCHAR) STORED AS JSON LOCATION 'seen';
-         INSERT INTO seen SELECT host FROM t;"
+         INSERT INTO seen SELECT host FROM t GROUP BY host, tumble(at, INTERVAL '1 second');"
     );
     let statements = sql::parse(Path::new("t.sql"), &text).expect("parses");
     let options = sql::Options {
@@ -140,7 +141,7 @@ fn several_in_one_process_serve_their_own_numbers_and_all_are_on_the_page() {
             topic: topic.into(),
             partition: None,
             key: None,
-            payload: br#"{"host":"h"}"#.to_vec(),
+            payload: br#"{"host":"h","at":"2020-01-01T00:00:00"}"#.to_vec(),
             headers: Vec::new(),
         };
         common::produce(bus.as_ref(), vec![record; rows]);
@@ -168,7 +169,9 @@ fn several_in_one_process_serve_their_own_numbers_and_all_are_on_the_page() {
             .unzip();
         let deadline = Instant::now() + Duration::from_secs(30);
         let wanted = ["amoskys_processor_decoded_rows_total 3", "amoskys_processor_decoded_rows_total 5"];
-        while !registries.iter().zip(wanted).all(|(registry, wanted)| text(registry).contains(wanted)) {
+        let of_view = "amoskys_processor_view_open_panes{";
+        let has = |page: &str, wanted| page.contains(wanted) && page.contains(of_view);
+        while !registries.iter().zip(wanted).all(|(registry, wanted)| has(&text(registry), wanted)) {
             assert!(Instant::now() < deadline, "{}", registries.iter().map(text).collect::<String>());
             thread::sleep(Duration::from_millis(20));
         }

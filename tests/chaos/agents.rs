@@ -23,6 +23,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::PathBuf,
+    time::Duration,
 };
 
 const TOPICS: [&str; 2] = ["amoskys.telemetry.process.v1", "amoskys.agent.status.v1"];
@@ -57,11 +58,11 @@ pub struct Round {
 
 impl Round {
     /// Runs one round with so many kills; panics at a difference.
-    pub fn run(cluster: Cluster, seed: u64, kills: usize) -> Done {
+    pub fn run(cluster: Cluster, seed: u64, kills: usize, away: Duration) -> Done {
         let mut random = StdRng::seed_from_u64(seed);
         let mut story = Story::begin("agents", seed);
         let (disk, can_be_full) = SmallDisk::mount(story.path(), DISK_MIB);
-        let faults = shuffled(&mut random, kills, can_be_full);
+        let faults = shuffled(&mut random, kills, away, can_be_full);
         let bus = open(&cluster.address());
         TOPICS.iter().for_each(|topic| create(bus.as_ref(), topic, PARTITIONS));
         let (keys, _) = Keys::make(story.path());
@@ -242,7 +243,7 @@ fn start(cluster: &Cluster, keys: &Keys, wal: &PathBuf, story: &mut Story) -> (R
     (Running(command.spawn().expect("the agent starts")), port)
 }
 
-fn shuffled(random: &mut StdRng, kills: usize, can_be_full: bool) -> Vec<Fault> {
+fn shuffled(random: &mut StdRng, kills: usize, away: Duration, can_be_full: bool) -> Vec<Fault> {
     let after = |random: &mut StdRng| random.random_range(100..700);
     let mut faults: Vec<Fault> = (0..kills.max(4) - 2).map(|_| Fault::Kill { after: after(random) }).collect();
     faults.extend([
@@ -251,7 +252,7 @@ fn shuffled(random: &mut StdRng, kills: usize, can_be_full: bool) -> Vec<Fault> 
         Fault::Pause { time: random.random_range(100..2_000) },
         Fault::Network { held: false, time: random.random_range(200..2_500) },
         Fault::Network { held: true, time: random.random_range(200..2_500) },
-        Fault::Away { time: random.random_range(200..2_500) },
+        Fault::Away { time: away.as_millis() as u64 },
         Fault::Restart { by_kill: random.random() },
     ]);
     faults.extend(can_be_full.then(|| Fault::DiskFull { time: random.random_range(300..1_500) }));

@@ -39,7 +39,8 @@ fn round(kind: &str, seed: u64, kills: usize, away: Duration) -> Done {
         "local" => local::Round::run(seed, kills),
         // Which broker is of less weight here: half of the rounds on each.
         "agents" => {
-            agents::Round::run(if seed.is_multiple_of(2) { Cluster::nats() } else { Cluster::kafka() }, seed, kills)
+            let cluster = if seed.is_multiple_of(2) { Cluster::nats() } else { Cluster::kafka() };
+            agents::Round::run(cluster, seed, kills, away)
         }
         _ => panic!("there are no rounds of kind `{kind}`, only of {KINDS:?}"),
     }
@@ -79,8 +80,8 @@ fn long_form() {
         }
         let kind = kinds[number as usize % kinds.len()];
         let seed = settings.seed.wrapping_add(number);
-        // Once in a while the broker is away for as long as it was asked to be.
-        let away = if number as usize % 8 < kinds.len().min(2) { settings.away } else { SHORT_AWAY };
+        // Once in a while the broker is away for as long as it was asked to be: in the first of four rounds of each kind.
+        let away = if number as usize / kinds.len() % 4 == 0 { settings.away } else { SHORT_AWAY };
         let kills = settings.kills_per_round.min(settings.kills - total.kills);
         let done = round(kind, seed, kills, away);
         total.add(done);

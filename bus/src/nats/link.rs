@@ -104,6 +104,8 @@ impl Link {
         let version = Version::check(&info.version, &self.address)?;
         if known.is_none() {
             self.check_jetstream(deadline.saturating_duration_since(Instant::now())).await?;
+            let (server, guarantee) = (&info.version, version.guarantee());
+            tracing::info!(target: "amoskys_bus::nats", server, guarantee, "connected");
         }
         *lock(&self.checked) = Some((epoch, version));
         Ok(version)

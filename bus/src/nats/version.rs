@@ -34,6 +34,16 @@ impl Version {
         self >= FENCES
     }
 
+    /// What `exactly_once` means on this server, for people (docs/recovery.md has it in full).
+    pub(super) fn guarantee(self) -> &'static str {
+        if self.has_fences() {
+            "exactly once, also after a stop of any length, on streams of one replica"
+        } else {
+            "exactly once, but for a member that stands still for over a minute in the middle of a write: it may double \
+             outputs; nats-server 2.11 or newer rules that out"
+        }
+    }
+
     /// Major and minor; `2.11.0-preview.1` counts as 2.11.
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.trim_start_matches('v').split(['.', '-', '+']);
@@ -59,7 +69,9 @@ mod tests {
     #[test]
     fn newer_servers_will_do() {
         for (text, fences) in [("2.10.0", false), ("2.10.29", false), ("2.11.0-preview.1", true), ("3.0.0", true)] {
-            assert_eq!(Version::check(text, "").expect(text).has_fences(), fences, "{text}");
+            let version = Version::check(text, "").expect(text);
+            assert_eq!(version.has_fences(), fences, "{text}");
+            assert_eq!(version.guarantee().contains("may double"), !fences, "{text}");
         }
     }
 }

@@ -3,11 +3,13 @@
 //! - `ddsketch_quantile(x, quantile [, accuracy])` ([`quantile`]) and `hll_distinct(x)` ([`distinct_sketch`]): bounded
 //!   memory for each group, results that are a function of the values alone.
 //! - `count(DISTINCT x)` ([`count`]): DataFusion's, vectorised for all flat types.
+//! - `bit_xor(DISTINCT x)` ([`bits`]): DataFusion's, right in groups.
 //!
 //! All are plain DataFusion aggregates (`FILTER`, `HAVING`, any window) with accumulators over all groups at once, whose
 //! states merge. Deliberately not here: exact quantiles (DataFusion's `percentile_cont` and `median` are vectorised).
 
 mod arguments;
+mod bits;
 pub mod count;
 pub mod distinct_items;
 pub mod distinct_sketch;
@@ -31,13 +33,14 @@ use datafusion::{
     logical_expr::{AggregateUDF, EmitTo, GroupsAccumulator},
 };
 
-/// The aggregates, to register in a session. `count` takes the place of DataFusion's.
+/// The aggregates, to register in a session. `count` and `bit_xor` take the places of DataFusion's.
 pub fn aggregates() -> Vec<AggregateUDF> {
     vec![
         AggregateUDF::from(functions::DdsketchQuantile::default()),
         AggregateUDF::from(functions::HllDistinct::default()),
         AggregateUDF::from(count::VectorisedCount::default()),
         AggregateUDF::from(shed::ShedRows::default()),
+        AggregateUDF::from(bits::BitXor::default()),
     ]
 }
 

@@ -1,6 +1,9 @@
 //! What a processor counts, in a registry that is passed in. Every name is in docs/metrics.md.
 
-use super::task::TaskCounters;
+use super::{
+    task::TaskCounters,
+    view_gauges::{ViewFamilies, ViewGauges},
+};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -49,7 +52,9 @@ pub struct Gauges {
     pub panes: Gauge,
     pub keys: Gauge,
     pub state_bytes: Gauge,
+    pub watermark_seconds: Seconds,
     pub watermark_lag_seconds: Seconds,
+    pub views: ViewGauges,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -66,7 +71,9 @@ struct Workers {
     panes: Family<WorkerLabel, Gauge>,
     keys: Family<WorkerLabel, Gauge>,
     state_bytes: Family<WorkerLabel, Gauge>,
+    watermark_seconds: Family<WorkerLabel, Seconds>,
     watermark_lag_seconds: Family<WorkerLabel, Seconds>,
+    views: ViewFamilies,
 }
 
 impl Workers {
@@ -80,7 +87,9 @@ impl Workers {
             panes: self.panes.get_or_create_owned(&label),
             keys: self.keys.get_or_create_owned(&label),
             state_bytes: self.state_bytes.get_or_create_owned(&label),
+            watermark_seconds: self.watermark_seconds.get_or_create_owned(&label),
             watermark_lag_seconds: self.watermark_lag_seconds.get_or_create_owned(&label),
+            views: self.views.of(worker),
         }
     }
 
@@ -98,8 +107,11 @@ impl Workers {
         gauge("open", other("panes"), "Panes of open windows", &self.panes);
         gauge("held", other("keys"), "Group keys held, over all views", &self.keys);
         gauge("state", Unit::Bytes, "State of open windows", &self.state_bytes);
+        let help = "The slowest watermark, since 1970";
+        registry.register_with_unit("watermark", help, Unit::Seconds, self.watermark_seconds.clone());
         let help = "How far the slowest watermark is behind the clock";
         registry.register_with_unit("watermark_lag", help, Unit::Seconds, self.watermark_lag_seconds.clone());
+        self.views.register(registry);
     }
 }
 

@@ -19,6 +19,7 @@ mod stages;
 mod status;
 mod task;
 mod topology;
+mod view_gauges;
 mod worker;
 
 pub use alignment::Source;

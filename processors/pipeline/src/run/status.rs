@@ -5,9 +5,11 @@
 use super::{
     core::Core,
     metrics::{Gauges, Metrics},
+    view_gauges::{Held, ViewLabel},
 };
 use crate::sql::{Query, StreamFlow};
 use serde::Serialize;
+use std::time::Duration;
 
 /// What a worker is doing. Counts are of all workers of the processor since it started.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -61,6 +63,8 @@ pub struct WaitsStatus {
 /// The panes that some views share.
 #[derive(Debug, Clone, Serialize)]
 pub struct PanesStatus {
+    /// Columns, the window left out.
+    pub grouped_by: Vec<String>,
     pub windows: Vec<WindowStatus>,
     /// The topic that they are sent to, with no windows here.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -149,8 +153,13 @@ impl Status {
         gauges.keys.set(panes().map(|panes| panes.keys as i64).sum());
         gauges.state_bytes.set(panes().map(|panes| panes.state_bytes as i64).sum());
         if let Some(slowest_ns) = self.partitions.iter().filter_map(|partition| partition.watermark_ns).min() {
+            gauges.watermark_seconds.set(slowest_ns as f64 / 1e9);
             gauges.watermark_lag_seconds.set((now_ns - slowest_ns) as f64 / 1e9);
         }
+        let held = |partition: &PartitionStatus| -> Vec<(ViewLabel, Held)> {
+            partition.panes.iter().map(|panes| (panes.label(&partition.topic), panes.held())).collect()
+        };
+        gauges.views.show(self.partitions.iter().flat_map(held));
     }
 }
 
@@ -191,6 +200,29 @@ fn waits(core: &Core, flow: &StreamFlow) -> Option<WaitsStatus> {
     })
 }
 
+impl PanesStatus {
+    /// Whose worker is not known here.
+    fn label(&self, topic: &str) -> ViewLabel {
+        let windows: Vec<String> = self.windows.iter().map(WindowStatus::window).collect();
+        // Panes that are sent have their windows where they are merged.
+        let windows = if windows.is_empty() { "sent".to_owned() } else { windows.join(", ") };
+        let grouped_by = self.grouped_by.join(", ");
+        ViewLabel { worker: 0, topic: topic.to_owned(), grouped_by, windows }
+    }
+
+    fn held(&self) -> Held {
+        Held { panes: self.open_panes, keys: self.keys, bytes: self.state_bytes }
+    }
+}
+
+impl WindowStatus {
+    /// Its size and slide, as `5s/1s`.
+    fn window(&self) -> String {
+        let span = |span_ms: f64| humantime::format_duration(Duration::from_nanos((span_ms * 1e6).round() as u64));
+        format!("{}/{}", span(self.size_ms), span(self.slide_ms)).replace(' ', "")
+    }
+}
+
 fn panes(core: &Core, flow: &StreamFlow) -> Vec<PanesStatus> {
     let each = flow.panes.iter().zip(core.operators()).map(|(shared, operator)| {
         let window = |(place, &view): (usize, &usize)| {
@@ -206,6 +238,7 @@ fn panes(core: &Core, flow: &StreamFlow) -> Vec<PanesStatus> {
         };
         PanesStatus {
             sent_to: shared.ship.as_ref().map(|ship| ship.topic.clone()),
+            grouped_by: shared.key_schema.fields().iter().map(|field| field.name().clone()).collect(),
             windows: shared.views.iter().enumerate().map(window).collect(),
             open_panes: operator.panes(),
             keys: operator.keys(),

@@ -21,6 +21,7 @@ mod problem;
 mod rowplan;
 mod rowwise;
 mod shuffle;
+mod simplify;
 mod slots;
 mod statics;
 mod template;

@@ -8,6 +8,7 @@ use super::{
     flows::Flows,
     insert::{check_encoder, match_sink, rename},
     panes::Around,
+    simplify::simplified,
     statics::StaticTable,
 };
 use amoskys_functions::{
@@ -383,7 +384,8 @@ impl<'a> Planner<'a> {
         annotations: Annotations,
         sql_hash: String,
     ) -> Result<()> {
-        let (analyzed, explained) = with_explained(self.analyze(query)?, sink.as_ref())?;
+        let analyzed = simplified(self.analyze(query)?, &self.context)?;
+        let (analyzed, explained) = with_explained(analyzed, sink.as_ref())?;
         let models = models_of(&analyzed)?;
         let output: SchemaRef = Arc::new(analyzed.schema().as_arrow().clone());
         if let Some(sink) = &sink {

@@ -5,6 +5,8 @@
 // Each test file uses a part of this.
 #![allow(dead_code)]
 
+pub mod raw;
+
 use amoskys_bus::Record;
 use amoskys_functions::model::{Model, explanation_type};
 use amoskys_pipeline::{
