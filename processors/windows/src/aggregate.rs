@@ -19,6 +19,8 @@ pub struct Aggregate {
     pub filter: Option<usize>,
     /// Whether feeding the same rows in other batches gives the same bits.
     pub batch_invariant: bool,
+    /// Whether merging a state into nothing gives that state, to the bit.
+    pub(crate) merges_exactly: bool,
     /// How the last of `arguments` order its rows; not empty for a function that wants them sorted and does not sort.
     pub order: Vec<SortOptions>,
     pub(crate) growth: Growth,
@@ -27,13 +29,14 @@ pub struct Aggregate {
 impl Aggregate {
     pub fn new(expression: Arc<AggregateFunctionExpr>, arguments: Vec<usize>, filter: Option<usize>) -> Self {
         let batch_invariant = is_batch_invariant(expression.fun().name());
+        let merges_exactly = merges_exactly(expression.fun().name());
         // The others that take ORDER BY sort for themselves.
         let order = match expression.fun().name() {
             "nth_value" => expression.order_bys().iter().map(|order| order.options).collect(),
             _ => Vec::new(),
         };
         let growth = Growth::of(&expression);
-        Self { expression, arguments, filter, batch_invariant, order, growth }
+        Self { expression, arguments, filter, batch_invariant, merges_exactly, order, growth }
     }
 
     /// Of its values.
@@ -62,6 +65,18 @@ fn is_batch_invariant(function: &str) -> bool {
         "min", "percentile_cont", "shed_rows", "stddev", "stddev_pop", "string_agg", "sum", "var", "var_pop",
     ];
     FOLDS.binary_search(&function).is_ok()
+}
+
+/// Whether merging a state into nothing gives that state. Means are rounded anew by the others (variances, correlations), and
+/// digests compressed; so it is thought of any function not known here, which is safe and only slower.
+fn merges_exactly(function: &str) -> bool {
+    #[rustfmt::skip]
+    const EXACT: &[&str] = &[
+        "approx_distinct", "array_agg", "avg", "bit_and", "bit_or", "bit_xor", "bool_and", "bool_or", "count",
+        "ddsketch_quantile", "first_value", "hll_distinct", "last_value", "max", "median", "min", "percentile_cont",
+        "shed_rows", "string_agg", "sum",
+    ];
+    EXACT.binary_search(&function).is_ok()
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::{
 };
 use arrow::{
     array::{Array, ArrayRef, UInt32Array},
-    compute::take,
+    compute::{interleave, take},
 };
 use datafusion::{
     error::{DataFusionError, Result},
@@ -293,10 +293,11 @@ impl Merger {
         let Merged { ids, native, mut accumulators } =
             self.fold(aggregates, &aggregates.wanted, &aggregates.others, parts)?;
         // Accumulators that were given nothing have no state that all of them could tell.
-        let states = match ids.is_empty() {
+        let mut states = match ids.is_empty() {
             true => vec![Vec::new(); aggregates.others.len()],
             false => accumulators.iter_mut().map(|of| of.state(EmitTo::All)).collect::<Result<_>>()?,
         };
+        self.restore_single(aggregates, &ids, parts, &mut states)?;
         let (origin, cost_bytes) = (span(parts)?, parts.iter().map(|part| part.cost_bytes).sum());
         Ok(Summary { ids, native: Arc::new(native), states, origin, cost_bytes })
     }
@@ -323,6 +324,44 @@ impl Merger {
             }
         }
         Ok((ids, values))
+    }
+
+    /// Puts back the state of keys that only one of the parts has, for functions that change it by merging: what a key has must
+    /// not depend on which other keys are beside it.
+    fn restore_single(
+        &mut self,
+        aggregates: &Aggregates,
+        ids: &[u32],
+        parts: &[Arc<Summary>],
+        states: &mut [Vec<ArrayRef>],
+    ) -> Result<()> {
+        let mut inexact =
+            aggregates.others.iter().enumerate().filter(|(_, other)| !aggregates.each[**other].merges_exactly);
+        if ids.is_empty() || inexact.clone().next().is_none() {
+            return Ok(());
+        }
+        // For each key where its state is: in what was merged, or in its one part.
+        let mut places: Vec<Option<(usize, usize)>> = vec![None; ids.len()];
+        ids.iter().enumerate().for_each(|(group, &id)| self.group_of_key[id as usize] = group as u32);
+        for (number, part) in (1..).zip(parts) {
+            for (row, &id) in part.ids.iter().enumerate() {
+                let group = self.group_of_key[id as usize] as usize;
+                places[group] = Some(if places[group].is_none() { (number, row) } else { (0, group) });
+            }
+        }
+        ids.iter().for_each(|&id| self.group_of_key[id as usize] = ABSENT);
+        let places: Vec<(usize, usize)> =
+            places.into_iter().enumerate().map(|(group, place)| place.unwrap_or((0, group))).collect();
+        inexact.try_for_each(|(place, _)| {
+            for (index, merged) in states[place].iter_mut().enumerate() {
+                let empty = merged.slice(0, 0);
+                let of = |part: &Arc<Summary>| part.states[place].get(index).unwrap_or(&empty).clone();
+                let all: Vec<ArrayRef> = [merged.clone()].into_iter().chain(parts.iter().map(of)).collect();
+                let all: Vec<&dyn Array> = all.iter().map(AsRef::as_ref).collect();
+                *merged = interleave(&all, &places)?;
+            }
+            Ok(())
+        })
     }
 
     /// `others` are those of the aggregates that have no native place and are wanted.

@@ -159,7 +159,19 @@ fn operator(case: &Case, closed_through_ns: i64) -> WindowOperator {
 
 /// Pushes rows `from..to` as one batch.
 fn push(case: &Case, operator: &mut WindowOperator, from: usize, to: usize, closed: &mut Vec<ClosedWindow>) {
-    let rows = &case.rows[from..to];
+    push_some(case, operator, (from, to), closed, &|_| true);
+}
+
+/// Those of them that are kept, with the watermarks that they found among all.
+fn push_some(
+    case: &Case,
+    operator: &mut WindowOperator,
+    (from, to): (usize, usize),
+    closed: &mut Vec<ClosedWindow>,
+    is_kept: &dyn Fn(&Row) -> bool,
+) {
+    let kept: Vec<usize> = (from..to).filter(|&row| is_kept(&case.rows[row])).collect();
+    let rows: Vec<&Row> = kept.iter().map(|&row| &case.rows[row]).collect();
     let (watermarks, starts) = (case.watermarks(), case.record_starts());
     let records: Vec<Origin> =
         (0..case.rows.len()).map(|row| ReplayPoint { offset: row as i64, watermark: watermarks[row] }.into()).collect();
@@ -172,8 +184,8 @@ fn push(case: &Case, operator: &mut WindowOperator, from: usize, to: usize, clos
     ];
     let rows = Rows {
         times_ns: &rows.iter().map(|row| row.time_ns).collect::<Vec<_>>(),
-        watermarks_ns: &watermarks[from..to].iter().map(|watermark| watermark.time_ns).collect::<Vec<_>>(),
-        record_of_row: &starts[from..to].iter().map(|start| *start as u32).collect::<Vec<_>>(),
+        watermarks_ns: &kept.iter().map(|&row| watermarks[row].time_ns).collect::<Vec<_>>(),
+        record_of_row: &kept.iter().map(|&row| starts[row] as u32).collect::<Vec<_>>(),
         records: &records,
         keys: &[keys],
         columns: &columns,
@@ -300,6 +312,25 @@ proptest! {
             of_it.iter_mut().for_each(|window| window.output = 0);
             prop_assert_eq!(bits(&alone), bits(&of_it));
         }
+    }
+
+    /// Groups may be spread over any number of partitions.
+    #[test]
+    fn other_keys_change_no_bit_of_a_key(case in any_case(), key in 0u8..5) {
+        let case = Case { bounds: PaneBounds::NONE, ..case };
+        let (all, _) = run(&case, &case.cuts);
+        let (mut alone, mut closed) = (operator(&case, i64::MIN), Vec::new());
+        push_some(&case, &mut alone, (0, case.rows.len()), &mut closed, &|row| row.key == key);
+        alone.close(i64::MAX, &mut closed).expect("closes");
+        let name = format!("a key of some length {key}");
+        let of_key = |window: &ClosedWindow| {
+            let row = window.keys[0].as_string_view().iter().position(|key| key == Some(name.as_str()))?;
+            let pick = |arrays: &[ArrayRef]| arrays.iter().map(|array| array.slice(row, 1)).collect();
+            Some(ClosedWindow { keys: pick(&window.keys), values: pick(&window.values), rows: 1, ..window.clone() })
+        };
+        let among: Vec<ClosedWindow> = all.iter().filter_map(of_key).collect();
+        let by_itself: Vec<ClosedWindow> = closed.iter().filter_map(of_key).collect();
+        prop_assert_eq!(bits(&among), bits(&by_itself));
     }
 
     #[test]

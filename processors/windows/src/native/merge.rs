@@ -125,7 +125,8 @@ fn fold_present(
     column.into()
 }
 
-/// DataFusion's formula, in its order: it rounds also where there was nothing before.
+/// DataFusion's formula, in its order; but where there was nothing before, what comes is taken as it is and not rounded. So
+/// what a group has does not depend on which other groups are beside it.
 fn merge_moments(layout: &Layout, parts: &[Part<'_>], groups: usize, lane: usize, word: usize) -> [Column; 2] {
     // Count, mean and squares of a group lie together.
     let mut moments = vec![[0.0; 3]; groups];
@@ -140,6 +141,10 @@ fn merge_moments(layout: &Layout, parts: &[Part<'_>], groups: usize, lane: usize
             let (mean, square) = (f64::from_bits(mean), f64::from_bits(square));
             // Below 2^53, where doubles count exactly.
             let added = added as i64 as f64;
+            if before == 0.0 {
+                moments[group as usize] = [added, mean, square];
+                continue;
+            }
             let both = before + added;
             let delta = known_mean - mean;
             moments[group as usize] = [
