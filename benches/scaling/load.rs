@@ -25,8 +25,10 @@ const SIZE_S: i64 = 5;
 /// So far ahead that it closes every window, and not so far that it is not believed.
 const LAST_AHEAD_NS: i64 = 40 * SECOND_NS;
 
-/// Host, program and window start (seconds since 1970): events and the sum of their lifetimes.
-pub type Counts = BTreeMap<(String, String, i64), (i64, i64)>;
+/// Host, program and window start (seconds since 1970).
+pub type Window = (String, String, i64);
+/// Events, and the sum of their lifetimes.
+pub type Sums = (i64, i64);
 
 /// What was sent so far.
 #[derive(Debug, Default)]
@@ -34,7 +36,7 @@ pub struct Sent {
     /// When each record of each partition was acknowledged, in the order of offsets.
     pub records: Vec<Vec<Instant>>,
     /// Rows of windows that have to come out.
-    pub counts: Counts,
+    pub counts: BTreeMap<Window, Sums>,
     pub events: u64,
 }
 
