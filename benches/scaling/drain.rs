@@ -26,7 +26,7 @@ const FIRST_MS: i64 = 1_600_000_000_000;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub fn run(millions: u64) {
-    let stage = Stage::new();
+    let stage = Stage::begin();
     let records = millions * 1_000_000 / EVENTS_PER_RECORD;
     produce(stage.bus.as_ref(), (0..records).map(envelope));
     println!("{millions} M events in {records} records of {PARTITIONS} partitions are drained");

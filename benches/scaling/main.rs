@@ -72,7 +72,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub fn new() -> Self {
+    pub fn begin() -> Self {
         // The delay lets those that are started together be there when partitions are given out first.
         let settings = vec![("group.initial.rebalance.delay.ms".to_owned(), "1000".to_owned())];
         let broker = KafkaBroker::start_with(KafkaOptions { heap: "512m".into(), settings, ..KafkaOptions::default() });
@@ -99,7 +99,7 @@ impl Stage {
 }
 
 fn live(events_per_second: u64) {
-    let stage = Stage::new();
+    let stage = Stage::begin();
     let load = Load::start(stage.bus.as_ref(), events_per_second);
     let outputs = Outputs::follow(stage.bus.as_ref());
     let mut look = Look::new(load.sent());

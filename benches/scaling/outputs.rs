@@ -1,6 +1,9 @@
 //! What a reader with `read_committed` sees, when it sees it, and whether it is all that has to be there, once.
 
-use crate::{PARTITIONS, load::Sent};
+use crate::{
+    PARTITIONS,
+    load::{Sent, Sums, Window},
+};
 use amoskys_bus::{Bus, Reader, ReaderOptions, TopicPartition};
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use serde_json::Value;
@@ -32,7 +35,7 @@ pub struct Arrival {
 #[derive(Default)]
 struct Seen {
     arrivals: Vec<Arrival>,
-    counts: Vec<((String, String, i64), (i64, i64))>,
+    counts: Vec<(Window, Sums)>,
 }
 
 pub struct Outputs {
