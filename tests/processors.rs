@@ -8,7 +8,11 @@ mod common;
 use amoskys_bus::{Bus, Outgoing, testing::KafkaBroker};
 use common::{create, open, processor::Processor, produce, read_all, until};
 use serde_json::Value;
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 const PARTITIONS: i32 = 16;
 const SECONDS: i64 = 30;
@@ -36,7 +40,7 @@ fn rows(from: i64, to: i64) -> Vec<Outgoing> {
         let at = 1_600_000_000_000 + number * 1000 / ROWS_PER_SECOND;
         let at = arrow::temporal_conversions::timestamp_ms_to_datetime(at).expect("in range");
         let at = at.format("%Y-%m-%dT%H:%M:%S%.3f").to_string();
-        let payload = serde_json::json!({ "host": format!("h{partition}"), "at": at, "bytes": number as f64 / 7.0 });
+        let payload = serde_json::json!({ "host": format!("h{partition}"), "at": at, "bytes": bytes(number) });
         Outgoing {
             topic: "events".into(),
             partition: Some(partition),
@@ -47,6 +51,10 @@ fn rows(from: i64, to: i64) -> Vec<Outgoing> {
     };
     let numbers = from * ROWS_PER_SECOND..to * ROWS_PER_SECOND;
     numbers.flat_map(|number| (0..PARTITIONS).map(move |partition| row(partition, number))).collect()
+}
+
+fn bytes(number: i64) -> f64 {
+    number as f64 / 7.0
 }
 
 fn start(sql: &Path, bus: &str, workers: u32) -> Processor {
@@ -61,7 +69,7 @@ fn until_shared(processors: &[&Processor]) {
         let owned: Vec<BTreeMap<i64, Option<u64>>> =
             processors.iter().map(|processor| processor.owned("events")).collect();
         let all: Vec<i64> = owned.iter().flat_map(|of| of.keys().copied()).collect();
-        let distinct: std::collections::BTreeSet<i64> = all.iter().copied().collect();
+        let distinct: BTreeSet<i64> = all.iter().copied().collect();
         all.len() == PARTITIONS as usize
             && distinct.len() == all.len()
             && owned.iter().all(|of| !of.is_empty() && of.values().all(|lag| *lag == Some(0)))
@@ -108,6 +116,10 @@ fn processors_that_come_and_go_lose_nothing_and_repeat_nothing() {
     let wrong: Vec<_> = written.iter().filter(|(window, count)| expected.get(window) != Some(count)).take(9).collect();
     let missing: Vec<_> = expected.keys().filter(|window| !written.contains_key(*window)).take(9).collect();
     assert!(wrong.is_empty() && missing.is_empty(), "written: {wrong:?}\nmissing: {missing:?}");
+    // All partitions had the same rows and each its own fate: moved or not, killed or drained, sums have the same bits.
+    for (start, totals) in totals(bus.as_ref()) {
+        assert_eq!(totals.len(), 1, "sums of the window of {start}");
+    }
 }
 
 fn check_state(processor: &Processor) {
@@ -149,12 +161,30 @@ fn expected() -> BTreeMap<(String, String, i64), usize> {
     windows
 }
 
+fn sums(bus: &dyn Bus) -> impl Iterator<Item = Value> {
+    let payloads = read_all(bus, "sums", PARTITIONS).into_iter().flatten();
+    payloads.map(|payload| serde_json::from_slice(&payload).expect("JSON"))
+}
+
+fn text(row: &Value, name: &str) -> String {
+    row[name].as_str().unwrap_or_default().to_owned()
+}
+
 fn written(bus: &dyn Bus) -> BTreeMap<(String, String, i64), usize> {
     let mut windows = BTreeMap::new();
-    for payload in read_all(bus, "sums", PARTITIONS).into_iter().flatten() {
-        let row: Value = serde_json::from_slice(&payload).expect("JSON");
-        let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
-        *windows.entry((text("host"), text("start"), row["n"].as_i64().expect("a number"))).or_default() += 1;
+    for row in sums(bus) {
+        let n = row["n"].as_i64().expect("a number");
+        *windows.entry((text(&row, "host"), text(&row, "start"), n)).or_default() += 1;
     }
     windows
+}
+
+/// Of each window, as they were written.
+fn totals(bus: &dyn Bus) -> BTreeMap<String, BTreeSet<u64>> {
+    let mut totals: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+    for row in sums(bus) {
+        let total = row["total"].as_f64().expect("a number");
+        totals.entry(text(&row, "start")).or_default().insert(total.to_bits());
+    }
+    totals
 }

@@ -81,7 +81,7 @@ fn long_form() {
         let kind = kinds[number as usize % kinds.len()];
         let seed = settings.seed.wrapping_add(number);
         // Once in a while the broker is away for as long as it was asked to be: in the first of four rounds of each kind.
-        let away = if number as usize / kinds.len() % 4 == 0 { settings.away } else { SHORT_AWAY };
+        let away = if (number as usize / kinds.len()).is_multiple_of(4) { settings.away } else { SHORT_AWAY };
         let kills = settings.kills_per_round.min(settings.kills - total.kills);
         let done = round(kind, seed, kills, away);
         total.add(done);

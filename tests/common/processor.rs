@@ -94,6 +94,11 @@ impl Processor {
         }
     }
 
+    /// Of the process.
+    pub fn id(&self) -> u32 {
+        self.running.0.id()
+    }
+
     /// How it ended, if it did.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.running.0.try_wait().expect("a child")
