@@ -1,15 +1,15 @@
 //! Rows of a batch into the states of a pane, in one pass for all native aggregates.
 //!
-//! Rows are taken in blocks small enough for the states that they touch to stay in the first cache, and each word is
-//! updated for the whole block in a loop of its own, so that the loads of one word for many keys overlap. Within a word
-//! rows come in their order, and no word depends on another row's: the result is that of row after row.
+//! Rows are taken in blocks small enough for the states that they touch to stay in the first cache, and each lane is
+//! updated for the whole block in a loop of its own, so that the loads of many keys overlap. Within a lane rows come in
+//! their order, and no lane depends on another but for its counter, whose count with each row is kept: the result is that
+//! of row after row.
 
 use super::{
     input::Input,
     layout::{Kind, Lane, Layout},
     states::States,
 };
-
 use arrow::{buffer::BooleanBuffer, util::bit_iterator::BitIndexIterator};
 
 /// Rows of a block; a power of two.
