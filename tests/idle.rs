@@ -152,7 +152,7 @@ fn metric(processor: &Processor, name: &str) -> i64 {
 }
 
 fn until_all_owned(processor: &mut Processor) {
-    processor.until("it owns all", |processor| processor.owned().len() == PARTITIONS as usize);
+    processor.until("it owns all", |processor| processor.owned("events").len() == PARTITIONS as usize);
 }
 
 #[test]
