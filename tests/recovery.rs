@@ -204,7 +204,7 @@ fn run_with_kills(
         let _running = start();
         thread::sleep(Duration::from_millis(random.random_range(200..1_500)));
     }
-    let running = start();
+    let mut running = start();
     let deadline = Instant::now() + PATIENCE;
     while !is_done() {
         assert!(Instant::now() < deadline, "the run did not come to its end");
