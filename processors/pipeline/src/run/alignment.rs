@@ -46,10 +46,24 @@ pub struct Arrived {
     pub pieces: Vec<Piece>,
 }
 
+/// How far a source has come.
+#[derive(Debug, Clone, Copy)]
+struct Claim {
+    tag: ShipTag,
+    /// The record that says so; absent where it is known without one.
+    said_at: Option<ReplayPoint>,
+}
+
+impl Claim {
+    fn known(tag: ShipTag) -> Self {
+        Self { tag, said_at: None }
+    }
+}
+
 /// The sources of one partition of a shuffle, and what waits.
 #[derive(Debug, Default)]
 pub struct Alignment {
-    claims: BTreeMap<Source, ShipTag>,
+    claims: BTreeMap<Source, Claim>,
     waiting: BTreeMap<PieceId, Piece>,
     waiting_bytes: usize,
     bytes_max: usize,
@@ -60,14 +74,14 @@ pub struct Alignment {
 impl Alignment {
     /// All `sources` have come as far as `through`.
     pub fn new(sources: impl IntoIterator<Item = Source>, through: ShipTag, bytes_max: usize) -> Self {
-        let claims = sources.into_iter().map(|source| (source, through)).collect();
+        let claims = sources.into_iter().map(|source| (source, Claim::known(through))).collect();
         Self { claims, bytes_max, ..Self::default() }
     }
 
     /// A source that was not known (its stream was given a partition) is one from now on.
     pub fn push(&mut self, arrived: Arrived) {
-        let claim = self.claims.entry(arrived.source).or_insert(ShipTag::NONE);
-        for piece in arrived.pieces.into_iter().filter(|piece| piece.id.tag > *claim) {
+        let claim = self.claims.entry(arrived.source).or_insert(Claim::known(ShipTag::NONE));
+        for piece in arrived.pieces.into_iter().filter(|piece| piece.id.tag > claim.tag) {
             let bytes = bytes(&piece);
             if self.waiting_bytes + bytes > self.bytes_max {
                 self.shed_keys += piece.state.rows as u64;
@@ -79,24 +93,24 @@ impl Alignment {
                 piece
             });
         }
-        if let Some(further) = arrived.claim {
-            *claim = (*claim).max(further);
+        if let Some(tag) = arrived.claim.filter(|tag| *tag > claim.tag) {
+            *claim = Claim { tag, said_at: Some(arrived.point) };
         }
     }
 
     /// All sources have come as far as this.
     pub fn raise(&mut self, through: ShipTag) {
-        self.claims.values_mut().for_each(|claim| *claim = (*claim).max(through));
+        self.claims.values_mut().filter(|claim| claim.tag < through).for_each(|claim| *claim = Claim::known(through));
     }
 
     /// How far all sources have come.
     pub fn through(&self) -> ShipTag {
-        self.claims.values().min().copied().unwrap_or(ShipTag::NONE)
+        self.claims.values().map(|claim| claim.tag).min().unwrap_or(ShipTag::NONE)
     }
 
     /// The source that all others wait for, and how far it has come.
     pub fn slowest(&self) -> Option<(Source, ShipTag)> {
-        self.claims.iter().min_by_key(|(_, claim)| **claim).map(|(source, claim)| (*source, *claim))
+        self.claims.iter().map(|(source, claim)| (*source, claim.tag)).min_by_key(|(_, tag)| *tag)
     }
 
     /// The tag of the piece that is to be taken next, if all sources have come as far.
@@ -113,9 +127,13 @@ impl Alignment {
         Some(piece)
     }
 
-    /// From where to read again for what waits.
+    /// From where to read again for what waits, and for how far those have come who are ahead of others: they may have
+    /// nothing more to say.
     pub fn oldest(&self) -> Option<ReplayPoint> {
-        self.waiting.values().map(|piece| piece.state.origin.first).min_by_key(|point| point.offset)
+        let through = self.through();
+        let ahead = self.claims.values().filter(|claim| claim.tag > through).filter_map(|claim| claim.said_at);
+        let waiting = self.waiting.values().map(|piece| piece.state.origin.first);
+        ahead.chain(waiting).min_by_key(|point| point.offset)
     }
 
     pub fn waiting_bytes(&self) -> usize {
@@ -186,6 +204,20 @@ mod tests {
         alignment.raise(ShipTag::at(30));
         assert_eq!(taken(&mut alignment), [(30, 1)]);
         assert_eq!(alignment.waiting_bytes(), 0);
+    }
+
+    #[test]
+    fn how_far_somebody_is_ahead_is_read_again() {
+        let mut alignment = Alignment::new([source(0), source(1)], ShipTag::NONE, usize::MAX);
+        let oldest = |alignment: &Alignment| alignment.oldest().map(|point| point.offset);
+        alignment.push(arrived(1, &[], Some(30)));
+        assert_eq!(oldest(&alignment), Some(1), "it may never say so again");
+        alignment.push(arrived(0, &[], Some(30)));
+        assert_eq!(oldest(&alignment), None, "what all have passed is in the watermark");
+        alignment.push(arrived(0, &[], Some(40)));
+        assert_eq!(oldest(&alignment), Some(0));
+        alignment.raise(ShipTag::at(40));
+        assert_eq!(oldest(&alignment), None);
     }
 
     #[test]

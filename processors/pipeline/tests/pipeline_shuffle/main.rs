@@ -381,6 +381,37 @@ fn a_partition_without_records_is_idle_from_the_beginning() {
     assert!(drain(&mut cluster) > 0, "the last window fires although all is quiet");
 }
 
+/// Each partition says last how far it has come at another time, and who merges is killed after each.
+#[test]
+fn who_merges_is_killed_while_some_have_said_all_they_have_to_say() {
+    let dataflow = dataflow();
+    let records: Vec<(u8, Kept)> = (0..PARTITIONS as u8)
+        .flat_map(|partition| [0i64, 9_000].map(|ms| (partition * 2, json(0, ms, Some(ms), "a", 1.0, 1))))
+        .collect();
+    let mut cluster = Cluster::new(&dataflow, &records);
+    for partition in 0..PARTITIONS {
+        while cluster.read((0, partition)) {}
+        cluster.commit((0, partition));
+        for merging in (0..SHUFFLED).map(|partition| (1, partition)) {
+            while cluster.read(merging) {}
+            cluster.commit(merging);
+            cluster.start(merging);
+        }
+    }
+    let mut emitted = 0;
+    for merging in (0..SHUFFLED).map(|partition| (1, partition)) {
+        while cluster.read(merging) {}
+        cluster.flush(merging);
+        let owner = cluster.owners.get_mut(&merging).expect("there");
+        let core = &mut owner.task.as_mut().expect("started").core;
+        core.anticipate(&dataflow.streams[1], i64::MIN, &mut owner.pending).expect("computes");
+        assert_eq!(core.watermark().time_ns, (BASE_MS + 8_000) * MS_NS, "all have passed it");
+        cluster.commit(merging);
+        emitted += cluster.owners[&merging].emitted.len();
+    }
+    assert!(emitted > 0, "windows came out, and none waits for who is silent");
+}
+
 #[test]
 fn what_is_not_ours_becomes_a_dead_letter() {
     let dataflow = dataflow();
