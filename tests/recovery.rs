@@ -147,20 +147,6 @@ fn shuffle_topic(run: &str) -> String {
     format!("amoskys.shuffle.{run}.events.v1")
 }
 
-/// Waits until all windows of groups that were sent are closed, and what they gave is committed: the last mark closes them.
-fn until_shuffled(processor: &mut Processor, run: &str) {
-    let topic = shuffle_topic(run);
-    let last_ns = (BASE_MS + 3_600_000 - 2_000) * 1_000_000;
-    processor.until("groups that were sent are merged", |processor| {
-        let state = processor.state().unwrap_or_default();
-        let partitions = state["partitions"].as_array().cloned().unwrap_or_default();
-        let merged = partitions.iter().filter(|of| {
-            of["topic"] == topic.as_str() && of["replaying"] == false && of["watermark_ns"].as_i64() >= Some(last_ns)
-        });
-        merged.count() == SHUFFLED as usize
-    });
-}
-
 fn compare(calm: &BTreeMap<String, usize>, killed: &BTreeMap<String, usize>, seed: u64) {
     assert!(calm.len() > 1_000, "only {} outputs", calm.len());
     assert!(calm.values().all(|count| *count == 1), "the undisturbed run wrote something twice");
@@ -194,7 +180,6 @@ fn start_with(sql: &Path, bus: &str, run: &str, delivery: &str) -> Processor {
 
 /// Runs until every partition's mark is written; kills come at random moments.
 fn run_with_kills(
-    run: &str,
     start: &dyn Fn() -> Processor,
     kills: usize,
     random: &mut StdRng,
@@ -210,7 +195,7 @@ fn run_with_kills(
         assert!(Instant::now() < deadline, "the run did not come to its end");
         thread::sleep(Duration::from_millis(200));
     }
-    until_shuffled(&mut running, run);
+    running.until_merged(SHUFFLED as usize);
     running
 }
 
@@ -294,8 +279,7 @@ fn runs_on(address: String, delivery: &str) -> (Arc<dyn Bus>, u64) {
         });
         let path = sql(folder.path(), "killed");
         let done = || is_complete(&outputs(bus.as_ref(), "killed"));
-        let mut last =
-            run_with_kills("killed", &|| start_with(&path, &address, "killed", delivery), KILLS, &mut random, &done);
+        let mut last = run_with_kills(&|| start_with(&path, &address, "killed", delivery), KILLS, &mut random, &done);
         // Where outputs and positions are not written together, panes may be there of which the position knows nothing.
         if delivery == "exactly_once" {
             check_restored(&mut last);
@@ -304,7 +288,7 @@ fn runs_on(address: String, delivery: &str) -> (Arc<dyn Bus>, u64) {
     });
     let path = sql(folder.path(), "calm");
     let done = || is_complete(&outputs(bus.as_ref(), "calm"));
-    run_with_kills("calm", &|| start_with(&path, &address, "calm", delivery), 0, &mut random, &done).terminate();
+    run_with_kills(&|| start_with(&path, &address, "calm", delivery), 0, &mut random, &done).terminate();
     (bus, seed)
 }
 
@@ -328,7 +312,7 @@ fn kills_change_nothing_on_the_embedded_log() {
         // The log belongs to the processor while it runs, so that it has read everything is seen in its state.
         let mut processor = start(&path, &address, run);
         processor.until_read("events", &[ROWS_PER_PARTITION + 1; PARTITIONS as usize]);
-        until_shuffled(&mut processor, run);
+        processor.until_merged(SHUFFLED as usize);
         if kills > 0 {
             check_restored(&mut processor);
         }

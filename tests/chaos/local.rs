@@ -9,7 +9,7 @@ use crate::{
     common::{create, create_panes, open, processor::Processor, produce, small_disk::SmallDisk, telemetry::TELEMETRY},
     journal::{DAMAGES, Damage, damage, end},
     load::{Load, PARTITIONS},
-    outcome::{Outputs, differences, is_complete, outputs, reasons, topics_of, write_sql},
+    outcome::{Outputs, SHUFFLED, differences, is_complete, outputs, reasons, topics_of, write_sql},
     processors::{rest, set},
     settings::{Done, Keys},
     story::Story,
@@ -145,7 +145,7 @@ impl Round {
     fn run_to_the_end(&mut self, run: &str) -> Outputs {
         let mut processor = self.start(run, 1_000);
         processor.until_read(TELEMETRY, &self.load.records);
-        processor.until_merged();
+        processor.until_merged(SHUFFLED as usize);
         processor.terminate();
         let bus = open(&self.address);
         assert!(is_complete(bus.as_ref(), run), "what was read was not written by the {run} run");

@@ -23,7 +23,7 @@ use std::{
 /// The outputs of a run.
 const SINKS: [&str; 5] = ["per_program", "per_host", "long", "everywhere", "marks"];
 /// Of the topic that groups of all partitions are sent through.
-const SHUFFLED: i32 = 2;
+pub const SHUFFLED: i32 = 2;
 /// That each event is in, where groups of all partitions are merged.
 const WINDOWS: i64 = 3;
 

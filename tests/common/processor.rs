@@ -74,16 +74,16 @@ impl Processor {
         });
     }
 
-    /// Waits until groups that were sent are merged as far as the streams' partitions, all of which are this one's, have come.
-    /// What it made of that is committed then.
-    pub fn until_merged(&mut self) {
+    /// Waits until groups that were sent are merged, in all of so many partitions, as far as the streams' partitions, all of
+    /// which are this one's, have come. What it made of that is committed then.
+    pub fn until_merged(&mut self, merging_partitions: usize) {
         self.until("groups that were sent are merged", |processor| {
             let partitions = processor.partitions();
             let (merging, reading): (Vec<&Value>, Vec<&Value>) =
                 partitions.iter().partition(|of| !of["waits"].is_null());
-            let slowest = reading.iter().map(|of| of["watermark_ns"].as_i64()).min();
-            let is_done = |of: &&Value| of["replaying"] == false && Some(of["watermark_ns"].as_i64()) >= slowest;
-            !merging.is_empty() && !reading.is_empty() && merging.iter().all(is_done)
+            let slowest = reading.iter().map(|of| of["watermark_ns"].as_i64()).min().flatten();
+            let is_done = |of: &&Value| of["replaying"] == false && of["watermark_ns"].as_i64() >= slowest;
+            merging.len() == merging_partitions && slowest.is_some() && merging.iter().all(is_done)
         });
     }
 

@@ -185,6 +185,7 @@ impl ClientContext for ConsumerEvents {
 impl ConsumerContext for ConsumerEvents {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let partitions = partitions_of(list);
+        tracing::debug!(target: "amoskys_bus::kafka", ?err, ?partitions, "the group asks for a rebalance");
         if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             // Accepted, but nothing is read until the member is told where to start.
             self.conclude(consumer.incremental_assign(&TopicPartitionList::new()), "accepting");

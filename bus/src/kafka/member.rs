@@ -11,6 +11,7 @@ use super::{
     queue::known_end,
     reader::read_from,
     transaction::{Offsets, Writer},
+    unowned::Watch,
 };
 use crate::{
     Assignment, BusError, Change, Delivery, Member, MemberOptions, Outgoing, Position, Record, StartAt, TopicPartition,
@@ -53,6 +54,7 @@ pub(super) struct KafkaMember {
     late: Option<BusError>,
     /// What the transaction whose outcome is not known was to write.
     unfinished: Option<Unfinished>,
+    watch: Watch,
 }
 
 struct Unfinished {
@@ -84,6 +86,7 @@ impl KafkaMember {
             revoking: None,
             late: None,
             unfinished: None,
+            watch: Watch::new(options.session_timeout),
         })
     }
 
@@ -106,6 +109,9 @@ impl KafkaMember {
 
     fn take_rebalances(&mut self, changes: &mut Vec<Change>) {
         let events = std::mem::take(&mut *lock(&self.fetcher.events().rebalances));
+        if !events.is_empty() {
+            self.watch.moved();
+        }
         for event in events {
             match event {
                 Rebalance::Assigned(partitions) => self.waiting.extend(partitions),
@@ -256,6 +262,9 @@ impl Member for KafkaMember {
         if let Some(error) = self.late.take() {
             return Err(error);
         }
+        if let Some(detail) = self.watch.look(self.fetcher.consumer(), &self.options.group, &self.options.topics) {
+            return Err(BusError::Fenced { detail });
+        }
         let deadline = Instant::now() + timeout;
         self.give_up_revoked();
         let mut changes = Vec::new();
@@ -345,7 +354,9 @@ impl KafkaMember {
     /// Whether the group still has to hear that its partitions are free.
     fn has_assignment(&self) -> bool {
         let freed = lock(&self.fetcher.events().rebalances).iter().any(|e| matches!(e, Rebalance::Lost(_)));
-        !freed && (!self.owned.is_empty() || !self.waiting.is_empty())
+        // One that failed for good has nothing, whatever it knows of.
+        let failed = self.consumer().client().fatal_error().is_some();
+        !freed && !failed && (!self.owned.is_empty() || !self.waiting.is_empty())
     }
 }
 

@@ -14,6 +14,7 @@ mod producer;
 mod queue;
 mod reader;
 mod transaction;
+mod unowned;
 
 use crate::{
     Address, Bus, BusError, BusOptions, Member, MemberOptions, Producer, ProducerOptions, Reader, ReaderOptions,

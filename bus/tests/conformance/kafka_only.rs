@@ -139,3 +139,47 @@ fn a_commit_for_an_old_generation_is_refused_and_then_made_for_the_new_one() {
     stop.store(true, Ordering::Relaxed);
     second.join().expect("the second member ends");
 }
+
+#[test]
+fn partitions_that_nobody_has_are_noticed_and_have_an_owner_again() {
+    let broker = KafkaBroker::start();
+    let bus = connect(&broker.address());
+    let topic = unique("topic");
+    bus.create_topic(&TopicSpec { partitions: 2, ..spec(&topic) }).expect("the topic is created");
+    let session_timeout = Duration::from_secs(2);
+    let unnamed = MemberOptions { session_timeout, ..member_options(&unique("group"), &topic) };
+    let named = MemberOptions { instance: Some("named".to_owned()), ..unnamed.clone() };
+    let mut first = bus.member(&named).expect("a member");
+    assigned(&mut *first, 2);
+    let mut second = bus.member(&unnamed).expect("a member");
+    until("the revocation", || {
+        poll(&mut *second);
+        let changes = first.poll(Duration::from_millis(50), 0, &mut |_| {}).expect("polls");
+        changes.iter().any(|change| matches!(change, Change::Revoked(_))).then_some(())
+    });
+    // Ends without leaving, as when it is killed, and comes back: it has what it was to keep, and nobody the rest.
+    drop(first);
+    let mut members = [(named.clone(), bus.member(&named).expect("a member")), (unnamed, second)];
+    let mut owned = [Vec::new(), Vec::new()];
+    let mut noticed = 0;
+    until("each partition has an owner", || {
+        for (index, (options, member)) in members.iter_mut().enumerate() {
+            match member.poll(Duration::from_millis(50), 0, &mut |_| {}) {
+                Ok(changes) => changes.into_iter().for_each(|change| match change {
+                    Change::Assigned(given) => owned[index].extend(given.into_iter().map(|of| of.partition)),
+                    Change::Revoked(gone) | Change::Lost(gone) => owned[index].retain(|of| !gone.contains(of)),
+                    Change::End { .. } => {}
+                }),
+                Err(error) => {
+                    assert!(error.to_string().contains("nobody in the group has"), "{error}");
+                    noticed += 1;
+                    owned[index].clear();
+                    let again = bus.member(options).expect("a member");
+                    std::mem::replace(member, again).leave().expect("leaves");
+                }
+            }
+        }
+        owned.iter().all(|of| of.len() == 1).then_some(())
+    });
+    assert!(noticed > 0 && owned[0] != owned[1], "{noticed} {owned:?}");
+}

@@ -3,12 +3,9 @@
 
 mod common;
 
-use amoskys_pipeline::{
-    run::{Checkpoint, Emission},
-    sql::{Dataflow, StreamFlow},
-};
+use amoskys_pipeline::{run::Emission, sql::Dataflow};
 use arrow::{array::AsArray, datatypes::Int64Type};
-use common::{Compacted, Kept, MS_NS, Out, flush, lines, planned, push, run_one_by_one, task};
+use common::{Kept, MS_NS, lines, planned, run_one_by_one, with_restarts};
 use std::collections::BTreeMap;
 
 const SECOND_NS: i64 = 1_000 * MS_NS;
@@ -69,7 +66,7 @@ impl Windows<'_> {
         let (mut undisturbed, mut out) = run_one_by_one(flow, &records);
         undisturbed.core.close_all(flow, &mut out.emissions).expect("closes");
         assert_eq!(counts(&out.emissions), self.model(times_ns, lateness.1), "{}", self.sql);
-        let restarted = with_restarts(flow, &records);
+        let (restarted, _) = with_restarts(flow, &records, 5, 9);
         assert!(lines(flow, &out.emissions) == lines(flow, &restarted), "restarts change nothing: {}", self.sql);
         out.emissions.len()
     }
@@ -83,36 +80,6 @@ fn counts(emissions: &[Emission]) -> Counts {
         assert!(counts.insert(start_ns, (of(1), of(2))).is_none() && emission.batch.num_rows() == 1);
     }
     counts
-}
-
-/// Committed after every fifth record, killed after every ninth.
-fn with_restarts(flow: &StreamFlow, records: &[Kept]) -> Vec<Emission> {
-    let (mut one, mut compacted) = (task(flow, Checkpoint::start(0)), Compacted::default());
-    let (mut pending, mut committed, mut checkpoint) = (Out::default(), Vec::new(), Checkpoint::start(0));
-    let (mut index, mut restart_at) = (0, 9);
-    while index < records.len() {
-        push(&mut one, flow, &records[index], &mut pending);
-        index += 1;
-        if index % 5 == 0 {
-            flush(&mut one, flow, &mut pending);
-            if let Some(now) = one.core.checkpoint() {
-                committed.append(&mut pending.emissions);
-                compacted.write(one.core.take_snapshot(flow).expect("encodes"));
-                checkpoint = now;
-            }
-        }
-        if index == restart_at {
-            (restart_at, pending) = (restart_at + 9, Out::default());
-            let from;
-            (one, from) = compacted.task(flow, 3, checkpoint);
-            index = from as usize;
-        }
-    }
-    flush(&mut one, flow, &mut pending);
-    one.core.end_replay_at(records.len() as i64);
-    one.core.close_all(flow, &mut pending.emissions).expect("closes");
-    committed.append(&mut pending.emissions);
-    committed
 }
 
 /// Forward in time by `step_ns`, out of order by up to three steps.

@@ -2,6 +2,7 @@
 
 mod alignment;
 mod clock;
+mod committing;
 mod core;
 mod dead_letter;
 mod decode;

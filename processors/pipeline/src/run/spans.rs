@@ -17,14 +17,17 @@ pub fn add(spans: &mut Spans, source: Source, (first, last): (i64, i64)) {
     *known = (known.0.min(first), known.1.max(last));
 }
 
+pub fn add_all(all: &mut Spans, spans: &Spans) {
+    spans.iter().for_each(|(source, offsets)| add(all, *source, *offsets));
+}
+
 /// By the index of the panes in their flow, and the pane.
 #[derive(Debug, Clone, Default)]
 pub struct PaneSpans(BTreeMap<(usize, i64), Spans>);
 
 impl PaneSpans {
     pub fn add(&mut self, panes: usize, pane: i64, spans: &Spans) {
-        let known = self.0.entry((panes, pane)).or_default();
-        spans.iter().for_each(|(source, offsets)| add(known, *source, *offsets));
+        add_all(self.0.entry((panes, pane)).or_default(), spans);
     }
 
     pub fn of(&self, panes: usize, pane: i64) -> Option<&Spans> {
@@ -34,9 +37,7 @@ impl PaneSpans {
     /// Of all panes `from..to`.
     pub fn over(&self, panes: usize, (from, to): (i64, i64)) -> Spans {
         let mut all = Spans::new();
-        for (_, spans) in self.0.range((panes, from)..(panes, to)) {
-            spans.iter().for_each(|(source, offsets)| add(&mut all, *source, *offsets));
-        }
+        self.0.range((panes, from)..(panes, to)).for_each(|(_, spans)| add_all(&mut all, spans));
         all
     }
 

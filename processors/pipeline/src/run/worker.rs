@@ -6,6 +6,7 @@
 
 use super::{
     clock::LogClock,
+    committing::{commit, may_pass},
     dead_letter::dead_letter,
     decode::Verify,
     emit::{Emission, EmitError, Emitter},
@@ -21,16 +22,13 @@ use super::{
 use crate::sql::Dataflow;
 use amoskys_bus::{Assignment, Bus, BusError, Change, Member, MemberOptions, Outgoing, Record, TopicPartition};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
-
-/// How long a commit is tried again once the worker is to stop.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 
 /// After a log that was away when it was asked.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -148,6 +146,10 @@ impl Worker {
                 Err(WorkerError::Bus(BusError::Fenced { detail })) => {
                     tracing::warn!(detail, "fenced: partitions belong to somebody else; joining the group anew");
                     self.metrics.rebalances.inc();
+                    // A group keeps the place of a member that has a name, and what it was asked to give up stays with it.
+                    if let Err(error) = member.leave() {
+                        tracing::debug!(%error, "the group was not told of the leaving");
+                    }
                 }
                 Err(error) => {
                     // Nothing of what failed is committed; whoever takes over repeats it.
@@ -207,9 +209,7 @@ impl Worker {
             for owned in tasks.values() {
                 rows += owned.task.waiting_rows();
             }
-            for change in changes {
-                self.change(member, (&mut tasks, &mut waiting), change, &mut outputs, stop)?;
-            }
+            self.change_all(member, (&mut tasks, &mut waiting), changes, &mut outputs, stop)?;
             if let Err(error) = self.load(member, &mut tasks, &mut waiting) {
                 let WorkerError::Bus(error) = error else { return Err(error) };
                 self.wait_for_the_log(error, &mut last_told)?;
@@ -221,7 +221,9 @@ impl Worker {
                 self.wait_for_the_log(error, &mut last_told)?;
             }
             if !outputs.is_empty() || last_commit.elapsed() >= self.options.commit_interval {
-                self.commit(member, &mut tasks, &outputs, stop)?;
+                let heard = self.commit(member, &mut tasks, &outputs, stop)?;
+                outputs.clear();
+                self.change_all(member, (&mut tasks, &mut waiting), heard, &mut outputs, stop)?;
                 last_commit = Instant::now();
             }
             if last_report.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
@@ -233,7 +235,7 @@ impl Worker {
         }
         let mut outputs = Vec::new();
         self.flush(&mut tasks, &mut outputs)?;
-        self.commit(member, &mut tasks, &outputs, stop)
+        self.commit(member, &mut tasks, &outputs, stop).map(drop)
     }
 
     /// A log that is away comes back, and so does a topic; told now and then.
@@ -281,6 +283,23 @@ impl Worker {
         Ok(())
     }
 
+    /// Does them in their order, and what is heard of meanwhile after them.
+    fn change_all(
+        &self,
+        member: &mut dyn Member,
+        (tasks, waiting): (&mut Tasks, &mut Waiting),
+        changes: Vec<Change>,
+        outputs: &mut Vec<Outgoing>,
+        stop: &AtomicBool,
+    ) -> Result<(), WorkerError> {
+        let mut changes = VecDeque::from(changes);
+        while let Some(change) = changes.pop_front() {
+            changes.extend(self.change(member, (tasks, waiting), change, outputs, stop)?);
+        }
+        Ok(())
+    }
+
+    /// What was heard of meanwhile.
     fn change(
         &self,
         member: &mut dyn Member,
@@ -288,7 +307,8 @@ impl Worker {
         change: Change,
         outputs: &mut Vec<Outgoing>,
         stop: &AtomicBool,
-    ) -> Result<(), WorkerError> {
+    ) -> Result<Vec<Change>, WorkerError> {
+        let mut heard = Vec::new();
         match change {
             Change::Assigned(assignments) => {
                 self.metrics.rebalances.inc();
@@ -300,7 +320,7 @@ impl Worker {
                 self.metrics.rebalances.inc();
                 // What was read of them is computed and committed before they go.
                 self.flush(tasks, outputs)?;
-                self.commit(member, tasks, outputs, stop)?;
+                heard = self.commit(member, tasks, outputs, stop)?;
                 outputs.clear();
                 partitions.iter().for_each(|partition| drop((tasks.remove(partition), waiting.remove(partition))));
             }
@@ -316,7 +336,7 @@ impl Worker {
             }
         }
         self.metrics.gauges.partitions.set((tasks.len() + waiting.len()) as i64);
-        Ok(())
+        Ok(heard)
     }
 
     fn assign(
@@ -502,29 +522,20 @@ impl Worker {
         tasks: &mut Tasks,
         outputs: &[Outgoing],
         stop: &AtomicBool,
-    ) -> Result<(), WorkerError> {
+    ) -> Result<Vec<Change>, WorkerError> {
         let positions = tasks
             .iter()
             .filter(|(_, owned)| owned.changed)
             .filter_map(|(partition, owned)| Some((partition.clone(), owned.task.core.checkpoint()?.encode())));
         let positions: Vec<_> = positions.collect();
         if outputs.is_empty() && positions.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let started = Instant::now();
-        let mut pause = Duration::from_millis(50);
-        while let Err(error) = member.commit(outputs, &positions) {
-            if !may_pass(&error) || (stop.load(Ordering::Relaxed) && started.elapsed() > GIVE_UP_AFTER) {
-                return Err(error.into());
-            }
-            tracing::warn!(%error, "commit failed; trying again");
-            still_owned(member)?;
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(500));
-        }
+        let heard = commit(member, outputs, &positions, stop)?;
         self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
         tasks.values_mut().for_each(|owned| owned.changed = false);
-        Ok(())
+        Ok(heard)
     }
 
     /// Says now and then how far a long replay has come, and that it is over.
@@ -553,23 +564,6 @@ impl Worker {
         status.show(&self.metrics.gauges, now_ns());
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
-}
-
-/// Lives on while a commit is tried again, and hears of a rebalance, which the commit may be waiting for. One that moves
-/// partitions makes what was computed somebody else's: the member joins anew, as after a fence.
-fn still_owned(member: &mut dyn Member) -> Result<(), WorkerError> {
-    match member.poll(Duration::ZERO, 0, &mut |_| {}) {
-        Ok(changes) if changes.iter().all(|change| matches!(change, Change::End { .. })) => Ok(()),
-        Ok(_) => Err(BusError::Fenced { detail: "partitions moved while a commit was tried".to_owned() }.into()),
-        Err(error) if may_pass(&error) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Topics were there when the processor began, or the log was away. A broker that has just started may deny one it has,
-/// and ending would let nobody compute anything; what is missing for good can be created while the worker waits.
-fn may_pass(error: &BusError) -> bool {
-    error.retryable() || matches!(error, BusError::UnknownTopic { .. })
 }
 
 /// Fewer records per poll where they hold many rows, more where they hold few.

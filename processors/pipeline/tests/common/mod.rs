@@ -261,3 +261,41 @@ pub fn reads(flow: &StreamFlow, insert: usize) -> Vec<usize> {
         Query::Rows(_) => Vec::new(),
     }
 }
+
+/// Computed in other groups: committed after every `commit_every`th record, killed after every `kill_every`th that is read
+/// for the first time; who follows goes on with the panes that were kept. What was emitted, and how many of those who
+/// follow found panes of which they need not read the records.
+pub fn with_restarts(
+    flow: &StreamFlow,
+    records: &[Kept],
+    commit_every: usize,
+    kill_every: usize,
+) -> (Vec<Emission>, usize) {
+    let (mut one, mut compacted) = (task(flow, Checkpoint::start(0)), Compacted::default());
+    let (mut pending, mut committed, mut checkpoint) = (Out::default(), Vec::new(), Checkpoint::start(0));
+    let (mut index, mut kill_at, mut restored) = (0, kill_every, 0);
+    while index < records.len() {
+        push(&mut one, flow, &records[index], &mut pending);
+        index += 1;
+        if index.is_multiple_of(commit_every) {
+            flush(&mut one, flow, &mut pending);
+            if let Some(now) = one.core.checkpoint() {
+                committed.append(&mut pending.emissions);
+                compacted.write(one.core.take_snapshot(flow).expect("encodes"));
+                checkpoint = now;
+            }
+        }
+        if index == kill_at {
+            (kill_at, pending) = (kill_at + kill_every, Out::default());
+            let from;
+            (one, from) = compacted.task(flow, 3, checkpoint);
+            restored += usize::from(from > checkpoint.replay.offset);
+            index = from as usize;
+        }
+    }
+    flush(&mut one, flow, &mut pending);
+    one.core.end_replay_at(records.len() as i64);
+    one.core.close_all(flow, &mut pending.emissions).expect("closes");
+    committed.append(&mut pending.emissions);
+    (committed, restored)
+}

@@ -3,12 +3,9 @@
 //! Every row is in time and the windows are `hop(t, 1 s, 3 s)`, so the rows of each window can be written down in SQL: a
 //! row stands once for each of the three windows that hold it. Limits: what depends on lateness is in `soak/`.
 
-use super::{BASE_MS, Compacted, Kept, MS_NS, Out, flush, lines, options, push, run_one_by_one, task};
+use super::{BASE_MS, Kept, MS_NS, lines, options, run_one_by_one, with_restarts};
 use amoskys_functions::aggregate::aggregates;
-use amoskys_pipeline::{
-    run::{Checkpoint, Emission},
-    sql::{Dataflow, Options, Problems, StreamFlow, parse, plan},
-};
+use amoskys_pipeline::sql::{Dataflow, Options, Problems, parse, plan};
 use arrow::{
     array::{BooleanArray, Float64Array, Int64Array, StringArray, TimestampNanosecondArray},
     datatypes::{DataType, Field, Schema, TimeUnit},
@@ -128,7 +125,8 @@ impl View<'_> {
         let (mut task, mut out) = run_one_by_one(flow, &records);
         task.core.close_all(flow, &mut out.emissions).expect("closes");
         assert!(out.dead.is_empty(), "{:?}", out.dead[0]);
-        let disturbed = with_restarts(flow, &records);
+        let (disturbed, restored) = with_restarts(flow, &records, 3, 7);
+        assert!(restored > 3, "{restored} restarts went on with panes that were kept");
         assert_eq!(lines(flow, &out.emissions), lines(flow, &disturbed), "restarts change nothing: {self:?}");
         let mut results = Results::new();
         for emission in &out.emissions {
@@ -174,37 +172,4 @@ fn raw() -> RecordBatch {
         Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.id))),
     ];
     RecordBatch::try_new(Arc::new(schema), columns).expect("columns of one length")
-}
-
-/// Computed in other groups, killed after every seventh record that is read for the first time; who follows goes on with
-/// the panes that were kept.
-fn with_restarts(flow: &StreamFlow, records: &[Kept]) -> Vec<Emission> {
-    let (mut one, mut compacted) = (task(flow, Checkpoint::start(0)), Compacted::default());
-    let (mut pending, mut committed, mut checkpoint) = (Out::default(), Vec::new(), Checkpoint::start(0));
-    let (mut index, mut restart_at, mut restored) = (0, 7, 0);
-    while index < records.len() {
-        push(&mut one, flow, &records[index], &mut pending);
-        index += 1;
-        if index % 3 == 0 {
-            flush(&mut one, flow, &mut pending);
-            if let Some(now) = one.core.checkpoint() {
-                committed.append(&mut pending.emissions);
-                compacted.write(one.core.take_snapshot(flow).expect("encodes"));
-                checkpoint = now;
-            }
-        }
-        if index == restart_at {
-            (restart_at, pending) = (restart_at + 7, Out::default());
-            let from;
-            (one, from) = compacted.task(flow, 3, checkpoint);
-            restored += usize::from(from > checkpoint.replay.offset);
-            index = from as usize;
-        }
-    }
-    flush(&mut one, flow, &mut pending);
-    one.core.end_replay_at(records.len() as i64);
-    one.core.close_all(flow, &mut pending.emissions).expect("closes");
-    committed.append(&mut pending.emissions);
-    assert!(restored > 3, "{restored} restarts went on with panes that were kept");
-    committed
 }

@@ -94,7 +94,7 @@ pub(super) fn sources(flow: &StreamFlow, views: &[usize], inputs: &[Option<Close
     let Some(shuffle) = &flow.shuffle else { return Vec::new() };
     let mut all = Spans::new();
     for closed in views.iter().filter_map(|&view| inputs[view].as_ref()) {
-        closed.spans.iter().for_each(|(source, offsets)| spans::add(&mut all, *source, *offsets));
+        spans::add_all(&mut all, &closed.spans);
     }
     spans::evidence(shuffle, &all)
 }
