@@ -6,10 +6,12 @@ use amoskys_collectors::{NetlinkMode, WalFull};
 use amoskys_proto::v1::{ProcessEvent, ProcessEventKind as Kind};
 use std::{
     fs,
+    io::ErrorKind,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 use support::*;
 use tempfile::TempDir;
@@ -19,7 +21,17 @@ struct Running(Child);
 
 impl Running {
     fn start(program: impl AsRef<Path>, arguments: &[&str]) -> Self {
-        let child = Command::new(program.as_ref()).args(arguments).stdin(Stdio::null()).spawn();
+        let mut command = Command::new(program.as_ref());
+        command.args(arguments).stdin(Stdio::null());
+        let mut child = command.spawn();
+        let begun = Instant::now();
+        // A child that another thread was just starting has the file open for writing until it is a program itself.
+        while child.as_ref().is_err_and(|error| error.kind() == ErrorKind::ExecutableFileBusy)
+            && begun.elapsed() < Duration::from_secs(10)
+        {
+            thread::sleep(Duration::from_millis(1));
+            child = command.spawn();
+        }
         Self(child.unwrap_or_else(|error| panic!("{} cannot be run: {error}", program.as_ref().display())))
     }
 

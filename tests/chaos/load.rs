@@ -24,8 +24,10 @@ pub const PARTITIONS: i32 = 4;
 pub const MARKED_EXIT_CODE: i32 = 7;
 /// The last event of a partition; in no window.
 pub const LAST_PID: u32 = 999_999;
-/// The program of the event before it, in every partition.
+/// What the programs of the events before it are called, in every partition.
 pub const ALMOST_LAST: &str = "almost";
+/// So many that every partition in which groups of all partitions are merged has some.
+pub const ALMOST_LAST_PROGRAMS: usize = 16;
 const ENVELOPES_PER_CHUNK: usize = 8;
 const EVENTS_PER_ENVELOPE: usize = 12;
 /// Events of a chunk are of this long a time up to now.
@@ -79,10 +81,11 @@ impl Load {
             ..Default::default()
         };
         let last = |partition: i32| {
-            let almost = event(now_ms + 30_000, ALMOST_LAST);
+            let almost = |program| event(now_ms + 30_000, &format!("{ALMOST_LAST}-{program}"));
+            let almost = (0..ALMOST_LAST_PROGRAMS).map(almost).collect();
             let last = ProcessEvent { pid: LAST_PID, exit_code: MARKED_EXIT_CODE, ..event(now_ms + 40_000, "last") };
-            [(u64::MAX - 1, almost), (u64::MAX, last)].map(|(sequence, event)| {
-                record(Some(partition), &host(partition), sequence, vec![event], Some(&self.signer))
+            [(u64::MAX - 1, almost), (u64::MAX, vec![last])].map(|(sequence, events)| {
+                record(Some(partition), &host(partition), sequence, events, Some(&self.signer))
             })
         };
         let records: Vec<Outgoing> = (0..PARTITIONS).flat_map(last).collect();

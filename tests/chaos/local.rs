@@ -145,7 +145,8 @@ impl Round {
     fn run_to_the_end(&mut self, run: &str) -> Outputs {
         let mut processor = self.start(run, 1_000);
         processor.until_read(TELEMETRY, &self.load.records);
-        processor.until_merged(SHUFFLED as usize);
+        let through_ns = processor.slowest_watermark_ns().expect("all have rows");
+        processor.until_merged(SHUFFLED as usize, through_ns);
         processor.terminate();
         let bus = open(&self.address);
         assert!(is_complete(bus.as_ref(), run), "what was read was not written by the {run} run");

@@ -5,7 +5,7 @@ use crate::{
         read_all, read_records,
         telemetry::{DEAD_LETTERS, TELEMETRY},
     },
-    load::{ALMOST_LAST, LAST_PID, PARTITIONS},
+    load::{ALMOST_LAST, ALMOST_LAST_PROGRAMS, LAST_PID, PARTITIONS},
 };
 use amoskys_bus::{Bus, TopicPartition};
 use amoskys_proto::{
@@ -37,8 +37,11 @@ pub fn topic_of(sink: &str, run: &str) -> String {
 /// Topics that a run writes, with their partitions.
 pub fn topics_of(run: &str) -> Vec<(String, i32)> {
     let sinks = SINKS.iter().map(|sink| (topic_of(sink, run), PARTITIONS));
-    let shuffle = format!("amoskys.shuffle.{run}.processes.v1");
-    sinks.chain([(dead_letters_of(run), 1), (shuffle, SHUFFLED)]).collect()
+    sinks.chain([(dead_letters_of(run), 1), (shuffle_of(run), SHUFFLED)]).collect()
+}
+
+fn shuffle_of(run: &str) -> String {
+    format!("amoskys.shuffle.{run}.processes.v1")
 }
 
 pub fn dead_letters_of(run: &str) -> String {
@@ -102,14 +105,17 @@ pub fn is_complete(bus: &dyn Bus, run: &str) -> bool {
     let marks = read_all(bus, &topic_of("marks", run), PARTITIONS);
     let has_last = |payload: &&Vec<u8>| String::from_utf8_lossy(payload).contains(&last);
     let all: BTreeSet<&Vec<u8>> = marks.iter().flatten().filter(has_last).collect();
-    all.len() == PARTITIONS as usize && almost_last(bus, run) == i64::from(PARTITIONS) * WINDOWS
+    let almost_last_events = i64::from(PARTITIONS) * ALMOST_LAST_PROGRAMS as i64;
+    all.len() == PARTITIONS as usize && almost_last(bus, run) == almost_last_events * WINDOWS
 }
 
 /// Of the events before the last ones, how many are in windows that came out, over all of these.
 fn almost_last(bus: &dyn Bus, run: &str) -> i64 {
     let rows = read_all(bus, &topic_of("everywhere", run), PARTITIONS).concat();
     let rows = rows.iter().map(|row| serde_json::from_slice::<serde_json::Value>(row).expect("JSON"));
-    rows.filter(|row| row["program"] == ALMOST_LAST).filter_map(|row| row["n"].as_i64()).sum()
+    let is_almost_last =
+        |row: &serde_json::Value| row["program"].as_str().is_some_and(|of| of.starts_with(ALMOST_LAST));
+    rows.filter(is_almost_last).filter_map(|row| row["n"].as_i64()).sum()
 }
 
 pub fn outputs(bus: &dyn Bus, run: &str) -> Outputs {
@@ -141,6 +147,20 @@ pub fn input(bus: &dyn Bus) -> String {
             };
             let (offset, log_time_ms) = (record.offset, record.log_time_ms);
             writeln!(lines, "{partition}/{offset} log time {log_time_ms} {told}").expect("written to memory");
+        });
+    }
+    lines
+}
+
+/// What groups of all partitions were sent in, for people: each record's header, which is JSON behind its length.
+pub fn sent(bus: &dyn Bus, run: &str) -> String {
+    let mut lines = String::new();
+    for partition in 0..SHUFFLED {
+        read_records(bus, &TopicPartition { topic: shuffle_of(run), partition }, &mut |record| {
+            let length = record.payload.first_chunk().map_or(0, |length| u32::from_le_bytes(*length) as usize);
+            let header = record.payload.get(4..4 + length).unwrap_or_default();
+            writeln!(lines, "{partition}/{} {}", record.offset, String::from_utf8_lossy(header))
+                .expect("written to memory");
         });
     }
     lines

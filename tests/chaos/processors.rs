@@ -6,7 +6,9 @@ use crate::{
     common::{PATIENCE, create, create_panes, open, processor::Processor, produce, telemetry::TELEMETRY, until},
     deck::{Fault, SESSION_MS, SLOTS, Short, shuffled},
     load::{Load, PARTITIONS},
-    outcome::{Outputs, dead_letters_of, differences, input, is_complete, outputs, reasons, topics_of, write_sql},
+    outcome::{
+        Outputs, dead_letters_of, differences, input, is_complete, outputs, reasons, sent, topics_of, write_sql,
+    },
     settings::{Done, Keys},
     story::Story,
 };
@@ -219,7 +221,9 @@ impl Round {
             println!("outputs behind an open transaction came after {:?}", begun.elapsed());
         }
         if !found.is_empty() {
-            std::fs::write(self.story.path().join("input.txt"), input(self.bus.as_ref())).expect("written");
+            let keep = |name: &str, text: String| std::fs::write(self.story.path().join(name), text).expect("written");
+            keep("input.txt", input(self.bus.as_ref()));
+            [CALM, DISTURBED].iter().for_each(|run| keep(&format!("sent-{run}.txt"), sent(self.bus.as_ref(), run)));
         }
         self.story.no_difference(&found);
         self.done.outputs = calm.values().sum();

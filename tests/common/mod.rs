@@ -60,8 +60,10 @@ pub fn open(address: &str) -> Arc<dyn Bus> {
     amoskys_bus::open(&options).expect("the log opens")
 }
 
+/// As `amoskys topics create` makes them: with the log's own time, by which idleness is decided.
 pub fn create(bus: &dyn Bus, topic: &str, partitions: i32) {
-    let spec = TopicSpec { name: topic.into(), partitions, replication: 1, settings: Vec::new() };
+    let settings = vec![("message.timestamp.type".to_owned(), "LogAppendTime".to_owned())];
+    let spec = TopicSpec { name: topic.into(), partitions, replication: 1, settings };
     bus.create_topic(&spec).expect("the topic is created");
 }
 

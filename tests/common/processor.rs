@@ -74,17 +74,23 @@ impl Processor {
         });
     }
 
-    /// Waits until groups that were sent are merged, in all of so many partitions, as far as the streams' partitions, all of
-    /// which are this one's, have come. What it made of that is committed then.
-    pub fn until_merged(&mut self, merging_partitions: usize) {
+    /// Waits until groups that were sent are merged, in all of so many partitions, up to a time. What it made of that is committed
+    /// then.
+    pub fn until_merged(&mut self, merging_partitions: usize, through_ns: i64) {
         self.until("groups that were sent are merged", |processor| {
+            let is_done = |of: &&Value| {
+                of["replaying"] == false && of["watermark_ns"].as_i64().is_some_and(|at| at >= through_ns)
+            };
             let partitions = processor.partitions();
-            let (merging, reading): (Vec<&Value>, Vec<&Value>) =
-                partitions.iter().partition(|of| !of["waits"].is_null());
-            let slowest = reading.iter().map(|of| of["watermark_ns"].as_i64()).min().flatten();
-            let is_done = |of: &&Value| of["replaying"] == false && of["watermark_ns"].as_i64() >= slowest;
-            merging.len() == merging_partitions && slowest.is_some() && merging.iter().all(is_done)
+            partitions.iter().filter(|of| !of["waits"].is_null()).filter(is_done).count() == merging_partitions
         });
+    }
+
+    /// The least watermark of the partitions of streams; all have to be this one's.
+    pub fn slowest_watermark_ns(&self) -> Option<i64> {
+        let partitions = self.partitions();
+        let reading = partitions.iter().filter(|of| of["waits"].is_null());
+        reading.map(|of| of["watermark_ns"].as_i64()).min()?
     }
 
     /// To this process and no other; nothing happens to one that has ended.

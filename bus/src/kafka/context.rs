@@ -170,6 +170,8 @@ pub(super) struct ConsumerEvents {
     pub group: Mutex<Option<ConsumerGroupMetadata>>,
     /// Going away: give up at once what is asked back.
     pub closing: AtomicBool,
+    /// A rebalance was concluded, and librdkafka reads on what stays where it takes the reader to be.
+    pub resumed: AtomicBool,
 }
 
 impl ClientContext for ConsumerEvents {
@@ -215,6 +217,7 @@ impl ConsumerEvents {
     }
 
     fn conclude(&self, result: Result<(), KafkaError>, what: &str) {
+        self.resumed.store(true, Ordering::Relaxed);
         if let Err(error) = result {
             tracing::warn!(target: "amoskys_bus::kafka", %error, "{what} partitions in a rebalance failed");
         }

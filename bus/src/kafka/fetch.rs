@@ -2,23 +2,31 @@
 //!
 //! Records come through a [`RecordQueue`]; rebalances, errors and log lines still come through rdkafka's own poll.
 //! Each record is handed over once: librdkafka stops reading during a rebalance and goes on at what it had noted as
-//! handed over, and a record on its way just then would come again ([`Positions`]).
+//! handed over, and a record on its way just then would come again ([`Positions`]). Nor may it go on behind what was handed
+//! over, as librdkafka does: it throws away what it had read ahead, but notes the marks of transactions among that as seen, and
+//! with them all that stood before. So after each rebalance it is told where the reader is.
 //! Limits: a poll that waits looks for rebalances every `EVENTS_EVERY`.
 
 use super::{
-    context::ConsumerEvents,
+    context::{ConsumerEvents, lock},
     errors::{During, is_unauthorised, refuses_tls},
     queue::{Item, RecordQueue},
 };
 use crate::{BusError, Change, Record, TopicPartition};
 use rdkafka::{
+    Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
     types::RDKafkaErrorCode as Code,
 };
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 const EVENTS_EVERY: Duration = Duration::from_millis(20);
+const SEEK_WITHIN: Duration = Duration::from_millis(500);
 /// Rebalances, errors and log lines served before records are. A broker that is away while nobody polls leaves
 /// hundreds of errors behind, and the rebalance that the whole group waits for is behind them.
 const EVENTS_MAX: usize = 4096;
@@ -30,6 +38,8 @@ pub(super) struct Fetcher {
     consumer: BaseConsumer<ConsumerEvents>,
     address: String,
     positions: Positions,
+    /// Partitions that librdkafka has to be told the position of.
+    to_seek: BTreeSet<TopicPartition>,
     /// An error that came together with records or changes; told by the next poll.
     late: Option<BusError>,
 }
@@ -41,6 +51,7 @@ impl Fetcher {
             consumer,
             address,
             positions: Positions::default(),
+            to_seek: BTreeSet::new(),
             late: None,
         }
     }
@@ -76,7 +87,9 @@ impl Fetcher {
         if let Some(error) = self.late.take() {
             return Err(error);
         }
-        self.serve_events(topics)?;
+        let served = self.serve_events(topics);
+        self.seek_what_stays();
+        served?;
         let (address, positions) = (&self.address, &mut self.positions);
         let mut error = None;
         let mut on_item = |item: Item<'_>| match item {
@@ -100,6 +113,38 @@ impl Fetcher {
                 self.late = late;
                 Ok(taken > 0)
             }
+        }
+    }
+
+    /// After a rebalance: reads on behind the last record that was handed over, whatever librdkafka has noted. One of which it
+    /// has not begun to read is asked for again by the next poll.
+    fn seek_what_stays(&mut self) {
+        let is_resumed = self.events().resumed.swap(false, Ordering::Relaxed);
+        if !is_resumed && self.to_seek.is_empty() {
+            return;
+        }
+        let started = lock(&self.events().started).clone();
+        if is_resumed {
+            self.to_seek = started;
+        } else {
+            self.to_seek.retain(|partition| started.contains(partition));
+        }
+        if self.to_seek.is_empty() {
+            return;
+        }
+        let mut list = TopicPartitionList::new();
+        for (partition, next) in self.positions.next.iter().filter(|(partition, _)| self.to_seek.contains(partition)) {
+            // An offset is a number that is not negative.
+            let _ = list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*next));
+        }
+        match self.consumer.seek_partitions(list, SEEK_WITHIN) {
+            Ok(done) => {
+                let failed = done.elements().into_iter().filter(|element| element.error().is_err());
+                self.to_seek = failed
+                    .map(|element| TopicPartition { topic: element.topic().to_owned(), partition: element.partition() })
+                    .collect();
+            }
+            Err(error) => tracing::debug!(target: "amoskys_bus::kafka", %error, "positions could not be told"),
         }
     }
 

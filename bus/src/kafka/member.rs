@@ -54,6 +54,8 @@ pub(super) struct KafkaMember {
     late: Option<BusError>,
     /// What the transaction whose outcome is not known was to write.
     unfinished: Option<Unfinished>,
+    /// At least once: what was written by a commit whose positions were not, and need not be written by its repetition.
+    acknowledged: Option<Vec<Outgoing>>,
     watch: Watch,
 }
 
@@ -86,7 +88,8 @@ impl KafkaMember {
             revoking: None,
             late: None,
             unfinished: None,
-            watch: Watch::new(options.session_timeout),
+            acknowledged: None,
+            watch: Watch::new(options),
         })
     }
 
@@ -326,11 +329,14 @@ impl Member for KafkaMember {
             }
             return result;
         }
-        if !outputs.is_empty() {
+        if !outputs.is_empty() && self.acknowledged.as_deref() != Some(outputs) {
             self.writer.write(outputs)?;
         }
         // Alone it is atomic by itself, and fenced by the group's generation: no need for a transaction.
-        self.commit_offsets(positions)
+        let committed = self.commit_offsets(positions);
+        let is_written_for_nothing = committed.is_err() && !outputs.is_empty();
+        self.acknowledged = is_written_for_nothing.then(|| outputs.to_vec());
+        committed
     }
 
     fn leave(mut self: Box<Self>) -> Result<(), BusError> {

@@ -3,19 +3,19 @@
 //! A broker gives a member with a name that comes back within the session timeout what it had, without a rebalance. One
 //! that dies after it heard what it keeps, and before it began the round that hands on the rest, comes back to a group
 //! that takes itself for settled: the rest is nobody's for as long as nobody joins or leaves, and no member is told.
-//! So each looks when partitions have not moved for a session timeout, until all have an owner. Where they have not, the
-//! first that sees it for a second time has to join anew, which begins a rebalance.
-//! Limits: a look may hold up a poll by `ANSWER_WITHIN`, and there are none once the group was seen to be whole.
+//! So whoever has a name looks after it has joined, until all partitions have an owner. Where they have none twice in turn,
+//! it has to join anew, which begins a rebalance.
+//! Limits: a look may hold up a poll by a second, and there are none once the group was seen to be whole. A member that is slow to
+//! give up what it was asked for looks the same; then the joining is for nothing.
 
 use super::context::ConsumerEvents;
-use crate::TopicPartition;
+use crate::{MemberOptions, TopicPartition};
 use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
 };
 use std::{
     collections::BTreeSet,
-    hash::{BuildHasher, RandomState},
     time::{Duration, Instant},
 };
 
@@ -24,21 +24,25 @@ const SETTLED: &str = "Stable";
 
 pub(super) struct Watch {
     session_timeout: Duration,
-    /// None once the group was whole.
+    /// None for who has no name, and once the group was whole.
     look_at: Option<Instant>,
     /// By the last look.
     unowned: BTreeSet<TopicPartition>,
 }
 
 impl Watch {
-    pub(super) fn new(session_timeout: Duration) -> Self {
-        Self { session_timeout, look_at: None, unowned: BTreeSet::new() }
+    pub(super) fn new(options: &MemberOptions) -> Self {
+        let session_timeout = options.session_timeout;
+        let look_at = options.instance.is_some().then(|| Instant::now() + session_timeout);
+        Self { session_timeout, look_at, unowned: BTreeSet::new() }
     }
 
     /// Partitions came or went.
     pub(super) fn moved(&mut self) {
-        self.unowned.clear();
-        self.look_later();
+        if self.look_at.is_some() {
+            self.unowned.clear();
+            self.look_later();
+        }
     }
 
     /// Partitions that have had no owner for longer than a session timeout, in words; `None` is the ordinary answer.
@@ -49,9 +53,8 @@ impl Watch {
         topics: &[String],
     ) -> Option<String> {
         self.look_at.filter(|at| *at <= Instant::now())?;
-        self.look_at = None;
         match unowned(consumer, group, topics) {
-            Ok(Some(unowned)) if unowned.is_empty() => self.unowned.clear(),
+            Ok(Some(unowned)) if unowned.is_empty() => self.look_at = None,
             Ok(Some(unowned)) => {
                 let still: Vec<&TopicPartition> = unowned.intersection(&self.unowned).collect();
                 if let Some(first) = still.first() {
@@ -70,11 +73,8 @@ impl Watch {
         None
     }
 
-    /// Not all members at the same moment, as the first that acts makes the others' acting needless.
     fn look_later(&mut self) {
-        let jitter_per_mille = RandomState::new().hash_one(0) % 1_000;
-        self.look_at =
-            Some(Instant::now() + self.session_timeout + self.session_timeout * jitter_per_mille as u32 / 1_000);
+        self.look_at = Some(Instant::now() + self.session_timeout);
     }
 }
 

@@ -2,14 +2,16 @@
 
 use crate::{
     away::spec,
-    fixture::{assigned, commit, connect, member_options, options, outgoing, poll, send, tp, unique, until},
+    fixture::{assigned, commit, connect, kafka, member_options, options, outgoing, poll, send, tp, unique, until},
     groups::at,
 };
 use amoskys_bus::{
-    Bus, BusError, BusOptions, Change, MemberOptions, ProducerOptions, ReaderOptions, Security, TopicSpec, open,
+    Bus, BusError, BusOptions, Change, Delivery, Member, MemberOptions, Outgoing, ProducerOptions, ReaderOptions,
+    Security, TopicSpec, open,
     testing::{KafkaBroker, KafkaOptions},
 };
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -141,6 +143,23 @@ fn a_commit_for_an_old_generation_is_refused_and_then_made_for_the_new_one() {
 }
 
 #[test]
+fn what_was_written_by_a_refused_commit_is_not_written_by_its_repetition() {
+    let log = kafka();
+    let (topic, output, group) = (log.topic(1), log.topic(1), unique("group"));
+    let delivery = Delivery::AtLeastOnce;
+    let options = MemberOptions { delivery, instance: Some("one".to_owned()), ..member_options(&group, &topic) };
+    let mut old = log.member_with(&options);
+    assigned(&mut *old, 1);
+    let mut new = log.member_with(&options);
+    assigned(&mut *new, 1);
+    for _ in 0..2 {
+        let refused = old.commit(&[outgoing(&output, "k", "x")], &[(tp(&topic, 0), at(1, ""))]).expect_err("fenced");
+        assert!(matches!(refused, BusError::Fenced { .. }), "{refused:?}");
+    }
+    assert_eq!(log.read(&output, 1).len(), 1);
+}
+
+#[test]
 fn partitions_that_nobody_has_are_noticed_and_have_an_owner_again() {
     let broker = KafkaBroker::start();
     let bus = connect(&broker.address());
@@ -182,4 +201,100 @@ fn partitions_that_nobody_has_are_noticed_and_have_an_owner_again() {
         owned.iter().all(|of| of.len() == 1).then_some(())
     });
     assert!(noticed > 0 && owned[0] != owned[1], "{noticed} {owned:?}");
+}
+
+/// What a member has read, and which partitions it has; one that comes back goes on where it was.
+struct Reading {
+    texts: Vec<Vec<String>>,
+    next: Vec<i64>,
+    owned: BTreeSet<i32>,
+}
+
+impl Reading {
+    /// Whether partitions were asked back.
+    fn poll(&mut self, member: &mut dyn Member, records_max: usize) -> bool {
+        let timeout = Duration::from_millis(if records_max == 0 { 20 } else { 0 });
+        let mut is_asked = false;
+        let changes = member.poll(timeout, records_max, &mut |record| {
+            self.texts[record.partition as usize].push(String::from_utf8_lossy(record.payload).into_owned());
+            self.next[record.partition as usize] = record.offset + 1;
+        });
+        for change in changes.expect("polls") {
+            match change {
+                Change::Assigned(given) => given.into_iter().for_each(|given| {
+                    let partition = given.partition.partition;
+                    member.start(&given.partition, self.next[partition as usize]).expect("started");
+                    self.owned.insert(partition);
+                }),
+                Change::Revoked(gone) | Change::Lost(gone) => {
+                    is_asked = true;
+                    self.owned.retain(|partition| gone.iter().all(|of| of.partition != *partition));
+                }
+                Change::End { .. } => {}
+            }
+        }
+        is_asked
+    }
+}
+
+/// Of a topic that transactions write to, whose marks librdkafka reads too.
+#[test]
+fn rebalances_while_little_is_taken_lose_no_record() {
+    const PARTITIONS: usize = 4;
+    const REBALANCES: usize = 8;
+    let broker = KafkaBroker::start();
+    let bus = connect(&broker.address());
+    let (topic, source) = (unique("topic"), unique("source"));
+    bus.create_topic(&TopicSpec { partitions: PARTITIONS as i32, ..spec(&topic) }).expect("the topic is created");
+    bus.create_topic(&spec(&source)).expect("the topic is created");
+    let options = member_options(&unique("group"), &topic);
+    let mut first = bus.member(&options).expect("a member");
+    let mut reading =
+        Reading { texts: vec![Vec::new(); PARTITIONS], next: vec![0; PARTITIONS], owned: BTreeSet::new() };
+    let sent: Vec<String> = std::thread::scope(|scope| {
+        let others = scope.spawn(|| {
+            for _ in 0..REBALANCES {
+                let mut second = bus.member(&options).expect("a member");
+                until("the second has one", || {
+                    let changes = second.poll(Duration::from_millis(20), 0, &mut |_| {}).expect("polls");
+                    changes.iter().any(|change| matches!(change, Change::Assigned(_))).then_some(())
+                });
+                second.leave().expect("leaves");
+            }
+        });
+        let (bus, topic, source) = (&bus, &topic, &source);
+        let writing = scope.spawn(move || {
+            let mut writer = bus.member(&member_options(&unique("writers"), source)).expect("a member");
+            assigned(&mut *writer, 1);
+            let mut sent = Vec::new();
+            while !others.is_finished() {
+                sent.push(sent.len().to_string());
+                let text = || sent.last().cloned().unwrap_or_default();
+                let to = |partition| Outgoing { partition: Some(partition), ..outgoing(topic, "k", text()) };
+                commit(&mut *writer, &(0..PARTITIONS as i32).map(to).collect::<Vec<_>>(), &[]).expect("committed");
+            }
+            sent
+        });
+        for polls in 0.. {
+            // Once just after partitions are given up, and then nothing for a while, as when a commit waits.
+            let records_max = if polls % 20 == 0 { 2 } else { 0 };
+            if reading.poll(&mut *first, records_max) {
+                reading.poll(&mut *first, 0);
+                reading.poll(&mut *first, 1);
+            }
+            if writing.is_finished() {
+                break;
+            }
+        }
+        writing.join().expect("written")
+    });
+    until("all is read", || {
+        reading.poll(&mut *first, 1_000);
+        reading.texts.iter().all(|texts| texts.last() == sent.last()).then_some(())
+    });
+    for (partition, texts) in reading.texts.iter().enumerate() {
+        let missing: Vec<&String> = sent.iter().filter(|text| !texts.contains(text)).collect();
+        assert!(missing.is_empty(), "partition {partition}, of {} records: {missing:?}", sent.len());
+        assert_eq!(*texts, sent, "partition {partition}");
+    }
 }

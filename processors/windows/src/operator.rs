@@ -292,6 +292,11 @@ impl WindowOperator {
         self.shed_rows
     }
 
+    /// Summaries of panes, and of spans of them, that were read to be merged since the operator was made.
+    pub fn merged_summaries(&self) -> u64 {
+        self.merger.merged()
+    }
+
     /// Time spent on closing windows since the operator was made.
     pub fn closing(&self) -> Duration {
         self.closing

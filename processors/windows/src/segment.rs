@@ -273,6 +273,7 @@ impl Summary {
 pub struct Merger {
     /// Group index by key id; [`ABSENT`] everywhere between calls.
     group_of_key: Vec<u32>,
+    merged: u64,
 }
 
 /// Summaries put together.
@@ -286,6 +287,11 @@ impl Merger {
     /// Ids are below `keys` from now on.
     pub fn fit(&mut self, keys: usize) {
         self.group_of_key.resize(keys, ABSENT);
+    }
+
+    /// Summaries that were read to make others, or values, of them.
+    pub fn merged(&self) -> u64 {
+        self.merged
     }
 
     /// All aggregates over `parts` (at least one), merged in their order; keys in the order in which they came.
@@ -372,6 +378,7 @@ impl Merger {
         others: &[usize],
         parts: &[Arc<Summary>],
     ) -> Result<Merged> {
+        self.merged += parts.len() as u64;
         let mut ids: Vec<u32> = Vec::new();
         // Each part's groups, and how many groups there are by then.
         let groups: Vec<(Vec<u32>, usize)> =

@@ -19,19 +19,21 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(20);
 /// How often without polling, when partitions are asked back.
 const TRIES_MAX: usize = 5;
 
+/// What is committed, and whether partitions were asked back since the last poll.
+pub struct Commit<'a> {
+    pub outputs: &'a [Outgoing],
+    pub positions: &'a [(TopicPartition, Position)],
+    pub is_asked_back: bool,
+}
+
 /// Changes that were heard of and are not done. Fenced when partitions are gone before the commit was done.
-pub fn commit(
-    member: &mut dyn Member,
-    outputs: &[Outgoing],
-    positions: &[(TopicPartition, Position)],
-    stop: &AtomicBool,
-) -> Result<Vec<Change>, WorkerError> {
+pub fn commit(member: &mut dyn Member, commit: &Commit<'_>, stop: &AtomicBool) -> Result<Vec<Change>, WorkerError> {
     let mut told_to_stop = None;
     let mut pause = Duration::from_millis(50);
     let mut heard = Vec::new();
     // Counted down once partitions are asked back.
-    let mut tries_left = None;
-    while let Err(error) = member.commit(outputs, positions) {
+    let mut tries_left = commit.is_asked_back.then_some(TRIES_MAX);
+    while let Err(error) = member.commit(commit.outputs, commit.positions) {
         if stop.load(Ordering::Relaxed) {
             told_to_stop.get_or_insert_with(Instant::now);
         }

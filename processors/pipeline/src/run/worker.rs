@@ -6,7 +6,7 @@
 
 use super::{
     clock::LogClock,
-    committing::{commit, may_pass},
+    committing::{Commit, commit, may_pass},
     dead_letter::dead_letter,
     decode::Verify,
     emit::{Emission, EmitError, Emitter},
@@ -221,7 +221,7 @@ impl Worker {
                 self.wait_for_the_log(error, &mut last_told)?;
             }
             if !outputs.is_empty() || last_commit.elapsed() >= self.options.commit_interval {
-                let heard = self.commit(member, &mut tasks, &outputs, stop)?;
+                let heard = self.commit(member, &mut tasks, &outputs, false, stop)?;
                 outputs.clear();
                 self.change_all(member, (&mut tasks, &mut waiting), heard, &mut outputs, stop)?;
                 last_commit = Instant::now();
@@ -235,7 +235,7 @@ impl Worker {
         }
         let mut outputs = Vec::new();
         self.flush(&mut tasks, &mut outputs)?;
-        self.commit(member, &mut tasks, &outputs, stop).map(drop)
+        self.commit(member, &mut tasks, &outputs, false, stop).map(drop)
     }
 
     /// A log that is away comes back, and so does a topic; told now and then.
@@ -320,7 +320,7 @@ impl Worker {
                 self.metrics.rebalances.inc();
                 // What was read of them is computed and committed before they go.
                 self.flush(tasks, outputs)?;
-                heard = self.commit(member, tasks, outputs, stop)?;
+                heard = self.commit(member, tasks, outputs, true, stop)?;
                 outputs.clear();
                 partitions.iter().for_each(|partition| drop((tasks.remove(partition), waiting.remove(partition))));
             }
@@ -521,6 +521,7 @@ impl Worker {
         member: &mut dyn Member,
         tasks: &mut Tasks,
         outputs: &[Outgoing],
+        is_asked_back: bool,
         stop: &AtomicBool,
     ) -> Result<Vec<Change>, WorkerError> {
         let positions = tasks
@@ -532,7 +533,7 @@ impl Worker {
             return Ok(Vec::new());
         }
         let started = Instant::now();
-        let heard = commit(member, outputs, &positions, stop)?;
+        let heard = commit(member, &Commit { outputs, positions: &positions, is_asked_back }, stop)?;
         self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
         tasks.values_mut().for_each(|owned| owned.changed = false);
         Ok(heard)
