@@ -5,8 +5,8 @@
 //! that takes itself for settled: the rest is nobody's for as long as nobody joins or leaves, and no member is told.
 //! So whoever has a name looks after it has joined, until all partitions have an owner. Where they have none twice in turn,
 //! it has to join anew, which begins a rebalance.
-//! Limits: a look may hold up a poll by a second, and there are none once the group was seen to be whole. A member that is slow to
-//! give up what it was asked for looks the same; then the joining is for nothing.
+//! Limits: a look may hold up a poll by `ANSWER_WITHIN`, and as long again for each topic; there are none once the group was
+//! seen to be whole. A member that is slow to give up what it was asked for looks the same; then the joining is for nothing.
 
 use super::context::ConsumerEvents;
 use crate::{MemberOptions, TopicPartition};
