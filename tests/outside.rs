@@ -193,7 +193,7 @@ fn what_became_of_rows_is_counted_and_what_is_held_is_shown() {
     let (_, page) = processor.get("/metrics").expect("serves");
     let mut of_view = page.lines().filter(|line| line.starts_with("amoskys_processor_view_open_panes{"));
     let told = of_view.next().and_then(|line| line.split_once(','));
-    let expected = r#"topic="events",grouped_by="host, user",windows="2s/1s"} 1"#;
+    let expected = r#"topic="events",views="INSERT in outside",grouped_by="host, user",windows="2s/1s"} 1"#;
     assert_eq!((told.map(|(_, told)| told), of_view.next()), (Some(expected), None), "{page}");
     at_least("group_rebalances_total", 1.0);
     at_least("commit_seconds_count", 1.0);

@@ -133,6 +133,7 @@ fn check_state(processor: &Processor) {
     assert_eq!(partition["replaying"], false, "{state}");
     assert_eq!(partition["panes"][1]["sent_to"], SHUFFLE, "{state}");
     let panes = &partition["panes"][0];
+    assert_eq!(panes["windows"][0]["view"], "per_host", "{state}");
     assert_eq!(panes["windows"][0]["read_by"][0], "sums", "{state}");
     assert_eq!((panes["windows"][0]["size_ms"].as_f64(), panes["keys"].as_u64()), (Some(5000.0), Some(1)), "{state}");
     // Of 5 s, each second one begins; the watermark is a second behind the last row.

@@ -250,17 +250,8 @@ fn kills_change_nothing_on(address: String) {
 fn kills_lose_nothing_on(address: String) {
     let (bus, seed) = runs_on(address, "at_least_once");
     let (calm, killed) = (outputs(bus.as_ref(), "calm"), outputs(bus.as_ref(), "killed"));
-    // Known, and not explained yet: in one run of thirteen, on NATS, a group that was sent came out with a value that it has not
-    // without kills. Such are told, and bounded; none may be missing, and groups of one partition may not differ at all.
-    let is_sent = |text: &str| text.contains("\"everywhere\"") || text.contains("\"busiest\"");
-    let is_other = |text: &&String| is_sent(text) && !calm.contains_key(*text);
-    let others: Vec<&String> = killed.keys().filter(is_other).collect();
-    println!(
-        "{} outputs of groups that were sent have a value that they have not without kills: {others:?}",
-        others.len()
-    );
-    assert!(others.len() * 100 < calm.len(), "seed {seed}: {} of {}", others.len(), calm.len());
-    let once = killed.keys().filter(|text| !is_other(text)).map(|text| (text.clone(), 1)).collect();
+    // What is there more than once is one line here.
+    let once = killed.keys().map(|text| (text.clone(), 1)).collect();
     compare(&calm, &once, seed);
     let repeated = killed.values().filter(|count| **count > 1).count();
     println!("{repeated} of {} outputs were written again", killed.len());

@@ -75,6 +75,26 @@ fn inserts_over_one_view_share_it() {
 }
 
 #[test]
+fn a_windowed_view_has_the_name_that_it_was_given() {
+    let names = |sql: &str| -> Vec<Option<String>> {
+        plan_query(sql).streams[0].views.iter().map(|view| view.name.clone()).collect()
+    };
+    let named = |name: &str| Some(name.to_owned());
+    // Types that are coerced and expressions that are simplified are the same in the view and in what reads it.
+    let coerced =
+        "CREATE VIEW odd AS SELECT k, tumble(t, INTERVAL '2' second) AS win, sum(n + 1.5) FILTER (WHERE v > 1 + 1) AS x
+                   FROM ev WHERE n > 2 * 3 GROUP BY k, win;
+                   CREATE VIEW over AS SELECT k, tumble(win.start, INTERVAL '4' second) AS win, max(x) AS x FROM odd
+                   GROUP BY k, tumble(win.start, INTERVAL '4' second);";
+    assert_eq!(names(&format!("{coerced} INSERT INTO sink SELECT k, x FROM odd;")), [named("odd")]);
+    assert_eq!(names(&format!("{coerced} INSERT INTO sink SELECT k, x FROM over;")), [named("odd"), named("over")]);
+    let busy = "CREATE VIEW busy AS SELECT * FROM per_s WHERE c > 1;";
+    assert_eq!(names(&format!("{busy} INSERT INTO sink SELECT k, c AS x FROM busy;")), [named("per_s")]);
+    let own = "INSERT INTO sink SELECT k, count(*) AS x FROM ev GROUP BY k, tumble(t, INTERVAL '9 seconds');";
+    assert_eq!(names(own), [None]);
+}
+
+#[test]
 fn above_a_window_sql_is_ordinary() {
     let cases: &[(&str, &[&str])] = &[
         ("SELECT k, c AS x, most AS y FROM per_s WHERE k <> 'z'", &["a 3.0 3.0", "b 1.0 1.0"]),

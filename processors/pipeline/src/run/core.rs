@@ -44,6 +44,9 @@ pub struct Core {
     published_through_ns: i64,
     resume: Watermark,
     replaying: bool,
+    /// Where panes were restored that came from records which are read again: the watermark that reading those for them
+    /// would begin with.
+    reread: Option<Watermark>,
     /// Of a flow of panes that were sent: how far its sources have come, and what waits for them.
     alignment: Option<Alignment>,
     /// Up to where panes that are sent away have been, and everybody has been told.
@@ -102,6 +105,7 @@ impl Core {
             published_through_ns: checkpoint.watermark.time_ns,
             resume: checkpoint.watermark,
             replaying,
+            reread: restored.filter(|_| replaying).map(|_| checkpoint.replay.watermark),
             alignment,
             told_ns: checkpoint.watermark.time_ns,
             shipments: Vec::new(),
@@ -129,6 +133,7 @@ impl Core {
     /// The clock may have taken the last owner's watermark further than the records did.
     fn end_replay(&mut self) {
         self.replaying = false;
+        self.reread = None;
         self.watermark.advance_to(self.resume.time_ns);
         self.watermark.last_log_time_ns = self.watermark.last_log_time_ns.max(self.resume.last_log_time_ns);
         if let Some(alignment) = &mut self.alignment {

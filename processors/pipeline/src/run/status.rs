@@ -81,6 +81,8 @@ pub struct PanesStatus {
 /// One windowed view.
 #[derive(Debug, Clone, Serialize)]
 pub struct WindowStatus {
+    /// Null where the window stands in an INSERT.
+    pub view: Option<String>,
     pub slide_ms: f64,
     pub size_ms: f64,
     /// The INSERTs that read it, by their files' names.
@@ -203,11 +205,15 @@ fn waits(core: &Core, flow: &StreamFlow) -> Option<WaitsStatus> {
 impl PanesStatus {
     /// Whose worker is not known here.
     fn label(&self, topic: &str) -> ViewLabel {
-        let windows: Vec<String> = self.windows.iter().map(WindowStatus::window).collect();
         // Panes that are sent have their windows where they are merged.
-        let windows = if windows.is_empty() { "sent".to_owned() } else { windows.join(", ") };
-        let grouped_by = self.grouped_by.join(", ");
-        ViewLabel { worker: 0, topic: topic.to_owned(), grouped_by, windows }
+        let joined = |all: Vec<String>| if all.is_empty() { "sent".to_owned() } else { all.join(", ") };
+        ViewLabel {
+            worker: 0,
+            topic: topic.to_owned(),
+            views: joined(self.windows.iter().map(WindowStatus::name).collect()),
+            grouped_by: self.grouped_by.join(", "),
+            windows: joined(self.windows.iter().map(WindowStatus::window).collect()),
+        }
     }
 
     fn held(&self) -> Held {
@@ -216,6 +222,11 @@ impl PanesStatus {
 }
 
 impl WindowStatus {
+    /// Its view's, or of the INSERTs that it stands in.
+    fn name(&self) -> String {
+        self.view.clone().unwrap_or_else(|| format!("INSERT in {}", self.read_by.join(" and ")))
+    }
+
     /// Its size and slide, as `5s/1s`.
     fn window(&self) -> String {
         let span = |span_ms: f64| humantime::format_duration(Duration::from_nanos((span_ms * 1e6).round() as u64));
@@ -228,6 +239,7 @@ fn panes(core: &Core, flow: &StreamFlow) -> Vec<PanesStatus> {
         let window = |(place, &view): (usize, &usize)| {
             let (hop, counters) = (flow.views[view].hop, operator.counters()[place]);
             WindowStatus {
+                view: flow.views[view].name.clone(),
                 slide_ms: hop.slide_ns() as f64 / 1e6,
                 size_ms: hop.size_ns() as f64 / 1e6,
                 read_by: readers(flow, view),
@@ -252,5 +264,9 @@ fn panes(core: &Core, flow: &StreamFlow) -> Vec<PanesStatus> {
 
 fn readers(flow: &StreamFlow, view: usize) -> Vec<String> {
     let reads = |query: &Query| matches!(query, Query::Windows { views, .. } if views.contains(&view));
-    flow.inserts.iter().filter(|insert| reads(&insert.query)).map(|insert| insert.name.clone()).collect()
+    let mut names: Vec<String> =
+        flow.inserts.iter().filter(|insert| reads(&insert.query)).map(|insert| insert.name.clone()).collect();
+    // A file may have several.
+    names.dedup();
+    names
 }

@@ -16,7 +16,7 @@ use super::{
 use crate::sql::{Shuffle, StreamFlow};
 use amoskys_bus::Record;
 use amoskys_proto::v1::DeadLetterReason;
-use amoskys_windows::{ReplayPoint, Watermark, WindowError};
+use amoskys_windows::{ReplayPoint, WindowError};
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 
@@ -107,7 +107,7 @@ impl Task {
         self.core.end_replay_at(record.offset);
         match &mut self.intake {
             Intake::Rows(decoder) => decoder.push(record),
-            Intake::Panes(intake) => intake.push(record, self.core.watermark()),
+            Intake::Panes(intake) => intake.push(record, self.core.place_of(record.offset)),
         }
     }
 
@@ -154,8 +154,7 @@ impl Task {
 }
 
 impl PaneIntake {
-    fn push(&mut self, record: &Record<'_>, watermark: Watermark) {
-        let point = ReplayPoint { offset: record.offset, watermark };
+    fn push(&mut self, record: &Record<'_>, point: ReplayPoint) {
         match read(&self.shuffle, record.payload, point) {
             Ok(arrived) => self.arrived.push(arrived),
             Err(unusable) => {

@@ -1,7 +1,7 @@
 //! What open windows hold, by the views that share their panes: gauges that come and go with a worker's partitions.
 //!
-//! Told apart by the topic that is read, the columns that are grouped by and the windows. Limits: views that differ in
-//! nothing of this but in their rows (another `WHERE`) are one sample, which is their sum.
+//! Told apart by the topic that is read, the views, the columns that are grouped by and the windows. Limits: windows that stand in
+//! INSERTs of one file and differ in nothing of this but in their rows (another `WHERE`) are one sample, which is their sum.
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -17,6 +17,8 @@ use std::{
 pub struct ViewLabel {
     pub worker: u32,
     pub topic: String,
+    /// Their names.
+    pub views: String,
     /// Names of columns, the window left out.
     pub grouped_by: String,
     /// Size and slide of each view that shares the panes.
@@ -96,7 +98,13 @@ mod tests {
     use prometheus_client::encoding::text::encode;
 
     fn label(windows: &str) -> ViewLabel {
-        ViewLabel { worker: 0, topic: "t".into(), grouped_by: "host, user".into(), windows: windows.into() }
+        ViewLabel {
+            worker: 0,
+            topic: "t".into(),
+            views: "v".into(),
+            grouped_by: "host, user".into(),
+            windows: windows.into(),
+        }
     }
 
     fn lines(registry: &Registry) -> Vec<String> {
@@ -115,7 +123,7 @@ mod tests {
         workers[0].show([(label("5s/1s"), held(3)), (label("5s/1s"), held(4)), (label("1h/1m"), held(1))].into_iter());
         workers[1].show([(label("5s/1s"), held(8))].into_iter());
         let labels = |worker: u32, windows: &str| {
-            format!("{{worker=\"{worker}\",topic=\"t\",grouped_by=\"host, user\",windows=\"{windows}\"}}")
+            format!("{{worker=\"{worker}\",topic=\"t\",views=\"v\",grouped_by=\"host, user\",windows=\"{windows}\"}}")
         };
         let found = lines(&registry);
         assert_eq!(found.len(), 9, "{found:?}");

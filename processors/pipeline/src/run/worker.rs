@@ -2,7 +2,10 @@
 //!
 //! One thread. Outputs and positions are committed together, as soon as there are outputs and at the latest after
 //! `commit_interval`; nothing is polled while a commit is tried again, so memory stays bounded by one poll.
-//! On a fenced commit everything is forgotten and the member joins anew: the log is the only state.
+//! On a fenced commit everything is forgotten and the member joins anew: the log is the only state. What happens when
+//! partitions come and go is in [`changes`].
+
+mod changes;
 
 use super::{
     clock::LogClock,
@@ -12,17 +15,16 @@ use super::{
     emit::{Emission, EmitError, Emitter},
     load::Loading,
     metrics::Metrics,
-    position::{Checkpoint, PositionError},
+    position::PositionError,
     shipment::records,
-    snapshot::Restored,
     status::{End, PartitionStatus, Status},
     task::{Task, TaskError},
     topology::Topology,
 };
 use crate::sql::Dataflow;
-use amoskys_bus::{Assignment, Bus, BusError, Change, Member, MemberOptions, Outgoing, Record, TopicPartition};
+use amoskys_bus::{Bus, BusError, Change, Member, MemberOptions, Outgoing, Record, TopicPartition};
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -281,143 +283,6 @@ impl Worker {
         owned.end = None;
         owned.changed = true;
         Ok(())
-    }
-
-    /// Does them in their order, and what is heard of meanwhile after them.
-    fn change_all(
-        &self,
-        member: &mut dyn Member,
-        (tasks, waiting): (&mut Tasks, &mut Waiting),
-        changes: Vec<Change>,
-        outputs: &mut Vec<Outgoing>,
-        stop: &AtomicBool,
-    ) -> Result<(), WorkerError> {
-        let mut changes = VecDeque::from(changes);
-        while let Some(change) = changes.pop_front() {
-            changes.extend(self.change(member, (tasks, waiting), change, outputs, stop)?);
-        }
-        Ok(())
-    }
-
-    /// What was heard of meanwhile.
-    fn change(
-        &self,
-        member: &mut dyn Member,
-        (tasks, waiting): (&mut Tasks, &mut Waiting),
-        change: Change,
-        outputs: &mut Vec<Outgoing>,
-        stop: &AtomicBool,
-    ) -> Result<Vec<Change>, WorkerError> {
-        let mut heard = Vec::new();
-        match change {
-            Change::Assigned(assignments) => {
-                self.metrics.rebalances.inc();
-                for assignment in assignments {
-                    self.assign(member, (tasks, waiting), assignment)?;
-                }
-            }
-            Change::Revoked(partitions) => {
-                self.metrics.rebalances.inc();
-                // What was read of them is computed and committed before they go.
-                self.flush(tasks, outputs)?;
-                heard = self.commit(member, tasks, outputs, true, stop)?;
-                outputs.clear();
-                partitions.iter().for_each(|partition| drop((tasks.remove(partition), waiting.remove(partition))));
-            }
-            Change::Lost(partitions) => {
-                self.metrics.rebalances.inc();
-                partitions.iter().for_each(|partition| drop((tasks.remove(partition), waiting.remove(partition))));
-            }
-            Change::End { partition, offset } => {
-                if let Some(owned) = tasks.get_mut(&partition) {
-                    tracing::trace!(?partition, offset, "at the end");
-                    owned.end = Some(offset);
-                }
-            }
-        }
-        self.metrics.gauges.partitions.set((tasks.len() + waiting.len()) as i64);
-        Ok(heard)
-    }
-
-    fn assign(
-        &self,
-        member: &mut dyn Member,
-        (tasks, waiting): (&mut Tasks, &mut Waiting),
-        assignment: Assignment,
-    ) -> Result<(), WorkerError> {
-        let partition = assignment.partition;
-        let Some(flow) = self.dataflow.streams.iter().position(|flow| flow.stream.topic == partition.topic) else {
-            return Ok(());
-        };
-        let checkpoint = match &assignment.committed {
-            Some(position) => Checkpoint::decode(&partition.topic, partition.partition, position)?,
-            None => Checkpoint::start(assignment.begin),
-        };
-        tracing::info!(
-            topic = partition.topic,
-            partition = partition.partition,
-            from = checkpoint.replay.offset,
-            position = checkpoint.position,
-            "partition assigned"
-        );
-        if let (Some(mark), Some(topic)) = (checkpoint.mark, &self.topology.panes) {
-            let loading = Loading::new(topic, &partition, (flow, checkpoint), mark);
-            waiting.insert(partition, loading);
-            return Ok(());
-        }
-        self.start(member, tasks, partition, (flow, checkpoint), None)
-    }
-
-    fn start(
-        &self,
-        member: &mut dyn Member,
-        tasks: &mut Tasks,
-        partition: TopicPartition,
-        (flow, checkpoint): (usize, Checkpoint),
-        restored: Option<Restored>,
-    ) -> Result<(), WorkerError> {
-        let definition = &self.dataflow.streams[flow];
-        let verify = self.options.verify.clone();
-        let task = match &definition.shuffle {
-            None => Task::new(definition, &partition.topic, partition.partition, verify, checkpoint, restored)?,
-            Some(shuffle) => {
-                let place = (partition.topic.as_str(), partition.partition);
-                Task::of_panes(definition, shuffle, place, &self.topology.sources(shuffle), checkpoint, restored)?
-            }
-        };
-        member.start(&partition, task.core.next_offset())?;
-        tasks.insert(partition, Owned { task, flow, end: None, changed: false });
-        Ok(())
-    }
-
-    /// Reads panes back for a moment, and starts the partitions that have theirs.
-    fn load(&self, member: &mut dyn Member, tasks: &mut Tasks, waiting: &mut Waiting) -> Result<(), WorkerError> {
-        let Some(mut first) = waiting.first_entry() else { return Ok(()) };
-        if !first.get_mut().go_on(self.bus.as_ref())? {
-            return Ok(());
-        }
-        let (partition, loading) = first.remove_entry();
-        let (flow, checkpoint) = (loading.flow, loading.checkpoint);
-        let restored = loading.finish(&self.dataflow.streams[flow]);
-        let TopicPartition { topic, partition: number } = &partition;
-        match &restored {
-            Ok(_) => {
-                tracing::info!(topic, partition = number, "open windows are read back");
-                self.metrics.restored_partitions.inc();
-            }
-            Err(why) => {
-                let from = checkpoint.replay.offset;
-                tracing::warn!(
-                    topic,
-                    partition = number,
-                    from,
-                    why,
-                    "open windows are not there as they were; read again"
-                );
-                self.metrics.not_restored_partitions.inc();
-            }
-        }
-        self.start(member, tasks, partition, (flow, checkpoint), restored.ok())
     }
 
     fn flush(&self, tasks: &mut Tasks, outputs: &mut Vec<Outgoing>) -> Result<(), WorkerError> {

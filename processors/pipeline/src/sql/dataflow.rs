@@ -47,6 +47,8 @@ pub struct StreamFlow {
 /// An aggregate over a sliding window, shared by all INSERTs that contain it.
 #[derive(Debug)]
 pub struct WindowedView {
+    /// Of the view that it stands in, the first of several; absent where it stands in an INSERT.
+    pub name: Option<String>,
     pub hop: Hop,
     /// What was cut out of the query.
     pub(super) aggregate: logical_expr::Aggregate,

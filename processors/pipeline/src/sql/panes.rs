@@ -33,6 +33,8 @@ use std::{
 pub struct Around<'a> {
     pub streams: &'a BTreeMap<String, Stream>,
     pub context: &'a SessionContext,
+    /// Windowed aggregates that stand in a view, and its name.
+    pub named: &'a [(AggregatePlan, String)],
 }
 
 /// Checks an aggregate that was cut out of a query: its window, and everything below it. `views` are those that its own
@@ -61,7 +63,17 @@ pub fn windowed_view(
     let groups = aggregate.group_expr.len();
     let shed = aggregate.aggr_expr.iter().enumerate().filter(|(_, expression)| is_shed_rows(expression));
     let shed_columns = shed.map(|(index, _)| groups + index).collect();
-    Ok(WindowedView { hop, aggregate: aggregate.clone(), shuffle_key, output, window_index, delay_ns, shed_columns })
+    let named = around.named.iter().find(|(known, _)| known == aggregate);
+    Ok(WindowedView {
+        name: named.map(|(_, name)| name.clone()),
+        hop,
+        aggregate: aggregate.clone(),
+        shuffle_key,
+        output,
+        window_index,
+        delay_ns,
+        shed_columns,
+    })
 }
 
 /// Puts views of one stream together that can share panes. Panes come after those that their rows come from.

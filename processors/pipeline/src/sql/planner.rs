@@ -3,6 +3,7 @@
 use super::{
     Annotations, Dataflow, Insert, Problem, Problems, Sink, Statement, Stream,
     catalog::{Format, nearest},
+    cut::cut,
     explain::message,
     explained::with_explained,
     flows::Flows,
@@ -22,7 +23,7 @@ use datafusion::{
     datasource::{MemTable, ViewTable},
     error::{DataFusionError, Result},
     execution::{SessionStateBuilder, session_state::SessionState},
-    logical_expr::{DdlStatement, LogicalPlan},
+    logical_expr::{self, DdlStatement, LogicalPlan},
     optimizer::Analyzer,
     physical_optimizer::optimizer::PhysicalOptimizer,
     prelude::{SessionConfig, SessionContext},
@@ -73,6 +74,8 @@ struct Planner<'a> {
     /// Statements that failed, or need one that did.
     broken: BTreeSet<usize>,
     statics: Vec<Arc<StaticTable>>,
+    /// Windowed aggregates by the view that they stand in.
+    named: Vec<(logical_expr::Aggregate, String)>,
     flows: Flows,
     problems: Vec<Problem>,
 }
@@ -140,6 +143,7 @@ impl<'a> Planner<'a> {
             reads: vec![BTreeSet::new(); statements.len()],
             broken: BTreeSet::new(),
             statics: Vec::new(),
+            named: Vec::new(),
             flows: Flows::default(),
             problems: Vec::new(),
         }
@@ -273,7 +277,10 @@ impl<'a> Planner<'a> {
             return Err(DataFusionError::Plan("is no CREATE VIEW".into()));
         };
         // Models and types are checked here, so that the fault is reported at the view and not at what reads it.
-        self.analyze(view.input.as_ref().clone())?;
+        let analyzed = self.analyze(view.input.as_ref().clone())?;
+        // As the queries that read it will have them.
+        let parts = cut(simplified(analyzed, &self.context)?)?;
+        self.named.extend(parts.aggregates.into_iter().map(|(aggregate, _)| (aggregate, name.to_owned())));
         let table = ViewTable::new(view.input.as_ref().clone(), view.definition.clone());
         self.context.register_table(TableReference::bare(name), Arc::new(table))?;
         Ok(())
@@ -391,7 +398,7 @@ impl<'a> Planner<'a> {
         if let Some(sink) = &sink {
             check_encoder(sink, &output)?;
         }
-        let around = Around { streams: &self.streams, context: &self.context };
+        let around = Around { streams: &self.streams, context: &self.context, named: &self.named };
         let (flow, query) = self.flows.add(analyzed, around)?;
         flow.inserts.push(Insert { name, file, sink, annotations, sql_hash, models, query, output, explained });
         Ok(())
@@ -404,7 +411,7 @@ impl<'a> Planner<'a> {
             self.problems.dedup();
             return Err(Problems(self.problems));
         }
-        let around = Around { streams: &self.streams, context: &self.context };
+        let around = Around { streams: &self.streams, context: &self.context, named: &self.named };
         // Each view was checked by itself; what fails now is ours.
         let streams = self.flows.finish(around).map_err(|error| {
             let file = self.statements.first().map_or_else(Default::default, |statement| statement.file.clone());

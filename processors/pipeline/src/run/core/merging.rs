@@ -41,6 +41,13 @@ impl Core {
         Ok(())
     }
 
+    /// What a record stands for that comes now, as a place to read again from. Panes that were restored may hold pieces of
+    /// records behind it, and who cannot restore them has to take those pieces again, so must not begin as far as they had
+    /// come.
+    pub fn place_of(&self, offset: i64) -> ReplayPoint {
+        ReplayPoint { offset, watermark: self.reread.unwrap_or(self.watermark) }
+    }
+
     /// A record of which nothing can be used.
     pub fn pass(&mut self, offset: i64) {
         self.next_offset = self.next_offset.max(offset + 1);
