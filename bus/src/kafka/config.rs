@@ -74,8 +74,11 @@ pub(super) fn member_producer(
     let mut config = base(bus)?;
     writer(&mut config, RECORD_BYTES_MAX, options.transaction_timeout);
     config.set("queue.buffering.max.messages", "100000").set("queue.buffering.max.kbytes", "65536");
-    // A commit hands over all its outputs at once and waits for them: lingering would only delay it.
-    config.set("linger.ms", "0");
+    // A commit hands over all its outputs at once, which takes a while, and waits for them: without lingering the first go out
+    // by themselves, in many small batches.
+    config.set("linger.ms", "1");
+    // It has succeeded when nothing has failed and nothing is under way.
+    config.set("delivery.report.only.error", "true");
     if options.delivery == Delivery::ExactlyOnce {
         config.set("transactional.id", format!("{}-{instance}", options.group));
         config.set("transaction.timeout.ms", millis(options.transaction_timeout));

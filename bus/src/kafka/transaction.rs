@@ -149,6 +149,8 @@ impl Writer {
 
     fn enqueue_all(&self, outputs: &[Outgoing]) -> Result<(), BusError> {
         let producer = self.existing()?;
+        // Of an earlier commit; only failures are reported, so nothing else says that it is over.
+        let _ = producer.context().last_error.take();
         let mut pause = Pause::new();
         for (token, record) in outputs.iter().enumerate() {
             while !enqueue(producer, record, token, self.record_bytes_max)? {
@@ -159,7 +161,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Until everything sent is acknowledged or given up; the first failure is returned.
+    /// Until everything sent is acknowledged or given up; the first failure is returned, and only failures are reported.
     fn wait_for_reports(&mut self) -> Result<(), BusError> {
         let producer = self.existing()?;
         let mut pause = Pause::new();

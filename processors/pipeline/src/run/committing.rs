@@ -66,8 +66,9 @@ fn hear(member: &mut dyn Member) -> Result<Vec<Change>, WorkerError> {
     }
 }
 
-fn moved() -> WorkerError {
-    BusError::Fenced { detail: "partitions moved while a commit was tried".to_owned() }.into()
+/// What was computed may be somebody else's by now.
+pub(super) fn moved() -> WorkerError {
+    BusError::Fenced { detail: "partitions moved before what was computed of them was committed".to_owned() }.into()
 }
 
 /// Topics were there when the processor began, or the log was away. A broker that has just started may deny one it has,

@@ -1,7 +1,8 @@
 //! The partitions that one group member owns: poll, compute, commit.
 //!
-//! One thread. Outputs and positions are committed together, as soon as there are outputs and at the latest after
-//! `commit_interval`; nothing is polled while a commit is tried again, so memory stays bounded by one poll.
+//! One thread. Outputs and positions are committed together: as soon as there are outputs when the worker has read what
+//! there is, and while there is more at the latest after `commit_interval`, or [`OUTPUT_BYTES_MAX`]. Nothing is polled while
+//! a commit is tried again, so memory stays bounded.
 //! On a fenced commit everything is forgotten and the member joins anew: the log is the only state. What happens when
 //! partitions come and go is in [`changes`].
 
@@ -43,6 +44,9 @@ const REPORT_EVERY: Duration = Duration::from_millis(250);
 
 /// How often the files of static tables are looked at.
 const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(1);
+
+/// Outputs of about so many bytes are committed although more is there to be read.
+const OUTPUT_BYTES_MAX: usize = 16 << 20;
 
 /// How a worker runs.
 #[derive(Debug, Clone)]
@@ -186,12 +190,12 @@ impl Worker {
         let mut last_told: Option<Instant> = None;
         let mut clock = LogClock::default();
         let mut records_max = 64;
+        let mut outputs = Vec::new();
         while !stop.load(Ordering::Relaxed) {
             if last_look.elapsed() >= LOOK_AT_FILES_EVERY {
                 self.look_at_files();
                 last_look = Instant::now();
             }
-            let mut outputs = Vec::new();
             let (mut records, mut rows, mut log_time_ms) = (0, 0, i64::MIN);
             let mut failed: Option<WorkerError> = None;
             let polled = member.poll(Duration::from_millis(20), records_max, &mut |record| {
@@ -222,7 +226,9 @@ impl Worker {
                 let WorkerError::Bus(error) = error else { return Err(error) };
                 self.wait_for_the_log(error, &mut last_told)?;
             }
-            if !outputs.is_empty() || last_commit.elapsed() >= self.options.commit_interval {
+            // Who is behind loses no time by a commit later, and a commit for each window is most of the work then.
+            let is_behind = records >= records_max && bytes(&outputs) < OUTPUT_BYTES_MAX;
+            if (!outputs.is_empty() && !is_behind) || last_commit.elapsed() >= self.options.commit_interval {
                 let heard = self.commit(member, &mut tasks, &outputs, false, stop)?;
                 outputs.clear();
                 self.change_all(member, (&mut tasks, &mut waiting), heard, &mut outputs, stop)?;
@@ -235,7 +241,6 @@ impl Worker {
             }
             records_max = next_records_max(records_max, records, rows, self.options.poll_rows_max);
         }
-        let mut outputs = Vec::new();
         self.flush(&mut tasks, &mut outputs)?;
         self.commit(member, &mut tasks, &outputs, false, stop).map(drop)
     }
@@ -430,6 +435,10 @@ impl Worker {
         status.show(&self.metrics.gauges, now_ns());
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
+}
+
+fn bytes(outputs: &[Outgoing]) -> usize {
+    outputs.iter().map(|output| output.payload.len() + output.key.as_ref().map_or(0, Vec::len)).sum()
 }
 
 /// Fewer records per poll where they hold many rows, more where they hold few.

@@ -4,7 +4,7 @@
 //! goes; what is lost is forgotten. Deliberately not here: how a commit that meets a rebalance is tried again (`committing`).
 
 use super::{Owned, Tasks, Waiting, Worker, WorkerError};
-use crate::run::{load::Loading, position::Checkpoint, snapshot::Restored, task::Task};
+use crate::run::{committing::moved, load::Loading, position::Checkpoint, snapshot::Restored, task::Task};
 use amoskys_bus::{Assignment, Change, Member, Outgoing, TopicPartition};
 use std::{collections::VecDeque, sync::atomic::AtomicBool};
 
@@ -52,6 +52,10 @@ impl Worker {
             }
             Change::Lost(partitions) => {
                 self.metrics.rebalances.inc();
+                // Some of them may be of these partitions, which somebody else computes again.
+                if !outputs.is_empty() {
+                    return Err(moved());
+                }
                 partitions.iter().for_each(|partition| drop((tasks.remove(partition), waiting.remove(partition))));
             }
             Change::End { partition, offset } => {
