@@ -108,7 +108,7 @@ const PROCESSOR_KEYS: &[Key] = &[
         "commit_interval",
         Kind::Duration { min: ms(10), max: ms(60_000) },
         Fallback::Value("1s"),
-        "Longest time between two commits; a closed window commits at once.",
+        "Longest time between two commits; a closed window commits at once, unless more is there to be read.",
     ),
     Key::new(
         "session_timeout",
