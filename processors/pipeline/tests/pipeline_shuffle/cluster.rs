@@ -34,7 +34,7 @@ pub struct Owner {
     /// Killed after it had written and before it had committed.
     wrote_more: bool,
     /// Panes were not there as they were when it started.
-    pub read_again: u32,
+    pub read_again: usize,
     /// Sent by one who is gone, and still on its way.
     under_way: VecDeque<(String, i32, Vec<u8>)>,
 }
@@ -87,7 +87,7 @@ impl<'a> Cluster<'a> {
             }
             let restored = reader.finish(flow, mark);
             assert!(restored.is_ok() || owner.wrote_more, "what was committed is there: {:?}", restored.err());
-            owner.read_again += u32::from(restored.is_err());
+            owner.read_again += usize::from(restored.is_err());
             restored.ok()
         });
         let from = restored.as_ref().and(checkpoint.mark).map_or(checkpoint.replay, |mark| mark.point);
@@ -150,7 +150,7 @@ impl<'a> Cluster<'a> {
     }
 
     /// What is to be sent, to the topics' ends.
-    fn send(&mut self, id: (usize, i32)) {
+    pub fn send(&mut self, id: (usize, i32)) {
         for (topic, partition, payload) in self.take_outgoing(id) {
             self.sent.entry((topic, partition)).or_default().push(payload);
         }
