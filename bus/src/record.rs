@@ -32,6 +32,14 @@ pub struct Outgoing {
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
+impl Outgoing {
+    /// Bytes of key, payload and headers: what is held against `record_bytes_max`.
+    pub fn bytes(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.key.as_ref().map_or(0, Vec::len) + self.payload.len() + headers
+    }
+}
+
 /// What became of a record sent under `token`.
 #[derive(Debug)]
 pub struct DeliveryReport {

@@ -96,7 +96,7 @@ pub(super) fn enqueue(
     token: usize,
     record_bytes_max: usize,
 ) -> Result<bool, BusError> {
-    let bytes = record_bytes(record);
+    let bytes = record.bytes();
     if bytes > record_bytes_max {
         let topic = record.topic.clone();
         return Err(BusError::RecordTooLarge { topic, bytes, bytes_max: record_bytes_max });
@@ -119,10 +119,4 @@ pub(super) fn enqueue(
             Err(During { action: "writing to Kafka", address, topic: &record.topic }.error(&error))
         }
     }
-}
-
-/// Key, payload and headers: what is held against `record_bytes_max`.
-fn record_bytes(record: &Outgoing) -> usize {
-    let headers: usize = record.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-    record.key.as_ref().map_or(0, Vec::len) + record.payload.len() + headers
 }

@@ -34,14 +34,8 @@ pub(super) fn offset_of(key: &[u8]) -> Option<i64> {
     Some(u64::from_be_bytes(key.get(8..16)?.try_into().ok()?) as i64)
 }
 
-/// Key, payload and headers: what is held against `record_bytes_max`.
-pub(super) fn record_bytes(record: &Outgoing) -> usize {
-    let headers: usize = record.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-    record.key.as_ref().map_or(0, Vec::len) + record.payload.len() + headers
-}
-
 pub(super) fn encode_record(record: &Outgoing, log_time_ms: i64) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(FIXED_BYTES + record_bytes(record) + record.headers.len() * 6);
+    let mut bytes = Vec::with_capacity(FIXED_BYTES + record.bytes() + record.headers.len() * 6);
     bytes.extend_from_slice(&log_time_ms.to_le_bytes());
     bytes.extend_from_slice(&record.key.as_ref().map_or(NO_KEY, |key| key.len() as u32).to_le_bytes());
     bytes.extend_from_slice(&(record.headers.len() as u16).to_le_bytes());

@@ -1,7 +1,6 @@
 //! Producer and reader of the embedded log.
 
 use super::{
-    codec,
     cursor::Cursors,
     log::Log,
     writer::{Appended, Request},
@@ -58,7 +57,7 @@ impl LocalProducer {
 
 impl Producer for LocalProducer {
     fn send(&mut self, record: Outgoing, token: u64) -> Result<(), SendError> {
-        let (bytes, bytes_max) = (codec::record_bytes(&record), self.options.record_bytes_max);
+        let (bytes, bytes_max) = (record.bytes(), self.options.record_bytes_max);
         if bytes > bytes_max {
             return Err(SendError::Failed(BusError::RecordTooLarge { topic: record.topic, bytes, bytes_max }));
         }

@@ -4,7 +4,6 @@
 //! is leaving. Delivery is exactly once whatever was asked, because outputs and positions are one batch anyway.
 
 use super::{
-    codec,
     cursor::Cursors,
     group::{Gone, MemberId},
     handles::writer_gone,
@@ -127,7 +126,7 @@ impl LocalMember {
 
     fn check(&self, outputs: &[Outgoing], positions: &[(TopicPartition, Position)]) -> Result<(), BusError> {
         for record in outputs {
-            let (bytes, bytes_max) = (codec::record_bytes(record), crate::ProducerOptions::default().record_bytes_max);
+            let (bytes, bytes_max) = (record.bytes(), crate::ProducerOptions::default().record_bytes_max);
             if bytes > bytes_max {
                 return Err(BusError::RecordTooLarge { topic: record.topic.clone(), bytes, bytes_max });
             }

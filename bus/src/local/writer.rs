@@ -113,8 +113,8 @@ fn write_together(core: &Core, first: Request, queue: &Receiver<Request>) {
 
 fn request_bytes(request: &Request) -> usize {
     match request {
-        Request::Append { record, .. } => codec::record_bytes(record),
-        Request::Commit(commit) => commit.outputs.iter().map(codec::record_bytes).sum(),
+        Request::Append { record, .. } => record.bytes(),
+        Request::Commit(commit) => commit.outputs.iter().map(Outgoing::bytes).sum(),
     }
 }
 
@@ -160,7 +160,7 @@ impl Pending<'_> {
     fn check(&mut self, shared: &Shared, record: &Outgoing) -> Result<Target, BusError> {
         let unknown = || BusError::UnknownTopic { topic: record.topic.clone() };
         let topic = shared.topics.get(&record.topic).ok_or_else(unknown)?;
-        let bytes = codec::record_bytes(record);
+        let bytes = record.bytes();
         if let Some(bytes_max) = topic.record_bytes_max.filter(|bytes_max| bytes > *bytes_max) {
             return Err(BusError::RecordTooLarge { topic: record.topic.clone(), bytes, bytes_max });
         }

@@ -188,7 +188,7 @@ impl Log {
         let bytes_max = ProducerOptions::default().record_bytes_max;
         let mut all_bytes = 0;
         for record in outputs {
-            let bytes = super::wire::record_bytes(record);
+            let bytes = record.bytes();
             all_bytes += bytes;
             if bytes > bytes_max {
                 return Err(BusError::RecordTooLarge { topic: record.topic.clone(), bytes, bytes_max });

@@ -11,7 +11,7 @@ use super::{
     errors::{Refused, code},
     outbox::{Outbox, check_size},
     topics::Topic,
-    wire::{self, MESSAGE_ID, Wire, record_bytes},
+    wire::{self, MESSAGE_ID, Wire},
 };
 use crate::{BusError, DeliveryReport, Outgoing, Producer, ProducerOptions, SendError, partition_for_key};
 use std::{
@@ -72,7 +72,7 @@ impl NatsProducer {
 
 impl Producer for NatsProducer {
     fn send(&mut self, record: Outgoing, token: u64) -> Result<(), SendError> {
-        let (bytes, bytes_max) = (record_bytes(&record), self.options.record_bytes_max);
+        let (bytes, bytes_max) = (record.bytes(), self.options.record_bytes_max);
         if bytes > bytes_max {
             return Err(SendError::Failed(BusError::RecordTooLarge { topic: record.topic, bytes, bytes_max }));
         }
@@ -154,7 +154,7 @@ impl Writer {
     }
 
     async fn write(&mut self, request: Request) {
-        let (token, bytes) = (request.token, record_bytes(&request.record));
+        let (token, bytes) = (request.token, request.record.bytes());
         match self.prepare(&request).await {
             Ok((wire, topic, partition)) => {
                 let deadline = request.deadline.min(Instant::now() + topic.remembers_ids_for);
@@ -213,7 +213,7 @@ pub(super) fn choose_partition(record: &Outgoing, topic: &Topic, turn: u64) -> R
 
 /// The record as a message, without a message id.
 pub(super) fn wire_of(record: &Outgoing, topic: &Topic, partition: i32) -> Result<Wire, BusError> {
-    let bytes = record_bytes(record);
+    let bytes = record.bytes();
     if let Some(bytes_max) = topic.record_bytes_max.filter(|bytes_max| bytes > *bytes_max) {
         return Err(BusError::RecordTooLarge { topic: topic.name.clone(), bytes, bytes_max });
     }
@@ -228,7 +228,7 @@ pub(super) fn wire_of(record: &Outgoing, topic: &Topic, partition: i32) -> Resul
 
 /// The server's limit, as a limit of the record.
 pub(super) fn too_large(refused: Refused, record: &Outgoing) -> BusError {
-    let bytes = record_bytes(record);
+    let bytes = record.bytes();
     let bytes_max = if let Refused::TooLarge { bytes_max } = refused { bytes_max } else { bytes };
     BusError::RecordTooLarge { topic: record.topic.clone(), bytes, bytes_max }
 }

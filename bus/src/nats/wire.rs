@@ -22,12 +22,6 @@ pub(super) struct Wire {
     pub payload: Bytes,
 }
 
-/// Key, payload and headers: what is held against `record_bytes_max`.
-pub(super) fn record_bytes(record: &Outgoing) -> usize {
-    let headers: usize = record.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-    record.key.as_ref().map_or(0, Vec::len) + record.payload.len() + headers
-}
-
 /// The record's key and headers; `None` when they are larger than a message takes.
 pub(super) fn headers_of(record: &Outgoing) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();

@@ -227,7 +227,8 @@ impl Worker {
                 self.wait_for_the_log(error, &mut last_told)?;
             }
             // Who is behind loses no time by a commit later, and a commit for each window is most of the work then.
-            let is_behind = records >= records_max && bytes(&outputs) < OUTPUT_BYTES_MAX;
+            let is_behind =
+                records >= records_max && outputs.iter().map(Outgoing::bytes).sum::<usize>() < OUTPUT_BYTES_MAX;
             if (!outputs.is_empty() && !is_behind) || last_commit.elapsed() >= self.options.commit_interval {
                 let heard = self.commit(member, &mut tasks, &outputs, false, stop)?;
                 outputs.clear();
@@ -435,10 +436,6 @@ impl Worker {
         status.show(&self.metrics.gauges, now_ns());
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
-}
-
-fn bytes(outputs: &[Outgoing]) -> usize {
-    outputs.iter().map(|output| output.payload.len() + output.key.as_ref().map_or(0, Vec::len)).sum()
 }
 
 /// Fewer records per poll where they hold many rows, more where they hold few.
