@@ -1,4 +1,4 @@
-//! Reading: records of all started partitions through one queue of our own, in batches, without a copy.
+//! Reading: records of all started partitions through one queue of our own, in batches.
 //!
 //! Records come through a [`RecordQueue`]; rebalances, errors and log lines still come through rdkafka's own poll.
 //! Each record is handed over once: librdkafka stops reading during a rebalance and goes on at what it had noted as

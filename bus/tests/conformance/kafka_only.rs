@@ -2,12 +2,15 @@
 
 use crate::{
     away::spec,
-    fixture::{assigned, commit, connect, kafka, member_options, options, outgoing, poll, send, tp, unique, until},
+    fixture::{
+        assigned, commit, connect, kafka, member_options, options, outgoing, poll, produce_with, send, tp, unique,
+        until,
+    },
     groups::at,
 };
 use amoskys_bus::{
     Bus, BusError, BusOptions, Change, Delivery, Member, MemberOptions, Outgoing, ProducerOptions, ReaderOptions,
-    Security, TopicSpec, open,
+    Record, Security, TopicSpec, open,
     testing::{KafkaBroker, KafkaOptions},
 };
 use std::{
@@ -297,4 +300,53 @@ fn rebalances_while_little_is_taken_lose_no_record() {
         assert!(missing.is_empty(), "partition {partition}, of {} records: {missing:?}", sent.len());
         assert_eq!(*texts, sent, "partition {partition}");
     }
+}
+
+/// librdkafka thinks its queue empty while records are handed over, and must not fill it again and again meanwhile.
+#[test]
+fn a_slow_reader_is_not_sent_more_than_it_asked_for() {
+    let broker = KafkaBroker::start();
+    let bus = connect(&broker.address());
+    let topic = unique("topic");
+    bus.create_topic(&spec(&topic)).expect("the topic is created");
+    let (records, record_bytes) = (2_000, 60_000);
+    let mut producer = bus.producer(&ProducerOptions::default()).expect("a producer");
+    // Bytes that cannot be compressed, so that it is as much on the wire.
+    let mut state = 1u64;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    let mut payload = || (0..record_bytes / 8).flat_map(|_| random()).collect::<Vec<u8>>();
+    produce_with(&mut *producer, (0..records).map(|_| outgoing(&topic, "k", payload())).collect());
+
+    let prefetch_bytes_max = 1 << 20;
+    let mut reader = bus.reader(&ReaderOptions { prefetch_bytes_max, ..ReaderOptions::default() }).expect("a reader");
+    reader.assign(&tp(&topic, 0), 0).expect("started");
+    let mut taken = 0;
+    until("the first records", || {
+        let slowly = &mut |_: &Record<'_>| {
+            taken += 1;
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        reader.poll(Duration::from_millis(50), 5, slowly).expect("a poll");
+        (taken >= 150).then_some(())
+    });
+    broker.freeze();
+    // What there is now was sent before.
+    let mut ahead_bytes = 0;
+    let mut quiet = 0;
+    while quiet < 10 {
+        let before = ahead_bytes;
+        let polled = reader.poll(Duration::from_millis(50), 1_000, &mut |record| ahead_bytes += record.payload.len());
+        polled.expect("nothing is wrong yet");
+        quiet = if ahead_bytes == before { quiet + 1 } else { 0 };
+    }
+    broker.thaw();
+    // One answer is at least as large as the largest record may be, and one may be on its way when the bound is reached.
+    let bound = prefetch_bytes_max + 3 * (10 << 20);
+    assert!(ahead_bytes <= bound, "{ahead_bytes} bytes were fetched ahead, {prefetch_bytes_max} were asked for");
+    assert!(taken * record_bytes + ahead_bytes < records * record_bytes, "the topic is too short to tell");
 }
