@@ -1,6 +1,6 @@
 //! One aggregate of a windowed view: how to make its accumulator and where its inputs are.
 
-use crate::bounds::Growth;
+use crate::{bounds::Growth, native::Layout};
 use arrow::{compute::SortOptions, datatypes::DataType};
 use datafusion::{
     error::Result,
@@ -42,6 +42,11 @@ impl Aggregate {
     /// Of its values.
     pub(crate) fn data_type(&self) -> DataType {
         self.expression.field().data_type().clone()
+    }
+
+    /// Whether it has an accumulator of our own ([`crate::native`]).
+    pub fn is_native(&self) -> bool {
+        Layout::has_place_for(self)
     }
 
     /// A fresh vectorised accumulator; functions that have none of their own are adapted, one accumulator per key.

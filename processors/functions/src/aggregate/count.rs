@@ -19,9 +19,9 @@ use arrow::{
 };
 use datafusion::{
     common::{Result, ScalarValue, exec_datafusion_err},
-    functions_aggregate::count::Count,
+    functions_aggregate::count::{Count, count_udaf},
     logical_expr::{
-        Accumulator, AggregateUDFImpl, Documentation, EmitTo, GroupsAccumulator, ReversedUDAF, SetMonotonicity,
+        Accumulator, AggregateUDFImpl, Documentation, EmitTo, Expr, GroupsAccumulator, ReversedUDAF, SetMonotonicity,
         Signature, StatisticsArgs,
         function::{AccumulatorArgs, StateFieldsArgs},
     },
@@ -30,6 +30,18 @@ use std::sync::Arc;
 
 #[derive(Debug, PartialEq, Eq, Hash, Default)]
 pub struct VectorisedCount(Count);
+
+/// The aggregate, without a name, with DataFusion's `count` where ours adds nothing, so that whoever knows DataFusion's
+/// functions knows it.
+pub fn without_override(expression: Expr) -> Expr {
+    match expression.unalias() {
+        Expr::AggregateFunction(mut call) if call.func.inner().is::<VectorisedCount>() && !call.params.distinct => {
+            call.func = count_udaf();
+            Expr::AggregateFunction(call)
+        }
+        other => other,
+    }
+}
 
 impl AggregateUDFImpl for VectorisedCount {
     fn name(&self) -> &str {

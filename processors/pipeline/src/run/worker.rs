@@ -71,7 +71,7 @@ impl WorkerOptions {
             dead_letter_topic: "amoskys.deadletter.v1".to_owned(),
             panes_topic: "amoskys.panes.v1".to_owned(),
             commit_interval: Duration::from_secs(1),
-            poll_rows_max: 32_768,
+            poll_rows_max: 8192,
         }
     }
 }

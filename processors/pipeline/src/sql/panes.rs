@@ -8,7 +8,10 @@ use super::{
     template::Template,
 };
 use amoskys_functions::{
-    aggregate::shed::{is_shed_rows, with_argument},
+    aggregate::{
+        count::without_override,
+        shed::{is_shed_rows, with_argument},
+    },
     window::WindowCall,
 };
 use amoskys_windows::{Aggregate, Grid, Hop, Output};
@@ -256,7 +259,7 @@ fn lower(
     let state = context.state();
     let planning = PhysicalPlanningContext::default();
     let lowered = LoweredAggregateBuilder::new(
-        &with_argument(expression),
+        &without_override(with_argument(expression)),
         schema,
         schema.as_arrow(),
         state.execution_props(),

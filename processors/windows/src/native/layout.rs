@@ -161,6 +161,10 @@ impl Layout {
         self.places[aggregate].is_some()
     }
 
+    pub fn has_place_for(aggregate: &Aggregate) -> bool {
+        Ask::of(aggregate).is_some()
+    }
+
     pub fn wanted(&self, aggregates: &[usize]) -> Wanted {
         let mut wanted = Wanted::default();
         for place in aggregates.iter().filter_map(|&index| self.places[index].as_ref()) {
