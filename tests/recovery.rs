@@ -175,6 +175,8 @@ fn start(sql: &Path, bus: &str, run: &str) -> Processor {
 fn start_with(sql: &Path, bus: &str, run: &str, delivery: &str) -> Processor {
     Processor::start(sql, bus, run, |command| {
         command.args(["--instance", run]).env("AMOSKYS_PROCESSOR_DELIVERY", delivery);
+        // Who is behind commits no sooner than this; most are killed within a second.
+        command.env("AMOSKYS_PROCESSOR_COMMIT_INTERVAL", "200ms");
     })
 }
 
