@@ -221,8 +221,10 @@ fn the_demo_says_which_log_it_takes_and_how_long_it_may() {
 }
 
 fn demo(temporary: &Path) -> common::Running {
-    let mut command = common::amoskys();
-    command.arg("demo").env("TMPDIR", temporary).env("AMOSKYS_LOG", "error");
+    // Whoever runs the tests under `nohup` has SIGHUP ignored, and with that so have these.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP").arg(common::amoskys().get_program());
+    command.arg("demo").env("TMPDIR", temporary).env("AMOSKYS_LOG", "error").stdin(Stdio::null());
     common::Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts"))
 }
 
