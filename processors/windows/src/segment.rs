@@ -305,7 +305,8 @@ impl Merger {
         };
         self.restore_single(aggregates, &ids, parts, &mut states)?;
         let (origin, cost_bytes) = (span(parts)?, parts.iter().map(|part| part.cost_bytes).sum());
-        Ok(Summary { ids, native: Arc::new(native), states, origin, cost_bytes })
+        let native = Arc::new(native.packed(&aggregates.layout));
+        Ok(Summary { ids, native, states, origin, cost_bytes })
     }
 
     /// Values of the `wanted` aggregates over `parts`, and whose they are; no values when there is no key.

@@ -2,17 +2,17 @@
 //! elsewhere, there and back.
 
 use super::{
+    column::Column,
     input::Values,
     layout::{Kind, Layout, Place, What},
-    sealed::{Column, Sealed},
+    sealed::Sealed,
 };
 use arrow::{
     array::{Array, ArrayData, ArrayRef, make_array},
-    buffer::{BooleanBuffer, Buffer, NullBuffer},
+    buffer::{BooleanBuffer, Buffer, NullBuffer, ScalarBuffer},
     datatypes::DataType,
 };
 use datafusion::error::{DataFusionError, Result};
-use std::borrow::Cow;
 
 impl Sealed {
     /// A value of each group, for each of the `aggregates` that have a place here; none for the others.
@@ -25,16 +25,18 @@ impl Sealed {
         let counts = || self.counts(layout, place.lane);
         match place.what {
             What::Count => self.array_of_counts(layout, place.lane, &place.data_type, None),
-            What::Word(at) => array(&place.data_type, &self.columns[at], seen(&counts(), 1)),
+            What::Word(at) => array(&place.data_type, &self.columns[at].words(), seen(&counts(), 1)),
             What::Mean(at) => {
                 let counts = counts();
-                let sums = self.columns[at].iter().zip(counts.iter());
+                let sums = self.columns[at].words();
+                let sums = sums.iter().zip(counts.iter());
                 let means = sums.map(|(&sum, &count)| (f64::from_bits(sum) / count as i64 as f64).to_bits());
                 array(&place.data_type, &means.collect(), seen(&counts, 1))
             }
             What::Spread { moments, is_sample, is_root } => {
                 let (counts, less) = (counts(), u64::from(is_sample));
-                let squares = self.columns[moments + 1].iter().zip(counts.iter());
+                let squares = self.columns[moments + 1].words();
+                let squares = squares.iter().zip(counts.iter());
                 let spreads = squares.map(|(&squares, count)| {
                     let variance = f64::from_bits(squares) / count.saturating_sub(less) as i64 as f64;
                     (if is_root { variance.sqrt() } else { variance }).to_bits()
@@ -47,7 +49,7 @@ impl Sealed {
     /// The state arrays of an aggregate that has a place here.
     pub fn arrays(&self, layout: &Layout, place: &Place) -> Result<Vec<ArrayRef>> {
         let counts = |data_type, nulls| self.array_of_counts(layout, place.lane, data_type, nulls);
-        let words = |at: usize, data_type, nulls| array(data_type, &self.columns[at], nulls);
+        let words = |at: usize, data_type, nulls| array(data_type, &self.columns[at].words(), nulls);
         let nulls = || seen(&self.counts(layout, place.lane), 1);
         let float = &DataType::Float64;
         match place.what {
@@ -69,12 +71,7 @@ impl Sealed {
         data_type: &DataType,
         nulls: Option<NullBuffer>,
     ) -> Result<ArrayRef> {
-        match self.counts(layout, lane) {
-            Cow::Borrowed(_) => {
-                array(data_type, &self.columns[layout.counters[layout.lanes[lane].counter].word], nulls)
-            }
-            Cow::Owned(counts) => array(data_type, &counts.into(), nulls),
-        }
+        array(data_type, &self.counts(layout, lane), nulls)
     }
 
     /// States of `groups` as their arrays say; `arrays` are those of each aggregate, others than ours included.
@@ -115,7 +112,8 @@ impl Sealed {
             }
         }
         let missing = count_as_told(layout, &counts, &mut columns);
-        Ok(Self { groups, columns: columns.into_iter().map(Column::from).collect(), missing })
+        let columns = columns.into_iter().map(Column::from).collect();
+        Ok(Self { groups, columns, missing }.packed(layout))
     }
 }
 
@@ -179,7 +177,7 @@ fn read(array: &ArrayRef, kind: Option<Kind>, groups: usize) -> Result<Vec<u64>>
 }
 
 /// Words as an array of a type that fits into them.
-fn array(data_type: &DataType, words: &Column, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
+fn array(data_type: &DataType, words: &ScalarBuffer<u64>, nulls: Option<NullBuffer>) -> Result<ArrayRef> {
     let buffer = match data_type.primitive_width() {
         Some(1) => Buffer::from_iter(words.iter().map(|&word| word as u8)),
         Some(2) => Buffer::from_iter(words.iter().map(|&word| word as u16)),

@@ -109,6 +109,8 @@ pub struct Layout {
     pub lanes: Vec<Lane>,
     /// Row of a key without values.
     pub blank: Vec<u64>,
+    /// How each of its words is to be read.
+    pub kinds: Vec<Kind>,
     /// For each aggregate; none when it stays with DataFusion.
     pub places: Vec<Option<Place>>,
 }
@@ -131,7 +133,7 @@ impl Layout {
         let mut order: Vec<usize> = (0..layout.counters.len()).collect();
         order.sort_by_key(|&counter| layout.counters[counter].filter.is_some());
         for counter in order {
-            layout.counters[counter].word = layout.words(&[0]);
+            layout.counters[counter].word = layout.words(&[0], Kind::Unsigned);
             for lane in
                 (0..layout.lanes.len()).filter(|&lane| layout.lanes[lane].counter == counter).collect::<Vec<_>>()
             {
@@ -192,8 +194,9 @@ impl Layout {
         })
     }
 
-    fn words(&mut self, begin: &[u64]) -> usize {
+    fn words(&mut self, begin: &[u64], kind: Kind) -> usize {
         self.blank.extend_from_slice(begin);
+        self.kinds.resize(self.blank.len(), kind);
         self.blank.len() - begin.len()
     }
 
@@ -201,10 +204,10 @@ impl Layout {
     fn give_words(&mut self, lane: usize, asks: &[(Ask, Kind)]) {
         let Some(&(_, kind)) = asks.first() else { return };
         let is_asked = |is_it: fn(Ask) -> bool| asks.iter().any(|&(ask, _)| is_it(ask));
-        let sum = is_asked(|ask| matches!(ask, Ask::Sum | Ask::Mean)).then(|| self.words(&[0]));
-        let min = is_asked(|ask| ask == Ask::Min).then(|| self.words(&[kind.greatest()]));
-        let max = is_asked(|ask| ask == Ask::Max).then(|| self.words(&[kind.least()]));
-        let moments = is_asked(|ask| matches!(ask, Ask::Spread { .. })).then(|| self.words(&[0, 0]));
+        let sum = is_asked(|ask| matches!(ask, Ask::Sum | Ask::Mean)).then(|| self.words(&[0], kind));
+        let min = is_asked(|ask| ask == Ask::Min).then(|| self.words(&[kind.greatest()], kind));
+        let max = is_asked(|ask| ask == Ask::Max).then(|| self.words(&[kind.least()], kind));
+        let moments = is_asked(|ask| matches!(ask, Ask::Spread { .. })).then(|| self.words(&[0, 0], Kind::Float));
         let Lane { column, counter, .. } = self.lanes[lane];
         self.lanes[lane] = Lane { column, counter, kind: Some(kind), sum, min, max, moments };
     }

@@ -4,9 +4,10 @@
 //! no value leaves what it is merged into as it is.
 
 use super::{
+    column::Column,
     feed::{add_floats, greater_float, lesser_float},
     layout::{Kind, Lane, Layout, Wanted},
-    sealed::{Column, Sealed},
+    sealed::Sealed,
 };
 
 /// A part, and which of the merged groups each of its groups is. Groups are numbered in the order in which parts have
@@ -16,7 +17,7 @@ pub type Part<'a> = (&'a Sealed, &'a [u32]);
 impl Sealed {
     /// Merges what is `wanted` of `parts` into `groups` groups.
     pub fn merge(layout: &Layout, wanted: &Wanted, parts: &[Part<'_>], groups: usize) -> Self {
-        let columns = vec![Column::from(Vec::new()); layout.width()];
+        let columns = vec![Column::default(); layout.width()];
         let mut merged = Self { groups, columns, missing: vec![Vec::new(); layout.lanes.len()] };
         for &counter in &wanted.counters {
             let word = layout.counters[counter].word;
@@ -95,13 +96,15 @@ fn greater(lane: &Lane) -> With {
 fn fold(layout: &Layout, parts: &[Part<'_>], groups: usize, word: usize, with: impl Fn(u64, u64) -> u64) -> Column {
     let mut column = Vec::with_capacity(groups);
     let mut parts = parts.iter();
-    column.extend_from_slice(parts.next().map_or(&[][..], |(first, _)| &first.columns[word]));
+    if let Some((first, _)) = parts.next() {
+        first.columns[word].append_to(&mut column);
+    }
     column.resize(groups, layout.blank[word]);
     for (part, at) in parts {
-        for (&group, &other) in at.iter().zip(part.columns[word].iter()) {
+        part.columns[word].zip(at, |group, other| {
             let state = &mut column[group as usize];
             *state = with(*state, other);
-        }
+        });
     }
     column.into()
 }
@@ -117,10 +120,12 @@ fn fold_present(
     let mut column = vec![layout.blank[word]; groups];
     for (part, at) in parts {
         let counts = part.counts(layout, lane);
-        for ((&group, &other), &count) in at.iter().zip(part.columns[word].iter()).zip(counts.iter()) {
+        let mut counts = counts.iter();
+        part.columns[word].zip(at, |group, other| {
             let state = &mut column[group as usize];
-            *state = if count > 0 { with(*state, other) } else { *state };
-        }
+            let is_some = counts.next().is_some_and(|&count| count > 0);
+            *state = if is_some { with(*state, other) } else { *state };
+        });
     }
     column.into()
 }
@@ -132,7 +137,8 @@ fn merge_moments(layout: &Layout, parts: &[Part<'_>], groups: usize, lane: usize
     let mut moments = vec![[0.0; 3]; groups];
     for (part, at) in parts {
         let counts = part.counts(layout, lane);
-        let others = part.columns[word].iter().zip(part.columns[word + 1].iter());
+        let (means, squares) = (part.columns[word].words(), part.columns[word + 1].words());
+        let others = means.iter().zip(squares.iter());
         for ((&group, &added), (&mean, &square)) in at.iter().zip(counts.iter()).zip(others) {
             if added == 0 {
                 continue;

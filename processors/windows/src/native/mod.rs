@@ -11,6 +11,7 @@
 //! DataFusion's accumulators ([`crate::segment`]).
 
 mod arrays;
+mod column;
 mod feed;
 mod input;
 mod layout;

@@ -2,12 +2,8 @@
 //!
 //! What columns mean is in [`super::layout`], how they are merged in [`super::merge`].
 
-use super::layout::Layout;
+use super::{column::Column, layout::Layout};
 use arrow::buffer::ScalarBuffer;
-use std::borrow::Cow;
-
-/// Shared with the arrays that are made of it.
-pub type Column = ScalarBuffer<u64>;
 
 #[derive(Debug, Clone, Default)]
 pub struct Sealed {
@@ -20,21 +16,27 @@ pub struct Sealed {
 
 impl Sealed {
     pub fn nothing(layout: &Layout) -> Self {
-        let columns = vec![Column::from(Vec::new()); layout.width()];
+        let columns = vec![Column::default(); layout.width()];
         Self { groups: 0, columns, missing: vec![Vec::new(); layout.lanes.len()] }
     }
 
     /// How many values of a lane each group has seen.
-    pub fn counts(&self, layout: &Layout, lane: usize) -> Cow<'_, [u64]> {
-        let counted = &self.columns[layout.counters[layout.lanes[lane].counter].word];
+    pub fn counts(&self, layout: &Layout, lane: usize) -> ScalarBuffer<u64> {
+        let counted = self.columns[layout.counters[layout.lanes[lane].counter].word].words();
         match &self.missing[lane][..] {
-            [] => Cow::Borrowed(counted),
+            [] => counted,
             missing => counted.iter().zip(missing).map(|(counted, missing)| counted - missing).collect(),
         }
     }
 
+    /// In as little memory as its values need, for being kept.
+    pub fn packed(self, layout: &Layout) -> Self {
+        let columns = self.columns.into_iter().zip(&layout.kinds).map(|(column, &kind)| column.pack(kind));
+        Self { columns: columns.collect(), ..self }
+    }
+
     pub fn bytes(&self) -> usize {
-        let columns: usize = self.columns.iter().map(|column| column.inner().capacity()).sum();
+        let columns: usize = self.columns.iter().map(Column::bytes).sum();
         columns + self.missing.iter().map(Vec::capacity).sum::<usize>() * size_of::<u64>()
     }
 }

@@ -2,10 +2,7 @@
 //!
 //! Rows are aligned to cache lines, as far as the allocator gives them: nothing depends on it but speed.
 
-use super::{
-    layout::Layout,
-    sealed::{Column, Sealed},
-};
+use super::{column::Column, layout::Layout, sealed::Sealed};
 
 /// Words of a cache line.
 const LINE_WORDS: usize = 8;
@@ -79,7 +76,7 @@ impl States {
         (self.buffer, self.base) = (buffer, base);
     }
 
-    /// A column for each word: what is only read is read word after word.
+    /// A column for each word: what is only read is read word after word. Packed.
     pub fn seal(self, layout: &Layout) -> Sealed {
         let mut columns: Vec<Vec<u64>> = (0..layout.width()).map(|_| Vec::with_capacity(self.groups)).collect();
         if !columns.is_empty() {
@@ -93,7 +90,8 @@ impl States {
             missing.shrink_to_fit();
             missing
         });
-        let columns = columns.into_iter().map(Column::from).collect();
+        let columns =
+            columns.into_iter().zip(&layout.kinds).map(|(words, &kind)| Column::from(words).pack(kind)).collect();
         Sealed { groups: self.groups, columns, missing: missing.collect() }
     }
 
