@@ -3,10 +3,10 @@
 //!
 //! While a pane is open, the state of a key is one row of 64-bit words, for all of these aggregates together ([`layout`],
 //! [`states`]): a row of the input touches few cache lines, a filter is looked at once whoever uses it, and so is a column
-//! ([`feed`]). A sealed pane has a column for each word ([`sealed`]), so merging spans and evaluating windows are loops over
-//! words that stay in the cache ([`merge`], [`arrays`]).
+//! ([`feed`]). A sealed pane has a column for each word ([`sealed`]), packed ([`column`]), so merging spans and evaluating
+//! windows are loops over words that stay in the cache ([`merge`], [`arrays`]).
 //!
-//! Results and state arrays are those of DataFusion's accumulators bit for bit (`tests/native.rs`), for panes are kept
+//! Results and state arrays are those of DataFusion's accumulators bit for bit (`native/tests.rs`), for panes are kept
 //! elsewhere and read back. Deliberately not here: every other function, `DISTINCT`, decimals, texts; these stay with
 //! DataFusion's accumulators ([`crate::segment`]).
 
