@@ -134,34 +134,32 @@ impl Distances {
 
     fn append_to(&self, words: &mut Vec<u64>, word: impl Fn(i64) -> u64) {
         match &self.each {
-            Each::One(each) => words.extend(each.iter().map(|&apart| word(self.least.wrapping_add(apart.into())))),
-            Each::Two(each) => words.extend(each.iter().map(|&apart| word(self.least.wrapping_add(apart.into())))),
-            Each::Four(each) => words.extend(each.iter().map(|&apart| word(self.least.wrapping_add(apart.into())))),
+            Each::One(each) => words.extend(self.numbers(each).map(word)),
+            Each::Two(each) => words.extend(self.numbers(each).map(word)),
+            Each::Four(each) => words.extend(self.numbers(each).map(word)),
         }
     }
 
     #[inline(always)]
     fn zip<T: Copy>(&self, others: &[T], mut with: impl FnMut(T, i64)) {
-        let least = self.least;
-        let of_others = others.iter();
+        let others = others.iter();
         match &self.each {
-            Each::One(each) => {
-                of_others.zip(each).for_each(|(&other, &apart)| with(other, least.wrapping_add(apart.into())));
-            }
-            Each::Two(each) => {
-                of_others.zip(each).for_each(|(&other, &apart)| with(other, least.wrapping_add(apart.into())));
-            }
-            Each::Four(each) => {
-                of_others.zip(each).for_each(|(&other, &apart)| with(other, least.wrapping_add(apart.into())));
-            }
+            Each::One(each) => others.zip(self.numbers(each)).for_each(|(&other, number)| with(other, number)),
+            Each::Two(each) => others.zip(self.numbers(each)).for_each(|(&other, number)| with(other, number)),
+            Each::Four(each) => others.zip(self.numbers(each)).for_each(|(&other, number)| with(other, number)),
         }
+    }
+
+    #[inline(always)]
+    fn numbers<N: Copy + Into<i64>>(&self, each: &[N]) -> impl Iterator<Item = i64> {
+        each.iter().map(|&apart| self.least.wrapping_add(apart.into()))
     }
 
     fn bytes(&self) -> usize {
         match &self.each {
-            Each::One(each) => each.len(),
-            Each::Two(each) => each.len() * size_of::<u16>(),
-            Each::Four(each) => each.len() * size_of::<u32>(),
+            Each::One(each) => size_of_val(&each[..]),
+            Each::Two(each) => size_of_val(&each[..]),
+            Each::Four(each) => size_of_val(&each[..]),
         }
     }
 }

@@ -90,9 +90,8 @@ impl States {
             missing.shrink_to_fit();
             missing
         });
-        let columns =
-            columns.into_iter().zip(&layout.kinds).map(|(words, &kind)| Column::from(words).pack(kind)).collect();
-        Sealed { groups: self.groups, columns, missing: missing.collect() }
+        let columns = columns.into_iter().map(Column::from).collect();
+        Sealed { groups: self.groups, columns, missing: missing.collect() }.packed(layout)
     }
 
     pub fn bytes(&self) -> usize {
