@@ -7,6 +7,7 @@
 //! partitions come and go is in [`changes`].
 
 mod changes;
+mod outputs;
 
 use super::{
     clock::LogClock,
@@ -24,6 +25,7 @@ use super::{
 };
 use crate::sql::Dataflow;
 use amoskys_bus::{Bus, BusError, Change, Member, MemberOptions, Outgoing, Record, TopicPartition};
+use outputs::Outputs;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -190,7 +192,7 @@ impl Worker {
         let mut last_told: Option<Instant> = None;
         let mut clock = LogClock::default();
         let mut records_max = 64;
-        let mut outputs = Vec::new();
+        let mut outputs = Outputs::default();
         while !stop.load(Ordering::Relaxed) {
             if last_look.elapsed() >= LOOK_AT_FILES_EVERY {
                 self.look_at_files();
@@ -202,7 +204,7 @@ impl Worker {
                 if failed.is_none() {
                     records += 1;
                     log_time_ms = log_time_ms.max(record.log_time_ms);
-                    failed = self.take(&mut tasks, record, &mut outputs).err();
+                    failed = self.take(&mut tasks, record, &mut outputs.records).err();
                 }
             });
             if let Some(error) = failed {
@@ -220,17 +222,16 @@ impl Worker {
                 let WorkerError::Bus(error) = error else { return Err(error) };
                 self.wait_for_the_log(error, &mut last_told)?;
             }
-            self.flush(&mut tasks, &mut outputs)?;
+            self.flush(&mut tasks, &mut outputs.records)?;
             clock.see(log_time_ms.saturating_mul(1_000_000), Instant::now());
-            if let Err(error) = self.follow_clock(member, &mut tasks, &mut clock, &mut outputs) {
+            if let Err(error) = self.follow_clock(member, &mut tasks, &mut clock, &mut outputs.records) {
                 let WorkerError::Bus(error) = error else { return Err(error) };
                 self.wait_for_the_log(error, &mut last_told)?;
             }
             // Who is behind loses no time by a commit later, and a commit for each window is most of the work then.
-            let is_behind =
-                records >= records_max && outputs.iter().map(Outgoing::bytes).sum::<usize>() < OUTPUT_BYTES_MAX;
-            if (!outputs.is_empty() && !is_behind) || last_commit.elapsed() >= self.options.commit_interval {
-                let heard = self.commit(member, &mut tasks, &outputs, false, stop)?;
+            let is_behind = records >= records_max && outputs.bytes() < OUTPUT_BYTES_MAX;
+            if (!outputs.records.is_empty() && !is_behind) || last_commit.elapsed() >= self.options.commit_interval {
+                let heard = self.commit(member, &mut tasks, &outputs.records, false, stop)?;
                 outputs.clear();
                 self.change_all(member, (&mut tasks, &mut waiting), heard, &mut outputs, stop)?;
                 last_commit = Instant::now();
@@ -242,8 +243,8 @@ impl Worker {
             }
             records_max = next_records_max(records_max, records, rows, self.options.poll_rows_max);
         }
-        self.flush(&mut tasks, &mut outputs)?;
-        self.commit(member, &mut tasks, &outputs, false, stop).map(drop)
+        self.flush(&mut tasks, &mut outputs.records)?;
+        self.commit(member, &mut tasks, &outputs.records, false, stop).map(drop)
     }
 
     /// A log that is away comes back, and so does a topic; told now and then.

@@ -3,9 +3,9 @@
 //! What is assigned starts at once, or when its panes are read back; what is asked back is computed and committed before it
 //! goes; what is lost is forgotten. Deliberately not here: how a commit that meets a rebalance is tried again (`committing`).
 
-use super::{Owned, Tasks, Waiting, Worker, WorkerError};
+use super::{Owned, Tasks, Waiting, Worker, WorkerError, outputs::Outputs};
 use crate::run::{committing::moved, load::Loading, position::Checkpoint, snapshot::Restored, task::Task};
-use amoskys_bus::{Assignment, Change, Member, Outgoing, TopicPartition};
+use amoskys_bus::{Assignment, Change, Member, TopicPartition};
 use std::{collections::VecDeque, sync::atomic::AtomicBool};
 
 impl Worker {
@@ -15,7 +15,7 @@ impl Worker {
         member: &mut dyn Member,
         (tasks, waiting): (&mut Tasks, &mut Waiting),
         changes: Vec<Change>,
-        outputs: &mut Vec<Outgoing>,
+        outputs: &mut Outputs,
         stop: &AtomicBool,
     ) -> Result<(), WorkerError> {
         let mut changes = VecDeque::from(changes);
@@ -31,7 +31,7 @@ impl Worker {
         member: &mut dyn Member,
         (tasks, waiting): (&mut Tasks, &mut Waiting),
         change: Change,
-        outputs: &mut Vec<Outgoing>,
+        outputs: &mut Outputs,
         stop: &AtomicBool,
     ) -> Result<Vec<Change>, WorkerError> {
         let mut heard = Vec::new();
@@ -45,15 +45,15 @@ impl Worker {
             Change::Revoked(partitions) => {
                 self.metrics.rebalances.inc();
                 // What was read of them is computed and committed before they go.
-                self.flush(tasks, outputs)?;
-                heard = self.commit(member, tasks, outputs, true, stop)?;
+                self.flush(tasks, &mut outputs.records)?;
+                heard = self.commit(member, tasks, &outputs.records, true, stop)?;
                 outputs.clear();
                 partitions.iter().for_each(|partition| drop((tasks.remove(partition), waiting.remove(partition))));
             }
             Change::Lost(partitions) => {
                 self.metrics.rebalances.inc();
                 // Some of them may be of these partitions, which somebody else computes again.
-                if !outputs.is_empty() {
+                if !outputs.records.is_empty() {
                     return Err(moved());
                 }
                 partitions.iter().for_each(|partition| drop((tasks.remove(partition), waiting.remove(partition))));
