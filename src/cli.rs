@@ -2,6 +2,7 @@
 
 use crate::{config, demo, print, roles, sql, topics};
 use amoskys_bus::{Address, BusError, Fault};
+use amoskys_pipeline::sql::Problems;
 use amoskys_proto::Signer;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
@@ -21,6 +22,11 @@ impl Misuse {
     pub fn because(error: impl std::fmt::Display) -> anyhow::Error {
         Misuse(error.to_string()).into()
     }
+}
+
+/// SQL that does not plan: each problem drawn with its lines, below the line that says so.
+pub fn sql_is_wrong(problems: &Problems) -> anyhow::Error {
+    Misuse(format!("{}\n\n{}", problems.summary(), problems.drawn(std::io::stderr().is_terminal()).trim_end())).into()
 }
 
 /// 2 when the user has something to change (not only flags: a topic that is not there, a login that the log refuses),

@@ -18,7 +18,6 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 use std::{
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -114,14 +113,14 @@ fn processor(bus: &Arc<dyn Bus>, topic: &str) -> (Worker, Registry) {
          CREATE EXTERNAL TABLE seen (host VARCHAR) STORED AS JSON LOCATION 'seen';
          INSERT INTO seen SELECT host FROM t GROUP BY host, tumble(at, INTERVAL '1 second');"
     );
-    let statements = sql::parse(Path::new("t.sql"), &text).expect("parses");
+    let sources = sql::Sources::of("t.sql", text);
     let options = sql::Options {
         pool: amoskys_proto::pool().expect("the contract loads"),
         models: Arc::new(|name| Err(format!("no model {name}"))),
         collect: Vec::new(),
         without_inserts: false,
     };
-    let dataflow = sql::plan(&statements, &options).expect("plans");
+    let dataflow = sql::plan(&sources, &options).expect("plans");
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let options = WorkerOptions::new(MemberOptions::new(topic, Vec::new()));

@@ -5,7 +5,7 @@
 
 use super::{ModelPlace, Models, Processor, create_topics};
 use crate::{
-    cli::Misuse,
+    cli::{self, Misuse},
     config::ProcessorConfig,
     print::counted,
     topics::{default_settings, own_topics},
@@ -66,7 +66,7 @@ pub struct PlannedProcessor {
 impl PlannedProcessor {
     /// Plans the SQL; all its problems are one error.
     pub fn new(parts: ProcessorParts) -> Result<Self> {
-        let statements = sql::load(&parts.sql).map_err(Misuse::because)?;
+        let sources = sql::load(&parts.sql);
         let models = Models::new(parts.models);
         let plan = |_| {
             // Planned for each, with models of its own: what a plan runs over and a model's session are one thread's.
@@ -76,7 +76,7 @@ impl PlannedProcessor {
                 collect: Vec::new(),
                 without_inserts: false,
             };
-            sql::plan(&statements, &options).map_err(Misuse::because)
+            sql::plan(&sources, &options).map_err(|problems| cli::sql_is_wrong(&problems))
         };
         let dataflows = (0..parts.workers.max(1)).map(plan).collect::<Result<_>>()?;
         let group = parts.options.member.group.clone();

@@ -3,7 +3,7 @@
 mod output;
 
 use crate::{
-    cli::{DONE, MISUSED, Misuse},
+    cli::{self, DONE, MISUSED, Misuse},
     print::{self, counted},
     roles::{ModelPlace, Models},
 };
@@ -14,7 +14,7 @@ use amoskys_pipeline::{
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
 use output::Output;
-use std::path::PathBuf;
+use std::{io::IsTerminal, path::PathBuf};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -97,7 +97,7 @@ fn plan(paths: &[PathBuf], models: &std::path::Path, collect: Vec<String>) -> Re
         without_inserts: !collect.is_empty(),
         collect,
     };
-    Ok(sql::load(paths).and_then(|statements| sql::plan(&statements, &options)))
+    Ok(sql::plan(&sql::load(paths), &options))
 }
 
 fn check(command: &CheckCommand) -> Result<u8> {
@@ -115,11 +115,19 @@ fn check(command: &CheckCommand) -> Result<u8> {
         Err(problems) => problems,
     };
     match command.format {
-        CheckFormat::Text => print::line(problems)?,
+        CheckFormat::Text => {
+            let drawn = problems.drawn(std::io::stdout().is_terminal());
+            print::line(format_args!("{drawn}{}", problems.summary()))?;
+        }
         CheckFormat::Json => {
             let list = problems.0.iter().map(|problem| {
+                let place = problem.place.as_ref();
+                let ((line, column), (end_line, end_column)) =
+                    place.map_or(((0, 0), (0, 0)), |place| (place.start(), place.end()));
                 serde_json::json!({
-                    "file": problem.file, "line": problem.line, "column": problem.column, "message": problem.message,
+                    "file": place.map(|place| &place.file.path),
+                    "line": line, "column": column, "end_line": end_line, "end_column": end_column,
+                    "severity": "error", "message": problem.message, "help": problem.help,
                 })
             });
             print::line(serde_json::to_string_pretty(&list.collect::<Vec<_>>())?)?;
@@ -129,7 +137,8 @@ fn check(command: &CheckCommand) -> Result<u8> {
 }
 
 fn over_history(command: RunCommand) -> Result<u8> {
-    let dataflow = plan(&command.sql, &command.models, vec![command.view.clone()])?.map_err(Misuse::because)?;
+    let dataflow = plan(&command.sql, &command.models, vec![command.view.clone()])?
+        .map_err(|problems| cli::sql_is_wrong(&problems))?;
     let mut history = History::new();
     for (name, file) in command.from {
         history.entry(name).or_default().push(file);

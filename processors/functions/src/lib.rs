@@ -9,5 +9,7 @@
 //! Deliberately not here: how models run (a [`model::Model`] is a closure over whatever runs it), and any IO.
 
 pub mod aggregate;
+pub mod fault;
 pub mod model;
+pub mod types;
 pub mod window;

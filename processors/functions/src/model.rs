@@ -7,6 +7,10 @@
 //! Bound calls are volatile: the optimizer may neither repeat them nor move a filter below them, so a model runs once
 //! per closed window.
 
+use crate::{
+    fault::{Fault, refuse},
+    types::sql_type,
+};
 use arrow::{
     array::{Array, ArrayRef},
     datatypes::{DataType, Field},
@@ -15,7 +19,7 @@ use datafusion::{
     common::{
         Column, DFSchema, Result, ScalarValue,
         config::ConfigOptions,
-        exec_err, plan_err,
+        exec_err,
         tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
     logical_expr::{
@@ -177,11 +181,15 @@ impl BindModels {
         let Some((Expr::Literal(ScalarValue::Utf8(Some(model)) | ScalarValue::Utf8View(Some(model)), _), features)) =
             arguments.split_first()
         else {
-            return plan_err!("{name} takes the name of a model first: {name}('process_behaviour', *)");
+            let fault = Fault::new(format!("{name} takes the name of a model first"));
+            return refuse(fault.help(format!("write {name}('process_behaviour', *)")).at(format!("{name}(")));
         };
         let model = match (self.lookup)(model) {
             Ok(model) => model,
-            Err(detail) => return plan_err!("{detail}"),
+            Err(detail) => {
+                let (message, help) = detail.split_once("; ").unwrap_or((&detail, ""));
+                return refuse(Fault::new(message).help(help).at(format!("'{model}'")));
+            }
         };
         if call == Call::Version {
             let version = ScalarValue::Utf8(Some(format!("{}/{}", model.name, model.version)));
@@ -204,11 +212,9 @@ fn by_name(function: &str, model: &Model, schema: &DFSchema) -> Result<Vec<Expr>
     let find = |feature: &String| schema.iter().find(|(_, field)| field.name() == feature);
     let missing: Vec<&str> = model.features.iter().filter(|name| find(name).is_none()).map(String::as_str).collect();
     if !missing.is_empty() {
-        return plan_err!(
-            "{function}('{}', *): the model wants `{}`, which the query does not have",
-            model.name,
-            missing.join("`, `")
-        );
+        let missing = missing.join("`, `");
+        let fault = Fault::new(format!("{function}('{}', *): the model wants `{missing}`", model.name));
+        return refuse(fault.help("add what is missing to the query that it reads").at(format!("{function}(")));
     }
     Ok(model
         .features
@@ -221,25 +227,23 @@ fn by_name(function: &str, model: &Model, schema: &DFSchema) -> Result<Vec<Expr>
 /// Features given one by one: as many as the model has, and a plain column not in the place of another feature.
 fn by_place(function: &str, model: &Model, given: &[Expr]) -> Result<Vec<Expr>> {
     if given.len() != model.features.len() {
-        return plan_err!(
-            "{function}('{}', …) has {} features, the model wants {}: {}",
+        let fault = Fault::new(format!(
+            "{function}('{}', …) has {} features, the model wants {}",
             model.name,
             given.len(),
-            model.features.len(),
-            model.features.join(", ")
-        );
+            model.features.len()
+        ));
+        return refuse(fault.help(format!("they are {}", model.features.join(", "))).at(format!("{function}(")));
     }
     for (expression, feature) in given.iter().zip(&model.features) {
         if let Expr::Column(column) = expression
             && column.name() != feature
             && model.features.iter().any(|other| other == column.name())
         {
-            return plan_err!(
-                "{function}('{}', …): `{}` stands where the model wants `{feature}`; the order is {}",
-                model.name,
-                column.name(),
-                model.features.join(", ")
-            );
+            let (name, found) = (&model.name, column.name());
+            let message = format!("{function}('{name}', …): `{found}` stands where the model wants `{feature}`");
+            let fault = Fault::new(message).help(format!("the order is {}", model.features.join(", ")));
+            return refuse(fault.at(format!("{function}(")));
         }
     }
     Ok(given.to_vec())
@@ -250,10 +254,12 @@ fn check_types(function: &str, model: &Model, columns: &[Expr], schema: &DFSchem
     for (expression, feature) in columns.iter().zip(&model.features) {
         let data_type = expression.get_type(schema)?;
         if !data_type.is_numeric() && data_type != DataType::Boolean {
-            return plan_err!(
-                "{function}('{}', …): feature `{feature}` must be a number, `{expression}` is {data_type}",
-                model.name
+            let message = format!(
+                "{function}('{}', …): feature `{feature}` must be a number, `{expression}` is {}",
+                model.name,
+                sql_type(&data_type)
             );
+            return refuse(Fault::new(message).help("CAST it to DOUBLE").at(format!("{function}(")));
         }
     }
     Ok(())

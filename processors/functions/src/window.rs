@@ -3,6 +3,10 @@
 //! They are only names: a row is in many windows, so they cannot be evaluated row by row. They mean something in
 //! `GROUP BY`, where [`WindowCall::parse`] reads them.
 
+use crate::{
+    fault::{Fault, refuse},
+    types::sql_type,
+};
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use datafusion::{
     common::{Result, ScalarValue, plan_err},
@@ -43,6 +47,14 @@ impl WindowFunction {
         Self { name, arguments, signature: Signature::variadic_any(Volatility::Immutable) }
     }
 
+    fn fault(&self, message: String) -> Fault {
+        Fault::new(message).help(format!("write {}", self.usage())).at(format!("{}(", self.name))
+    }
+
+    fn miscounted(&self) -> Fault {
+        self.fault(format!("{} takes {} arguments", self.name, self.arguments))
+    }
+
     fn usage(&self) -> &'static str {
         match self.name {
             "hop" => "hop(time, slide, size), e.g. hop(observed_at, INTERVAL '1 second', INTERVAL '5 seconds')",
@@ -62,10 +74,15 @@ impl ScalarUDFImpl for WindowFunction {
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         if types.len() != self.arguments {
-            return plan_err!("{} takes {} arguments: {}", self.name, self.arguments, self.usage());
+            return refuse(self.miscounted());
         }
         if !matches!(types[0], DataType::Timestamp(..)) {
-            return plan_err!("the time of {} must be a timestamp, not {}: {}", self.name, types[0], self.usage());
+            let found = &types[0];
+            return refuse(self.fault(format!(
+                "the time of {} must be a timestamp, not {}",
+                self.name,
+                sql_type(found)
+            )));
         }
         Ok(window_type())
     }
@@ -98,7 +115,7 @@ impl WindowCall {
                 let size = interval_ns(size, "size", function)?;
                 (time, size, size)
             }
-            _ => return plan_err!("{} takes {} arguments: {}", function.name, function.arguments, function.usage()),
+            _ => return refuse(function.miscounted()),
         };
         Ok(WindowCall { time: time.clone(), slide_ns: slide, size_ns: size })
     }
@@ -113,11 +130,8 @@ fn interval_ns(expression: &Expr, what: &str, function: &WindowFunction) -> Resu
         expression = &cast.expr;
     }
     let Expr::Literal(value, _) = expression else {
-        return plan_err!(
-            "the {what} of {} must be a literal interval, not `{expression}`: {}",
-            function.name,
-            function.usage()
-        );
+        let message = format!("the {what} of {} must be a literal interval, not `{expression}`", function.name);
+        return refuse(function.fault(message));
     };
     let parts = match value {
         ScalarValue::IntervalMonthDayNano(Some(value)) => {
@@ -132,22 +146,18 @@ fn interval_ns(expression: &Expr, what: &str, function: &WindowFunction) -> Resu
         ScalarValue::DurationMillisecond(Some(value)) => (0, 0, value.checked_mul(MILLISECOND_NS)),
         ScalarValue::DurationSecond(Some(value)) => (0, 0, value.checked_mul(1_000_000_000)),
         _ => {
-            return plan_err!(
-                "the {what} of {} must be an interval, not `{value}`: {}",
-                function.name,
-                function.usage()
+            return refuse(
+                function.fault(format!("the {what} of {} must be an interval, not `{value}`", function.name)),
             );
         }
     };
     let (months, days, nanoseconds) = parts;
     if months != 0 {
-        return plan_err!(
-            "the {what} of {} is in months, which differ in length; write it in days or less",
-            function.name
-        );
+        let fault = Fault::new(format!("the {what} of {} is in months, which differ in length", function.name));
+        return refuse(fault.help("write it in days or less").at(format!("{}(", function.name)));
     }
     match nanoseconds.and_then(|nanoseconds| days.checked_mul(DAY_NS)?.checked_add(nanoseconds)) {
         Some(total) => Ok(total),
-        None => plan_err!("the {what} of {} is longer than 292 years", function.name),
+        None => refuse(function.fault(format!("the {what} of {} is longer than 292 years", function.name))),
     }
 }

@@ -23,7 +23,6 @@ use load::{AGGREGATES, Event, FINDINGS, Load, Population, SCHEMA, TOPIC, pool};
 use prometheus_client::registry::Registry;
 use std::{
     collections::HashMap,
-    path::Path,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -126,14 +125,14 @@ fn plan() -> Dataflow {
          INSERT INTO findings SELECT host, pid, events, failures, CAST(win.end AS BIGINT) AS end_ns FROM per_process
          WHERE events >= {FOUND_FROM} AND bytes_sum + bytes_max + duration_sum + ret_max + flags_max > 0;"
     );
-    let statements = sql::parse(Path::new("latency.sql"), &text).expect("the SQL parses");
+    let sources = sql::Sources::of("latency.sql", text);
     let options = sql::Options {
         pool: pool(),
         models: Arc::new(|name: &str| Err(format!("there is no model `{name}`"))),
         collect: Vec::new(),
         without_inserts: false,
     };
-    sql::plan(&statements, &options).unwrap_or_else(|problems| panic!("{problems}"))
+    sql::plan(&sources, &options).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 /// Produces in time; when each window's end was passed.

@@ -170,10 +170,10 @@ fn drain(bus: Arc<dyn Bus>, sql: &str, events: u64, verify: Verify) {
 }
 
 fn plan(file: &Path) -> Dataflow {
-    let statements = sql::load(&[file.to_owned()]).unwrap_or_else(|problems| panic!("{problems}"));
+    let sources = sql::load(&[file.to_owned()]);
     let models = Arc::new(|name: &str| Err(format!("there is no model `{name}`")));
     let options = sql::Options { pool: pool(), models, collect: Vec::new(), without_inserts: false };
-    sql::plan(&statements, &options).unwrap_or_else(|problems| panic!("{problems}"))
+    sql::plan(&sources, &options).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 /// Says how far it is, not too often.

@@ -4,7 +4,7 @@
 mod common;
 
 use amoskys_pipeline::sql::{Dataflow, Query};
-use common::{EVENTS, json, lines, plan_files, planned, reads, run_one_by_one, run_shuffles};
+use common::{EVENTS, json, lines, plan_files, planned, reads, run_one_by_one, run_shuffles, sources};
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
@@ -214,22 +214,18 @@ fn comments_above_an_insert_are_its_annotations() {
 
 #[test]
 fn views_can_be_collected_without_their_sinks() {
-    let mut statements = Vec::new();
-    for text in [EVENTS, VIEWS, "INSERT INTO nowhere SELECT 1;"] {
-        statements.extend(amoskys_pipeline::sql::parse("x.sql".as_ref(), text).expect("parses"));
-    }
-    let statements = &statements[..3];
+    let sources = sources(&[("a.sql", EVENTS), ("c.sql", VIEWS), ("q.sql", "INSERT INTO per_s SELECT k FROM ev;")]);
     let mut options = common::options();
     options.without_inserts = true;
     options.collect = vec!["per_s".into()];
-    let flow = amoskys_pipeline::sql::plan(statements, &options).expect("plans");
+    let flow = amoskys_pipeline::sql::plan(&sources, &options).expect("plans");
     assert!(flow.streams[0].inserts[0].sink.is_none());
     let records = [json(0, 0, Some(0), "a", 1.0, 1), json(1, 3000, Some(3000), "a", 1.0, 1)];
     let (_, out) = run_one_by_one(&flow.streams[0], &records);
     assert_eq!(lines(&flow.streams[0], &out.emissions)[0].len(), 1);
     options.collect = vec!["per_z".into()];
-    let problems = amoskys_pipeline::sql::plan(statements, &options).expect_err("no such view").to_string();
-    assert!(problems.contains("view `per_z` is not known; did you mean `per_s`?; there are per_s, sums"), "{problems}");
+    let problems = amoskys_pipeline::sql::plan(&sources, &options).expect_err("no such view").0[0].to_string();
+    assert!(problems.contains("view `per_z` is not known; did you mean `per_s`? there are per_s, sums"), "{problems}");
     assert!(plan_files(&[("a.sql", EVENTS)]).expect("nothing to do is no fault").streams.is_empty());
 }
 
@@ -247,11 +243,8 @@ fn model_runs(sql: &str) -> usize {
         });
         Ok(Arc::new(counting))
     });
-    let statements: Vec<_> = [EVENTS, SINK, VIEWS, sql]
-        .iter()
-        .flat_map(|text| amoskys_pipeline::sql::parse("x.sql".as_ref(), text).expect("parses"))
-        .collect();
-    let dataflow = amoskys_pipeline::sql::plan(&statements, &options).unwrap_or_else(|problems| panic!("{problems}"));
+    let sources = sources(&[("a.sql", EVENTS), ("b.sql", SINK), ("c.sql", VIEWS), ("q.sql", sql)]);
+    let dataflow = amoskys_pipeline::sql::plan(&sources, &options).unwrap_or_else(|problems| panic!("{problems}"));
     let records = [
         json(0, 0, Some(0), "a", 1.0, 1),
         json(1, 1000, Some(1000), "a", 9.0, 1),

@@ -4,12 +4,12 @@ use super::{
     functions::{DdsketchQuantile, HllDistinct},
     scale::{ACCURACY_MAX, ACCURACY_MIN},
 };
+use crate::fault::{Fault, refuse};
 use arrow::{array::RecordBatch, datatypes::Schema};
 use datafusion::{
     common::{
         DFSchema, Result, ScalarValue,
         config::ConfigOptions,
-        plan_err,
         tree_node::{TreeNode, TreeNodeRecursion},
     },
     execution::context::ExecutionProps,
@@ -62,15 +62,15 @@ fn check(function: &AggregateUDF, arguments: &[Expr], distinct: bool) -> Result<
     let function = function.inner().as_ref() as &dyn std::any::Any;
     if function.is::<DdsketchQuantile>() {
         if distinct {
-            return plan_err!(
-                "ddsketch_quantile takes no DISTINCT: it counts every value; for the distinct ones write \
-                 percentile_cont(DISTINCT …) WITHIN GROUP (ORDER BY …), which keeps them all"
-            );
+            let help = "for the distinct ones write percentile_cont(DISTINCT …) WITHIN GROUP (ORDER BY …), which keeps \
+                        them all";
+            return refuse(of_quantile("ddsketch_quantile takes no DISTINCT: it counts every value").help(help));
         }
         quantile_and_accuracy(&arguments.iter().skip(1).map(number_of_expression).collect::<Vec<_>>())?;
     }
     if function.is::<HllDistinct>() && distinct {
-        return plan_err!("hll_distinct takes no DISTINCT: write hll_distinct(x)");
+        let fault = Fault::new("hll_distinct takes no DISTINCT").help("write hll_distinct(x)");
+        return refuse(fault.at("hll_distinct("));
     }
     Ok(())
 }
@@ -97,31 +97,40 @@ pub fn number(expression: &Arc<dyn PhysicalExpr>) -> Option<f64> {
 
 /// The quantile and the accuracy, from the arguments after the first.
 pub fn quantile_and_accuracy(numbers: &[Option<f64>]) -> Result<(f64, f64)> {
-    const USAGE: &str = "e.g. ddsketch_quantile(duration_ns, 0.95)";
+    const USAGE: &str = "write for example ddsketch_quantile(duration_ns, 0.95)";
     let Some((&quantile, accuracy)) = numbers.split_first() else {
-        return plan_err!("ddsketch_quantile takes what to look at and which quantile, {USAGE}");
+        return refuse(of_quantile("ddsketch_quantile takes what to look at and which quantile").help(USAGE));
     };
     let quantile = match quantile {
         Some(quantile) if (0.0..=1.0).contains(&quantile) => quantile,
         Some(percent) if percent > 1.0 && percent <= 100.0 => {
-            return plan_err!(
-                "the quantile of ddsketch_quantile is from 0 to 1, not {percent}: write {} for {percent} %",
-                percent / 100.0
-            );
+            let message = format!("the quantile of ddsketch_quantile is from 0 to 1, not {percent}");
+            return refuse(of_quantile(message).help(format!("write {} for {percent} %", percent / 100.0)));
         }
-        Some(other) => return plan_err!("the quantile of ddsketch_quantile is from 0 to 1, not {other}, {USAGE}"),
-        None => return plan_err!("the quantile of ddsketch_quantile must be a literal number from 0 to 1, {USAGE}"),
+        Some(other) => {
+            let message = format!("the quantile of ddsketch_quantile is from 0 to 1, not {other}");
+            return refuse(of_quantile(message).help(USAGE));
+        }
+        None => {
+            let message = "the quantile of ddsketch_quantile must be a literal number from 0 to 1";
+            return refuse(of_quantile(message).help(USAGE));
+        }
     };
     match accuracy {
         [] => Ok((quantile, ACCURACY)),
         [Some(accuracy)] if (ACCURACY_MIN..=ACCURACY_MAX).contains(accuracy) => Ok((quantile, *accuracy)),
-        [Some(other)] => plan_err!(
-            "the accuracy of ddsketch_quantile is from {ACCURACY_MIN} to {ACCURACY_MAX}, not {other}; \
-             leave it out for {ACCURACY} (1 %)"
-        ),
-        _ => plan_err!(
-            "the accuracy of ddsketch_quantile must be one literal number, e.g. \
-             ddsketch_quantile(duration_ns, 0.95, 0.005) for 0.5 %"
+        [Some(other)] => {
+            let range = format!("from {ACCURACY_MIN} to {ACCURACY_MAX}");
+            let message = format!("the accuracy of ddsketch_quantile is {range}, not {other}");
+            refuse(of_quantile(message).help(format!("leave it out for {ACCURACY} (1 %)")))
+        }
+        _ => refuse(
+            of_quantile("the accuracy of ddsketch_quantile must be one literal number")
+                .help("write for example ddsketch_quantile(duration_ns, 0.95, 0.005) for 0.5 %"),
         ),
     }
+}
+
+fn of_quantile(message: impl Into<String>) -> Fault {
+    Fault::new(message).at("ddsketch_quantile(")
 }

@@ -7,9 +7,13 @@ use super::{
     quantile::Quantiles,
     single::Single,
 };
+use crate::{
+    fault::{Fault, refuse},
+    types::sql_type,
+};
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::{
-    common::{Result, ScalarValue, plan_err},
+    common::{Result, ScalarValue},
     logical_expr::{
         Accumulator, AggregateUDFImpl, GroupsAccumulator, Signature, TypeSignature, Volatility,
         function::{AccumulatorArgs, StateFieldsArgs},
@@ -73,14 +77,14 @@ impl AggregateUDFImpl for DdsketchQuantile {
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        const USAGE: &str = "ddsketch_quantile(x, quantile [, accuracy]), e.g. ddsketch_quantile(duration_ns, 0.95)";
+        const USAGE: &str =
+            "write ddsketch_quantile(x, quantile [, accuracy]), e.g. ddsketch_quantile(duration_ns, 0.95)";
         let ([first, _] | [first, _, _]) = types else {
-            return plan_err!("ddsketch_quantile takes 2 or 3 arguments: {USAGE}");
+            return refuse(Fault::new("ddsketch_quantile takes 2 or 3 arguments").help(USAGE));
         };
         if !first.is_numeric() && !first.is_null() {
-            return plan_err!(
-                "ddsketch_quantile looks at numbers, not {first}: cast it, ddsketch_quantile(CAST(x AS DOUBLE), 0.95)"
-            );
+            let fault = Fault::new(format!("ddsketch_quantile looks at numbers, not {}", sql_type(first)));
+            return refuse(fault.help("cast it: ddsketch_quantile(CAST(x AS DOUBLE), 0.95)"));
         }
         Ok(DataType::Float64)
     }
@@ -113,9 +117,14 @@ impl AggregateUDFImpl for HllDistinct {
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         match types {
-            [DataType::Union(..)] => plan_err!("hll_distinct does not know unions; give it one of the union's fields"),
+            [DataType::Union(..)] => {
+                refuse(Fault::new("hll_distinct does not know unions").help("give it one of the union's fields"))
+            }
             [_] => Ok(DataType::Int64),
-            _ => plan_err!("hll_distinct takes 1 argument: hll_distinct(x), e.g. hll_distinct(dst_addr)"),
+            _ => {
+                let help = "write hll_distinct(x), e.g. hll_distinct(dst_addr)";
+                refuse(Fault::new("hll_distinct takes 1 argument").help(help))
+            }
         }
     }
 

@@ -3,12 +3,13 @@
 //! A name for what the window operator knows: whoever runs the window puts the number in place of the zero that is
 //! computed here. Limits: above a window it is no aggregate of rows, and refused where there is no window.
 
+use crate::fault::{Fault, refuse};
 use arrow::{
     array::{ArrayRef, BooleanArray, Int64Array},
     datatypes::{DataType, Field, FieldRef},
 };
 use datafusion::{
-    common::{Result, ScalarValue, plan_err},
+    common::{Result, ScalarValue},
     logical_expr::{
         Accumulator, AggregateUDFImpl, EmitTo, Expr, GroupsAccumulator, Signature, TypeSignature, Volatility,
         function::{AccumulatorArgs, StateFieldsArgs},
@@ -59,7 +60,10 @@ impl AggregateUDFImpl for ShedRows {
         match types {
             // One, where DataFusion wants an argument: see `with_argument`.
             [] | [DataType::Int64] => Ok(DataType::Int64),
-            _ => plan_err!("shed_rows takes no argument: shed_rows() tells how many rows the window lacks"),
+            _ => {
+                let help = "shed_rows() tells how many rows the window lacks";
+                refuse(Fault::new("shed_rows takes no argument").help(help))
+            }
         }
     }
 

@@ -11,7 +11,6 @@ use amoskys_proto::{
 use prost::{Message, bytes::Bytes};
 use prost_reflect::DescriptorPool;
 use prost_types::Timestamp;
-use std::path::Path;
 
 pub const TOPIC: &str = "bench.syscalls";
 pub const FINDINGS: &str = "bench.findings";
@@ -60,14 +59,14 @@ pub fn plan(aggregates: &str, sizes_s: &[u32], events_min: u32) -> Dataflow {
              INSERT INTO findings SELECT * EXCEPT (win) FROM per_process_{size_s} WHERE events > {events_min};"
         );
     }
-    let statements = sql::parse(Path::new("bench.sql"), &text).expect("the SQL parses");
+    let sources = sql::Sources::of("bench.sql", text);
     let options = sql::Options {
         pool: pool(),
         models: std::sync::Arc::new(|name: &str| Err(format!("there is no model `{name}`"))),
         collect: Vec::new(),
         without_inserts: false,
     };
-    match sql::plan(&statements, &options) {
+    match sql::plan(&sources, &options) {
         Ok(dataflow) => dataflow,
         Err(problems) => panic!("{problems}"),
     }

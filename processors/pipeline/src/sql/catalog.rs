@@ -3,6 +3,7 @@
 //! The same table is a stream when it is read and a sink when it is inserted into.
 
 use amoskys_columns::{batch_element, message_schema};
+use amoskys_functions::{fault::Fault, types::sql_type};
 use amoskys_windows::WatermarkRules;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use datafusion::logical_expr::CreateExternalTable;
@@ -82,6 +83,8 @@ const OPTIONS: [&str; 9] = [
     "state_bytes_max",
 ];
 
+/// Letters of a topic's name.
+const TOPIC_NAME_MAX: usize = 249;
 const REPLAY_MAX_NS: i64 = 300_000_000_000;
 
 impl Stream {
@@ -103,17 +106,23 @@ impl Stream {
     }
 
     /// Reads a definition; every fault of it is reported.
-    pub fn define(table: &CreateExternalTable, pool: &DescriptorPool) -> Result<Self, Vec<String>> {
+    pub fn define(table: &CreateExternalTable, pool: &DescriptorPool) -> Result<Self, Vec<Fault>> {
         let options: BTreeMap<&str, &str> = table
             .options
             .iter()
             .map(|(key, value)| (key.strip_prefix("format.").unwrap_or(key), value.as_str()))
             .collect();
-        let mut faults: Vec<String> =
+        let mut faults: Vec<Fault> =
             options.keys().filter(|key| !OPTIONS.contains(key)).map(|key| unknown_option(key)).collect();
         let [topic] = table.locations.as_slice() else {
-            return Err(vec!["a stream has one LOCATION: the name of its topic".into()]);
+            return Err(vec![Fault::new("a stream has one LOCATION: the name of its topic").at("LOCATION")]);
         };
+        if !is_topic_name(topic) {
+            let fault =
+                Fault::new(format!("LOCATION '{topic}' is no name of a topic, which is all that a stream reads"));
+            let help = "topics have at most 249 letters, digits, dots, underscores and hyphens";
+            return Err(vec![fault.help(help).at(format!("'{topic}'"))]);
+        }
         let declared: SchemaRef = Arc::new(table.schema.as_arrow().clone());
         let format = format(&table.file_type, options.get("message").copied(), topic, &declared, pool)
             .map_err(|fault| faults.push(fault))
@@ -122,7 +131,7 @@ impl Stream {
             Some(Format::Json) => Ok(declared),
             Some(Format::Envelope { batch }) => envelope_columns(batch),
             Some(Format::Protobuf { message }) => {
-                message_schema(message).map(Arc::new).map_err(|error| error.to_string())
+                message_schema(message).map(Arc::new).map_err(|error| Fault::new(error.to_string()).at("LOCATION"))
             }
             None | Some(Format::Panes) => Ok(Arc::new(Schema::empty())),
         };
@@ -146,21 +155,28 @@ impl Stream {
         if faults.is_empty() { Ok(stream) } else { Err(faults) }
     }
 
-    fn check(&self) -> Vec<String> {
+    fn check(&self) -> Vec<Fault> {
         let schema = self.schema();
         let mut faults = Vec::new();
         for (option, column) in [("event_time", &self.event_time), ("partition_key", &self.partition_key)] {
             if let Some(name) = column
                 && schema.column_with_name(name).is_none()
             {
-                let nearest = nearest(name, schema.fields().iter().map(|field| field.name().as_str()));
-                faults.push(format!("{option} '{name}' is no column of `{}`{nearest}", self.name));
+                let near = nearest(name, schema.fields().iter().map(|field| field.name().as_str()));
+                let fault = Fault::new(format!("{option} '{name}' is no column of `{}`", self.name)).help(near);
+                faults.push(fault.at(format!("{option} '{name}'")).at(format!("'{name}'")));
             }
         }
         if let Some(field) = self.event_time.as_ref().and_then(|name| schema.field_with_name(name).ok())
             && field.data_type() != &DataType::Timestamp(TimeUnit::Nanosecond, None)
         {
-            faults.push(format!("event_time '{}' must be a TIMESTAMP, not {}", field.name(), field.data_type()));
+            let found = match field.data_type() {
+                // Of another unit, which the name of SQL's type does not tell.
+                other @ DataType::Timestamp(..) => other.to_string(),
+                other => sql_type(other),
+            };
+            let fault = Fault::new(format!("event_time '{}' must be a TIMESTAMP, not {found}", field.name()));
+            faults.push(fault.help("declare it TIMESTAMP, in nanoseconds").at(format!("'{}'", field.name())));
         }
         faults
     }
@@ -172,23 +188,33 @@ fn format(
     topic: &str,
     declared: &Schema,
     pool: &DescriptorPool,
-) -> Result<Format, String> {
+) -> Result<Format, Fault> {
+    let stored_as = |fault: Fault| fault.at(format!("STORED AS {file_type}"));
     match file_type {
-        "JSON" if declared.fields().is_empty() => {
-            Err("STORED AS JSON needs a column list: CREATE EXTERNAL TABLE t (a BIGINT, …) STORED AS JSON …".into())
-        }
+        "JSON" if declared.fields().is_empty() => Err(stored_as(
+            Fault::new("STORED AS JSON needs a column list")
+                .help("write CREATE EXTERNAL TABLE t (a BIGINT, …) STORED AS JSON …"),
+        )),
         "JSON" => Ok(Format::Json),
-        "ENVELOPE" | "PROTOBUF" if !declared.fields().is_empty() => {
-            Err(format!("STORED AS {file_type} takes its columns from the message; leave the column list out"))
-        }
+        "ENVELOPE" | "PROTOBUF" if !declared.fields().is_empty() => Err(stored_as(
+            Fault::new(format!("STORED AS {file_type} takes its columns from the message"))
+                .help("leave the column list out"),
+        )),
         "ENVELOPE" => Ok(Format::Envelope { batch: descriptor(message.or_else(|| known_batch(topic)), topic, pool)? }),
         "PROTOBUF" => {
             Ok(Format::Protobuf { message: descriptor(message.or_else(|| known_message(topic)), topic, pool)? })
         }
-        other => {
-            Err(format!("STORED AS {other} is not a stream; write ENVELOPE, PROTOBUF or JSON (files: PARQUET or CSV)"))
-        }
+        other => Err(stored_as(
+            Fault::new(format!("STORED AS {other} is not a stream"))
+                .help("write ENVELOPE, PROTOBUF or JSON (files: PARQUET or CSV)"),
+        )),
     }
+}
+
+/// What Kafka takes; another log takes less.
+fn is_topic_name(name: &str) -> bool {
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
+    (1..=TOPIC_NAME_MAX).contains(&name.len()) && name.chars().all(is_letter)
 }
 
 fn known_batch(topic: &str) -> Option<&'static str> {
@@ -208,37 +234,50 @@ fn known_message(topic: &str) -> Option<&'static str> {
     }
 }
 
-fn descriptor(name: Option<&str>, topic: &str, pool: &DescriptorPool) -> Result<MessageDescriptor, String> {
+fn descriptor(name: Option<&str>, topic: &str, pool: &DescriptorPool) -> Result<MessageDescriptor, Fault> {
     let Some(name) = name else {
-        return Err(format!("the message in topic '{topic}' is not known; add OPTIONS (message 'package.Name')"));
+        let fault = Fault::new(format!("the message in topic '{topic}' is not known"));
+        return Err(fault.help("add OPTIONS (message 'package.Name')").at(format!("'{topic}'")));
     };
     pool.get_message_by_name(name).ok_or_else(|| {
         let names: Vec<String> = pool.all_messages().map(|message| message.full_name().to_owned()).collect();
-        format!("message '{name}' is not known{}", nearest(name, names.iter().map(String::as_str)))
+        let near = nearest(name, names.iter().map(String::as_str));
+        Fault::new(format!("message '{name}' is not known")).help(near).at(format!("'{name}'"))
     })
 }
 
-fn envelope_columns(batch: &MessageDescriptor) -> Result<SchemaRef, String> {
-    let element = batch_element(batch).map_err(|error| error.to_string())?;
-    let schema = message_schema(&element).map_err(|error| error.to_string())?;
+fn envelope_columns(batch: &MessageDescriptor) -> Result<SchemaRef, Fault> {
+    let fault = |error: &dyn std::fmt::Display| Fault::new(error.to_string()).at("STORED AS ENVELOPE");
+    let element = batch_element(batch).map_err(|error| fault(&error))?;
+    let schema = message_schema(&element).map_err(|error| fault(&error))?;
     match ENVELOPE_COLUMNS.iter().find(|name| schema.column_with_name(name).is_some()) {
-        Some(name) => Err(format!("`{}` has a field `{name}`, which the envelope says already", element.full_name())),
+        Some(name) => {
+            Err(fault(&format!("`{}` has a field `{name}`, which the envelope says already", element.full_name())))
+        }
         None => Ok(Arc::new(schema)),
     }
 }
 
-fn duration_ns(options: &BTreeMap<&str, &str>, name: &str, faults: &mut Vec<String>) -> Option<i64> {
+/// An option's value that is none: `name 'text'` is what stands there.
+fn bad_value(name: &str, text: &str, what: &str, example: &str) -> Fault {
+    Fault::new(format!("{name} '{text}' is no {what}"))
+        .help(example)
+        .at(format!("{name} '{text}'"))
+        .at(format!("'{text}'"))
+}
+
+fn duration_ns(options: &BTreeMap<&str, &str>, name: &str, faults: &mut Vec<Fault>) -> Option<i64> {
     let text = options.get(name)?;
     match humantime::parse_duration(text).ok().filter(|duration| *duration > Duration::ZERO || name == "lateness") {
         Some(duration) => Some(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)),
         None => {
-            faults.push(format!("{name} '{text}' is no duration; write for example '2s', '500ms' or '1m'"));
+            faults.push(bad_value(name, text, "duration", "write for example '2s', '500ms' or '1m'"));
             None
         }
     }
 }
 
-fn rules(options: &BTreeMap<&str, &str>, faults: &mut Vec<String>) -> WatermarkRules {
+fn rules(options: &BTreeMap<&str, &str>, faults: &mut Vec<Fault>) -> WatermarkRules {
     let mut read = |name: &str| duration_ns(options, name, faults);
     let lateness_ns = read("lateness");
     let rules = WatermarkRules {
@@ -247,39 +286,45 @@ fn rules(options: &BTreeMap<&str, &str>, faults: &mut Vec<String>) -> WatermarkR
         idle_ns: read("idle"),
     };
     if options.contains_key("event_time") && !options.contains_key("lateness") {
-        faults.push("a stream with event_time states how far out of order it may come: add lateness '2s'".into());
+        let fault = Fault::new("a stream with event_time states how far out of order it may come");
+        faults.push(fault.help("add lateness '2s'").at("OPTIONS"));
     }
     rules
 }
 
-fn bounds(options: &BTreeMap<&str, &str>, faults: &mut Vec<String>) -> StateBounds {
+fn bounds(options: &BTreeMap<&str, &str>, faults: &mut Vec<Fault>) -> StateBounds {
     let mut bounds = StateBounds::default();
     if let Some(text) = options.get("keys_max") {
         match text.parse() {
             Ok(keys @ 1..) => bounds.keys_max = keys,
-            _ => faults.push(format!("keys_max '{text}' is no number of keys; write for example '100000'")),
+            _ => faults.push(bad_value("keys_max", text, "number of keys", "write for example '100000'")),
         }
     }
     if let Some(text) = options.get("state_bytes_max") {
         match text.parse::<bytesize::ByteSize>() {
             Ok(bytes) if bytes.0 > 0 => bounds.state_bytes_max = usize::try_from(bytes.0).unwrap_or(usize::MAX),
-            _ => faults
-                .push(format!("state_bytes_max '{text}' is no number of bytes; write for example '4GiB' or '500MiB'")),
+            _ => {
+                let example = "write for example '4GiB' or '500MiB'";
+                faults.push(bad_value("state_bytes_max", text, "number of bytes", example));
+            }
         }
     }
     bounds
 }
 
-fn unknown_option(name: &str) -> String {
-    format!("option `{name}` is not known{}; there are {}", nearest(name, OPTIONS), OPTIONS.join(", "))
+fn unknown_option(name: &str) -> Fault {
+    let near = nearest(name, OPTIONS);
+    let near = if near.is_empty() { near } else { format!("{near} ") };
+    let fault = Fault::new(format!("option `{name}` is not known"));
+    fault.help(format!("{near}there are {}", OPTIONS.join(", "))).at(format!("\"{name}\"")).at(format!("'{name}'"))
 }
 
-/// `; did you mean …?` when something is near.
+/// `did you mean …?` when something is near, or nothing.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let near = known
         .into_iter()
         .map(|other| (strsim::damerau_levenshtein(&name.to_lowercase(), &other.to_lowercase()), other))
         .filter(|(distance, other)| *distance <= 1 + other.len() / 4)
         .min();
-    near.map_or_else(String::new, |(_, other)| format!("; did you mean `{other}`?"))
+    near.map_or_else(String::new, |(_, other)| format!("did you mean `{other}`?"))
 }

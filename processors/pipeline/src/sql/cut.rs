@@ -4,14 +4,18 @@
 //! the same columns under the same names. What is below it is not looked at: another window may be there.
 
 use super::slots::{Slot, SlotTable};
-use amoskys_functions::{aggregate::shed::is_shed_rows, window::WindowCall};
+use amoskys_functions::{
+    aggregate::shed::is_shed_rows,
+    fault::{Fault, refuse},
+    window::WindowCall,
+};
 use datafusion::{
     common::{
         Column, DFSchemaRef, TableReference,
         tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
     datasource::provider_as_source,
-    error::{DataFusionError, Result},
+    error::Result,
     logical_expr::{Aggregate as AggregatePlan, Expr, LogicalPlan, LogicalPlanBuilder, expr::Alias},
 };
 use std::sync::Arc;
@@ -54,8 +58,9 @@ fn refuse_stray_windows(plan: &LogicalPlan) -> Result<()> {
         refuse_shadowed(node)?;
         node.apply_expressions(|expression| {
             if expression.exists(|part| Ok(is_shed_rows(part)))? {
-                let message = "shed_rows() tells how many rows a window lacks, and belongs beside hop or tumble";
-                return Err(DataFusionError::Plan(message.into()));
+                let fault =
+                    Fault::new("shed_rows() tells how many rows a window lacks, and belongs beside hop or tumble");
+                return refuse(fault.help("name it in the view that has the window").at("shed_rows("));
             }
             refuse_window_in(expression).map(|()| TreeNodeRecursion::Continue)
         })
@@ -75,14 +80,14 @@ fn refuse_shadowed(node: &LogicalPlan) -> Result<()> {
         aggregate.group_expr.iter().any(|group| matches!(group, Expr::Column(column) if column.name == **name))
     };
     let Some(name) = named.into_iter().find(is_column) else { return Ok(()) };
-    Err(DataFusionError::Plan(format!(
-        "hop and tumble belong into GROUP BY; `{name}` there is a column of what is read, so give the new window another name"
-    )))
+    let fault = Fault::new(format!("hop and tumble belong into GROUP BY; `{name}` there is a column of what is read"));
+    refuse(fault.help("give the new window another name").at(format!("AS {name}")))
 }
 
 fn refuse_window_in(expression: &Expr) -> Result<()> {
     if expression.exists(|part| Ok(WindowCall::parse(part).is_some()))? {
-        return Err(DataFusionError::Plan("hop and tumble belong into GROUP BY; a single row has no window".into()));
+        let fault = Fault::new("hop and tumble belong into GROUP BY; a single row has no window");
+        return refuse(fault.help("write SELECT …, hop(…) AS win … GROUP BY …, win").at("hop(").at("tumble("));
     }
     Ok(())
 }
@@ -94,7 +99,8 @@ pub fn window_of(aggregate: &AggregatePlan) -> Result<Option<(usize, WindowCall)
         match (WindowCall::parse(expression), &found) {
             (None, _) => {}
             (Some(_), Some(_)) => {
-                return Err(DataFusionError::Plan("GROUP BY names two windows; a view has one".into()));
+                let fault = Fault::new("GROUP BY names two windows; a view has one");
+                return refuse(fault.help("make a view of each").at("GROUP BY"));
             }
             (Some(call), None) => found = Some((index, call?)),
         }

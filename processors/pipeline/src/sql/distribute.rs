@@ -7,14 +7,17 @@
 //! Limits: columns that are passed on unchanged; what is computed from them is not followed, and more is gathered then than
 //! would have to be.
 
-use super::{cut::cut, lineage::base_column, panes::Around};
-use amoskys_functions::window::WindowCall;
+use super::{cut::cut, lineage::base_column, panes::Around, rowwise::two_streams};
+use amoskys_functions::{
+    fault::{Fault, refuse},
+    window::WindowCall,
+};
 use datafusion::{
     common::{
         JoinType,
         tree_node::{TreeNode, TreeNodeRecursion},
     },
-    error::{DataFusionError, Result},
+    error::Result,
     logical_expr::{Aggregate as AggregatePlan, Distinct, Expr, Join, LogicalPlan, TableScan},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -174,12 +177,11 @@ impl Search<'_> {
         })?;
         match names.into_iter().collect::<Vec<_>>().as_slice() {
             [name] => Ok(name.clone()),
-            [] => Err(DataFusionError::Plan(
-                "the window is over a file, not a stream; INSERT needs a stream to follow".into(),
-            )),
-            [one, other, ..] => Err(DataFusionError::Plan(format!(
-                "rows of two streams (`{one}` and `{other}`) meet without a window; window each in a view of its own"
-            ))),
+            [] => {
+                let fault = Fault::new("the window is over a file, not a stream");
+                refuse(fault.help("INSERT needs a stream to follow").at("hop(").at("tumble("))
+            }
+            [one, other, ..] => refuse(two_streams(one, other)),
         }
     }
 

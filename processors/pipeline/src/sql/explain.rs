@@ -1,5 +1,6 @@
 //! DataFusion's errors in words for who wrote the SQL: the cause, without the names of layers and rules above it.
 
+use amoskys_functions::fault::Fault;
 use datafusion::{
     common::{Column, SchemaError},
     error::DataFusionError,
@@ -11,39 +12,128 @@ const LISTED_MAX: usize = 12;
 /// Names suggested.
 const NEAR_MAX: usize = 3;
 
-/// What went wrong, in one line where DataFusion has one.
-pub fn message(error: &DataFusionError) -> String {
-    match error {
-        DataFusionError::Context(_, cause) | DataFusionError::Diagnostic(_, cause) => message(cause),
-        DataFusionError::Shared(cause) => message(cause),
-        DataFusionError::Collection(causes) => {
-            let messages: BTreeSet<String> = causes.iter().map(message).collect();
-            messages.into_iter().collect::<Vec<_>>().join("; ")
+/// What went wrong; several faults where the error is several.
+pub fn faults(error: &DataFusionError) -> Vec<Fault> {
+    if let DataFusionError::Collection(causes) = error {
+        let mut found: Vec<Fault> = Vec::new();
+        for fault in causes.iter().flat_map(faults) {
+            if !found.contains(&fault) {
+                found.push(fault);
+            }
         }
+        return found;
+    }
+    vec![fault(error)]
+}
+
+/// The first of them.
+pub fn first(error: &DataFusionError) -> Fault {
+    faults(error).into_iter().next().unwrap_or_else(|| Fault::new(error.to_string()))
+}
+
+fn fault(error: &DataFusionError) -> Fault {
+    if let Some(fault) = Fault::of(error) {
+        return fault.clone();
+    }
+    match error {
+        DataFusionError::Context(_, cause) | DataFusionError::Diagnostic(_, cause) => fault(cause),
+        DataFusionError::Shared(cause) => fault(cause),
         DataFusionError::SchemaError(cause, _) => match cause.as_ref() {
             SchemaError::FieldNotFound { field, valid_fields } => unknown_column(field, valid_fields),
-            other => other.to_string(),
+            SchemaError::AmbiguousReference { field } => Fault::new(format!("column `{}` is ambiguous", field.name))
+                .help(format!("say of which table: `t.{}`", field.name))
+                .at(&field.name),
+            SchemaError::DuplicateUnqualifiedField { name } => twice(name),
+            SchemaError::DuplicateQualifiedField { name, .. } => twice(name),
         },
-        other => without_category(&other.strip_backtrace()),
+        other => of_text(&without_category(&other.strip_backtrace())),
     }
+}
+
+fn twice(name: &str) -> Fault {
+    let fault = Fault::new(format!("there are two columns `{name}`"));
+    fault
+        .help(format!("give one of them another name: … AS {name}_2"))
+        .at(format!("AS {name}"))
+        .at(format!("\"{name}\""))
+}
+
+/// Messages that say what they mean in the words of the planner.
+fn of_text(text: &str) -> Fault {
+    if text.contains("must appear in the GROUP BY clause")
+        && let Some(column) = quoted_by(text, "column \"", '"')
+    {
+        let name = column.rsplit_once('.').map_or(column.as_str(), |(_, name)| name).to_owned();
+        return Fault::new(format!("column `{name}` is neither in GROUP BY nor within an aggregate"))
+            .help(format!("add it to GROUP BY, or take an aggregate of it: max({name})"))
+            .at(name);
+    }
+    if let Some((name, _)) = text.strip_prefix("Invalid function '").and_then(|rest| rest.split_once('\'')) {
+        return Fault::new(format!("function `{name}` is not known")).at(format!("{name}("));
+    }
+    if let Some(rest) = text.strip_prefix("Projections require unique expression names but the expression \"")
+        && let Some((expression, _)) = rest.split_once("\" at position")
+    {
+        let name = expression.rsplit_once([' ', '.']).map_or(expression, |(_, name)| name);
+        return twice(name);
+    }
+    if let Some(name) = text.strip_prefix("Unsupported SQL type ") {
+        let types = "types are BIGINT, INT, DOUBLE, BOOLEAN, VARCHAR, TIMESTAMP, DATE and BYTEA";
+        return Fault::new(format!("type `{name}` is not known")).help(types).at(name);
+    }
+    if text.starts_with("Aggregate functions are not allowed in the WHERE clause") {
+        let message = "an aggregate does not belong into WHERE, which looks at single rows";
+        return Fault::new(message).help("write it behind HAVING").at("WHERE");
+    }
+    if text.starts_with("Substring without for/from") {
+        return Fault::new("substr takes what to cut and from where").help("write substr(k, 1)");
+    }
+    if text.contains("Invalid input syntax for type interval") {
+        return Fault::new("is no interval").help("write for example INTERVAL '5 seconds' or INTERVAL '1 hour'");
+    }
+    if let Some(name) =
+        text.strip_prefix("Incompatible inputs for Union").and_then(|_| quoted_by(text, "on column '", '\''))
+    {
+        let message = format!("column `{name}` is of types that do not go together in the parts of this UNION");
+        return Fault::new(message).help("cast it in one of them").at("UNION");
+    }
+    if text == "UNION queries have different number of columns" {
+        return Fault::new("the parts of a UNION have different numbers of columns").at("UNION");
+    }
+    // Further lines say which calls there are.
+    let (first, candidates) = text.split_once("Candidate functions:").unwrap_or((text, ""));
+    let first = first.split_once("No function matches").map_or(first, |(first, _)| first).trim();
+    let candidates: Vec<&str> = candidates.lines().map(str::trim).filter(|line| !line.is_empty()).take(4).collect();
+    let called = first.strip_prefix('\'').and_then(|rest| rest.split_once('\'')).map(|(name, _)| format!("{name}("));
+    let help = if candidates.is_empty() { String::new() } else { format!("it takes {}", candidates.join(", ")) };
+    let message = first.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    called.into_iter().fold(Fault::new(message).help(help), Fault::at)
+}
+
+fn quoted_by(text: &str, before: &str, quote: char) -> Option<String> {
+    Some(text.split_once(before)?.1.split_once(quote)?.0.to_owned())
 }
 
 fn without_category(text: &str) -> String {
     let categories = ["Error during planning: ", "Schema error: ", "SQL error: ", "Execution error: "];
-    let categories = categories.iter().chain(&["Invalid or Unsupported Configuration: "]);
+    let categories = categories.iter().chain(&[
+        "Invalid or Unsupported Configuration: ",
+        "This feature is not implemented: ",
+        "Internal error: ",
+    ]);
     categories.fold(text.to_owned(), |text, category| text.strip_prefix(category).map_or(text.clone(), str::to_owned))
 }
 
-fn unknown_column(field: &Column, valid: &[Column]) -> String {
+fn unknown_column(field: &Column, valid: &[Column]) -> Fault {
     let names: BTreeSet<&str> = valid.iter().map(|column| column.name.as_str()).collect();
     let name = field.relation.as_ref().map_or(field.name.clone(), |table| format!("{}.{}", table.table(), field.name));
-    let hint = match near(&field.name, &names).as_slice() {
+    let help = match near(&field.name, &names).as_slice() {
         [] if names.is_empty() => String::new(),
-        [] => format!("; there are {}", listed(&names)),
-        [only] => format!("; did you mean `{only}`?"),
-        [all @ .., last] => format!("; did you mean `{}` or `{last}`?", all.join("`, `")),
+        [] => format!("there are {}", listed(&names)),
+        [only] => format!("did you mean `{only}`?"),
+        [all @ .., last] => format!("did you mean `{}` or `{last}`?", all.join("`, `")),
     };
-    format!("column `{name}` is not known{hint}")
+    Fault::new(format!("column `{name}` is not known")).help(help).at(&field.name)
 }
 
 /// The nearest first.
@@ -70,12 +160,16 @@ fn listed(names: &BTreeSet<&str>) -> String {
 mod tests {
     use super::*;
 
+    fn told(error: &DataFusionError) -> String {
+        faults(error).iter().map(Fault::to_string).collect::<Vec<_>>().join("; ")
+    }
+
     fn unknown(name: &str, valid: &[&str]) -> String {
         let valid: Vec<Column> = valid.iter().map(|name| Column::new(Some("processes"), *name)).collect();
         let (field, nothing) = (Box::new(Column::new_unqualified(name)), Box::new(None));
         let cause = SchemaError::FieldNotFound { field, valid_fields: valid };
         let error = DataFusionError::SchemaError(Box::new(cause), nothing);
-        message(&DataFusionError::Context("type_coercion".into(), Box::new(error)))
+        told(&DataFusionError::Context("type_coercion".into(), Box::new(error)))
     }
 
     #[test]
@@ -95,8 +189,8 @@ mod tests {
     fn layers_are_left_out() {
         let cause = DataFusionError::Plan("model `m` is not known".into());
         let error = DataFusionError::Context("bind_models".into(), Box::new(cause));
-        assert_eq!(message(&error), "model `m` is not known");
+        assert_eq!(told(&error), "model `m` is not known");
         let twice = || DataFusionError::Plan("a".into());
-        assert_eq!(message(&DataFusionError::Collection(vec![twice(), twice()])), "a");
+        assert_eq!(told(&DataFusionError::Collection(vec![twice(), twice()])), "a");
     }
 }

@@ -1,19 +1,28 @@
 //! SQL files split into statements, each with its place and the comments above it.
 //!
-//! Comments are kept because a detection's comments reach its alerts. Files named `*.test.sql` are tests, not
-//! statements. Limits: a file of at most 1 MiB, at most 1,000 files.
+//! A statement that cannot be read is a problem and keeps its name, so that what reads it is not blamed. Comments are
+//! kept because a detection's comments reach its alerts. Files named `*.test.sql` are tests, not statements. Limits: a
+//! file of at most 1 MiB, at most 1,000 files.
 
-use super::{Problem, Problems, place::of_unknown_name};
+use super::{
+    Place, Problem, SourceFile,
+    anchor::{bytes_of, head},
+};
+use amoskys_functions::fault::Fault;
 use datafusion::sql::{
     parser::{DFParser, Statement as Ast},
     sqlparser::{
         dialect::GenericDialect,
-        tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace},
+        keywords::Keyword,
+        tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace},
     },
 };
 use std::{
+    collections::BTreeSet,
     fs,
+    ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -22,54 +31,63 @@ const FILES_MAX: usize = 1000;
 /// One statement as written.
 #[derive(Debug, Clone)]
 pub struct Statement {
-    pub file: PathBuf,
-    pub line: u64,
-    pub column: u64,
-    /// Without the comments above it and the semicolon.
-    pub text: String,
+    pub file: Arc<SourceFile>,
+    /// Bytes of the file's text, without the comments above it and the semicolon.
+    pub span: Range<usize>,
     /// The lines of the comments above it, without `--`.
     pub comments: Vec<String>,
     pub ast: Ast,
 }
 
 impl Statement {
-    /// At the name that the message says is not known, or at the statement.
-    pub fn problem(&self, message: impl Into<String>) -> Problem {
-        let message = message.into();
-        let (line, column) = match of_unknown_name(&self.text, &message) {
-            Some((1, column)) => (self.line, self.column + column - 1),
-            Some((line, column)) => (self.line + line - 1, column),
-            None => (self.line, self.column),
-        };
-        Problem { file: self.file.clone(), line, column, message }
+    pub fn text(&self) -> &str {
+        &self.file.text[self.span.clone()]
+    }
+
+    /// Of bytes within [`text`](Self::text).
+    pub(super) fn place(&self, within: Range<usize>) -> Place {
+        let start = self.span.start;
+        Place { file: self.file.clone(), span: start + within.start..start + within.end }
     }
 }
 
+/// All that was read, and what could not be.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    pub statements: Vec<Statement>,
+    pub(super) problems: Vec<Problem>,
+    /// Names that are defined by what could not be read.
+    pub(super) unread: BTreeSet<String>,
+    /// Whether there may be names that are not known at all, because a file could not be split into statements.
+    pub(super) is_cut_short: bool,
+}
+
 /// Reads every `.sql` file below the given files and folders, in the order of their paths.
-pub fn load(paths: &[PathBuf]) -> Result<Vec<Statement>, Problems> {
+pub fn load(paths: &[PathBuf]) -> Sources {
     let mut files = Vec::new();
-    let mut problems = Vec::new();
+    let mut sources = Sources::default();
     for path in paths {
         if let Err(error) = find(path, &mut files) {
             let hint = "give the folder or file of the SQL by its path (in a checkout of Amoskys it is `sql`)";
-            problems.push(at_file(path, format!("cannot be read: {error}; {hint}")));
+            sources.fail(path, Fault::new(format!("cannot be read: {error}")).help(hint));
         }
     }
     files.sort();
     files.dedup();
     if files.len() > FILES_MAX {
-        problems.push(at_file(&files[FILES_MAX], format!("more than {FILES_MAX} SQL files")));
-    } else if files.is_empty() && problems.is_empty() {
-        problems.extend(paths.iter().map(|path| at_file(path, "holds no .sql file".into())));
+        sources.fail(&files[FILES_MAX], Fault::new(format!("is one more than {FILES_MAX} SQL files")));
+        return sources;
     }
-    let mut statements = Vec::new();
-    for file in &files {
-        match read(file).map_err(|message| vec![at_file(file, message)]).and_then(|text| parse(file, &text)) {
-            Ok(found) => statements.extend(found),
-            Err(found) => problems.extend(found),
+    if files.is_empty() && sources.problems.is_empty() {
+        paths.iter().for_each(|path| sources.fail(path, Fault::new("holds no .sql file")));
+    }
+    for file in files {
+        match read(&file) {
+            Ok(text) => sources.add(&file, text),
+            Err(message) => sources.fail(&file, Fault::new(message)),
         }
     }
-    if problems.is_empty() { Ok(statements) } else { Err(Problems(problems)) }
+    sources
 }
 
 fn find(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
@@ -95,64 +113,94 @@ fn read(file: &Path) -> Result<String, String> {
     }
 }
 
-fn at_file(file: &Path, message: String) -> Problem {
-    Problem { file: file.to_owned(), line: 0, column: 0, message }
-}
+impl Sources {
+    /// Statements of one file's text, by the name that problems call it.
+    pub fn of(path: impl AsRef<Path>, text: impl Into<String>) -> Self {
+        let mut sources = Self::default();
+        sources.add(path.as_ref(), text.into());
+        sources
+    }
 
-/// Splits one file's text into statements; every statement that does not parse is a problem of its own.
-pub fn parse(file: &Path, text: &str) -> Result<Vec<Statement>, Vec<Problem>> {
-    let tokens = Tokenizer::new(&GenericDialect {}, text).tokenize_with_location().map_err(|error| {
-        vec![Problem {
-            file: file.to_owned(),
-            line: error.location.line,
-            column: error.location.column,
-            message: error.message,
-        }]
-    })?;
-    let mut statements = Vec::new();
-    let mut problems = Vec::new();
-    for tokens in tokens.split(|token| token.token == Token::SemiColon) {
-        match statement(file, text, tokens) {
-            Ok(statement) => statements.extend(statement),
-            Err(problem) => problems.push(problem),
+    fn fail(&mut self, path: &Path, fault: Fault) {
+        let file = Arc::new(SourceFile { path: path.to_owned(), text: String::new() });
+        self.problems.push(Problem::error(Some(Place { file, span: 0..0 }), fault));
+        self.is_cut_short = true;
+    }
+
+    /// Adds one file's statements; each that does not parse is a problem of its own.
+    pub fn add(&mut self, path: &Path, text: String) {
+        let file = Arc::new(SourceFile { path: path.to_owned(), text });
+        let mut tokens = Vec::new();
+        let mut tokenizer = Tokenizer::new(&GenericDialect {}, &file.text);
+        if let Err(error) = tokenizer.tokenize_with_location_into_buf(&mut tokens) {
+            let start = byte_at(&file.text, error.location);
+            let end = file.text[start..].find('\n').map_or(file.text.len(), |newline| start + newline);
+            let place = Place { file, span: start..end };
+            self.problems.push(Problem::error(Some(place), Fault::new(error.message)));
+            self.is_cut_short = true;
+            return;
+        }
+        for tokens in tokens.split(|token| token.token == Token::SemiColon) {
+            match statement(&file, tokens) {
+                Ok(statement) => self.statements.extend(statement),
+                Err(problem) => {
+                    self.problems.push(problem);
+                    self.unread.extend(defined_name(tokens));
+                }
+            }
         }
     }
-    if problems.is_empty() { Ok(statements) } else { Err(problems) }
 }
 
-fn statement(file: &Path, text: &str, tokens: &[TokenWithSpan]) -> Result<Option<Statement>, Problem> {
+/// `CREATE EXTERNAL TABLE name`, `CREATE VIEW name`: the name, folded as the planner folds it.
+fn defined_name(tokens: &[TokenWithSpan]) -> Option<String> {
+    let words = tokens.iter().filter_map(|token| match &token.token {
+        Token::Word(word) => Some(word),
+        _ => None,
+    });
+    let mut words = words.skip_while(|word| !matches!(word.keyword, Keyword::TABLE | Keyword::VIEW)).skip(1);
+    let name = words.find(|word| !matches!(word.keyword, Keyword::IF | Keyword::NOT | Keyword::EXISTS))?;
+    Some(if name.quote_style.is_none() { name.value.to_lowercase() } else { name.value.clone() })
+}
+
+fn statement(file: &Arc<SourceFile>, tokens: &[TokenWithSpan]) -> Result<Option<Statement>, Problem> {
     let is_space = |token: &TokenWithSpan| matches!(token.token, Token::Whitespace(_) | Token::EOF);
     let Some(first) = tokens.iter().position(|token| !is_space(token)) else { return Ok(None) };
     let last = tokens.iter().rposition(|token| !is_space(token)).unwrap_or(first);
-    let (start, end) = (tokens[first].span.start, tokens[last].span.end);
-    let body = &text[byte_at(text, start.line, start.column)..byte_at(text, end.line, end.column)];
+    let span = byte_at(&file.text, tokens[first].span.start)..byte_at(&file.text, tokens[last].span.end);
     let comments = comments(&tokens[..first]);
+    let body = &file.text[span.clone()];
+    let fail = |within: Range<usize>, fault: Fault| {
+        let span = span.start + within.start..span.start + within.end;
+        Problem::error(Some(Place { file: file.clone(), span }), fault)
+    };
     match DFParser::parse_sql(body).map(Vec::from).as_deref() {
-        Ok([ast]) => Ok(Some(Statement {
-            file: file.to_owned(),
-            line: start.line,
-            column: start.column,
-            text: body.to_owned(),
-            comments,
-            ast: ast.clone(),
-        })),
-        Ok(_) => Err(Problem {
-            file: file.to_owned(),
-            line: start.line,
-            column: start.column,
-            message: "is no single statement".into(),
-        }),
+        Ok([ast]) => Ok(Some(Statement { file: file.clone(), span, comments, ast: ast.clone() })),
+        Ok(_) => Err(fail(0..body.len(), Fault::new("is no single statement"))),
         Err(error) => {
-            let (message, place) = locate(&error.strip_backtrace());
-            let (line, column) = match place {
-                Some((1, column)) => (start.line, start.column + column.saturating_sub(1)),
-                Some((line, column)) => (start.line + line - 1, column),
-                None if message.ends_with("found: EOF") => (end.line, end.column),
-                None => (start.line, start.column),
+            let (message, location) = locate(&error.strip_backtrace());
+            let last = byte_at(&file.text, tokens[last].span.start) - span.start..body.len();
+            let within = match location {
+                Some(location) => bytes_of(body, location).unwrap_or(last),
+                None if message.ends_with("found: EOF") => last,
+                None => head(body),
             };
-            Err(Problem { file: file.to_owned(), line, column, message })
+            let message = message.replace("found: EOF", "found: the end of the statement");
+            Err(fail(within, syntax_fault(message)))
         }
     }
+}
+
+/// What parsers say, and what is most often meant.
+fn syntax_fault(message: String) -> Fault {
+    let help = match message.as_str() {
+        text if text.starts_with("Missing LOCATION") => "add LOCATION and the name of the topic",
+        text if text.contains("Expected: an SQL statement") => {
+            "statements are CREATE EXTERNAL TABLE, CREATE VIEW and INSERT INTO, each with a semicolon behind it"
+        }
+        _ => "",
+    };
+    Fault::new(message).help(help)
 }
 
 /// Lines of the last block of `--` comments; a blank line begins a new block.
@@ -176,23 +224,24 @@ fn comments(tokens: &[TokenWithSpan]) -> Vec<String> {
 }
 
 /// Takes ` at Line: 3, Column: 7` off a parser's message, and the names of its layers.
-fn locate(message: &str) -> (String, Option<(u64, u64)>) {
+fn locate(message: &str) -> (String, Option<Location>) {
     let message = message.replace("SQL error: ParserError(\"", "").replace("Error during planning: ", "");
     let message = message.trim_end_matches("\")");
     let parsed = message.rsplit_once(" at Line: ").and_then(|(before, place)| {
         let (line, column) = place.split_once(", Column: ")?;
         let digits: String = column.chars().take_while(char::is_ascii_digit).collect();
-        Some((before.to_owned(), (line.parse().ok()?, digits.parse().ok()?)))
+        Some((before.to_owned(), Location { line: line.parse().ok()?, column: digits.parse().ok()? }))
     });
-    parsed.map_or_else(|| (message.to_owned(), None), |(message, place)| (message, Some(place)))
+    parsed.map_or_else(|| (message.to_owned(), None), |(message, location)| (message, Some(location)))
 }
 
-/// Byte offset of a 1-based line and column (in characters).
-fn byte_at(text: &str, line: u64, column: u64) -> usize {
+/// Byte offset of a place; a column is a character's number.
+pub(super) fn byte_at(text: &str, location: Location) -> usize {
     let mut at = 0;
     for (index, content) in text.split_inclusive('\n').enumerate() {
-        if index as u64 + 1 == line {
-            return at + content.char_indices().nth(column as usize - 1).map_or(content.len(), |(offset, _)| offset);
+        if index as u64 + 1 == location.line {
+            let column = (location.column as usize).saturating_sub(1);
+            return at + content.char_indices().nth(column).map_or(content.len(), |(offset, _)| offset);
         }
         at += content.len();
     }
@@ -203,9 +252,20 @@ fn byte_at(text: &str, line: u64, column: u64) -> usize {
 mod tests {
     use super::*;
 
-    fn texts(sql: &str) -> Vec<(u64, String, Vec<String>)> {
-        let statements = parse(Path::new("x.sql"), sql).expect("parses");
-        statements.into_iter().map(|statement| (statement.line, statement.text, statement.comments)).collect()
+    fn texts(sql: &str) -> Vec<(usize, String, Vec<String>)> {
+        let sources = Sources::of("x.sql", sql);
+        assert_eq!(sources.problems, []);
+        let statements = sources.statements.iter();
+        statements
+            .map(|statement| {
+                let (line, _) = statement.place(0..1).start();
+                (line, statement.text().to_owned(), statement.comments.clone())
+            })
+            .collect()
+    }
+
+    fn problems(sql: &str) -> Vec<String> {
+        Sources::of("x.sql", sql).problems.iter().map(Problem::to_string).collect()
     }
 
     #[test]
@@ -222,14 +282,17 @@ mod tests {
     }
 
     #[test]
-    fn every_broken_statement_is_reported_where_it_is() {
-        let problems = parse(Path::new("x.sql"), "SELECT 1;\nSELEC 2;\n\nCREATE VIEW;").expect_err("broken");
-        let places: Vec<(u64, u64)> = problems.iter().map(|problem| (problem.line, problem.column)).collect();
-        assert_eq!(places, vec![(2, 1), (4, 12)], "{problems:?}");
+    fn every_broken_statement_is_reported_where_it_is_and_the_others_are_kept() {
+        let sql = "SELECT 1;\nSELEC 2;\n\nCREATE VIEW;\nCREATE VIEW \"V\" AS SELEC;";
+        let problems = problems(sql);
+        let places: Vec<&str> = problems.iter().filter_map(|problem| problem.split(": ").next()).collect();
+        assert_eq!(places, ["x.sql:2:1", "x.sql:4:8", "x.sql:5:20"], "{problems:?}");
+        let sources = Sources::of("x.sql", sql);
+        assert_eq!((sources.statements.len(), sources.unread), (1, BTreeSet::from(["V".to_owned()])));
     }
 
     #[test]
     fn an_open_quote_is_reported() {
-        assert_eq!(parse(Path::new("x.sql"), "SELECT 1;\nSELECT 'a").expect_err("open").len(), 1);
+        assert_eq!(problems("SELECT 1;\nSELECT 'a"), ["x.sql:2:8: Unterminated string literal"]);
     }
 }

@@ -9,12 +9,14 @@ use super::{
     shuffle::connect,
     template::Template,
 };
+use amoskys_functions::fault::{Fault, refuse};
+use amoskys_windows::Hop;
 use datafusion::{
     common::tree_node::TreeNodeRecursion,
-    error::{DataFusionError, Result},
+    error::Result,
     logical_expr::{self, LogicalPlan},
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 /// One flow for each stream that is read, and for each topic that groups are sent to.
 #[derive(Default)]
@@ -53,20 +55,23 @@ impl Flows {
         let known = &self.flows[flow].views;
         let first = &known[views[0]];
         if let Some(other) = views.iter().map(|&view| &known[view]).find(|view| view.hop != first.hop) {
-            return Err(DataFusionError::Plan(format!(
-                "joins views of different windows (slide {} ns, size {} ns and slide {} ns, size {} ns); give them the same window",
-                first.hop.slide_ns(),
-                first.hop.size_ns(),
-                other.hop.slide_ns(),
-                other.hop.size_ns()
-            )));
+            let words = |hop: &Hop| {
+                let [slide, size] = [hop.slide_ns(), hop.size_ns()].map(|ns| Duration::from_nanos(ns.unsigned_abs()));
+                format!("slide {}, size {}", humantime::format_duration(slide), humantime::format_duration(size))
+            };
+            let fault = Fault::new(format!(
+                "joins views of different windows ({} and {})",
+                words(&first.hop),
+                words(&other.hop)
+            ));
+            return refuse(fault.help("give them the same window").at("JOIN").at("UNION"));
         }
         if views.iter().any(|&view| known[view].delay_ns != first.delay_ns) {
-            return Err(DataFusionError::Plan(
+            let fault = Fault::new(
                 "joins windows that are whole at different times: one is over the end of other windows, one is not or is \
-                 over their start; use win.end in all of them"
-                    .into(),
-            ));
+                 over their start",
+            );
+            return refuse(fault.help("use win.end in all of them").at("JOIN").at("UNION"));
         }
         Ok(views)
     }
@@ -179,11 +184,17 @@ fn streams_in(plan: &LogicalPlan, around: Around<'_>) -> Result<BTreeSet<String>
     Ok(found)
 }
 
+/// Whether a plan reads rows of a stream.
+pub fn reads_stream(plan: &LogicalPlan, around: Around<'_>) -> Result<bool> {
+    Ok(!streams_in(plan, around)?.is_empty())
+}
+
 fn refuse_rows_beside(above: &LogicalPlan, around: Around<'_>) -> Result<()> {
     match streams_in(above, around)?.first() {
-        Some(name) => Err(DataFusionError::Plan(format!(
-            "`{name}` is read without a window beside a windowed view; window it too"
-        ))),
+        Some(name) => {
+            let fault = Fault::new(format!("`{name}` is read without a window beside a windowed view"));
+            refuse(fault.help("window it too").at(format!("\"{name}\"")))
+        }
         None => Ok(()),
     }
 }

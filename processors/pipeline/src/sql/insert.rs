@@ -7,6 +7,7 @@ use super::{
     catalog::{Format, nearest},
 };
 use amoskys_columns::{JsonEncoder, ProtobufEncoder};
+use amoskys_functions::fault::{Fault, refuse};
 use arrow::datatypes::SchemaRef;
 use datafusion::{
     common::{Column, ScalarValue},
@@ -21,8 +22,8 @@ pub fn rename(query: LogicalPlan, names: &[String]) -> Result<LogicalPlan> {
     }
     let columns = query.schema().columns();
     if columns.len() != names.len() {
-        let message = format!("INSERT names {} columns, its SELECT has {}", names.len(), columns.len());
-        return Err(DataFusionError::Plan(message));
+        let fault = Fault::new(format!("INSERT names {} columns, its SELECT has {}", names.len(), columns.len()));
+        return refuse(fault.help("name as many as the SELECT has"));
     }
     let renamed: Vec<Expr> =
         columns.into_iter().zip(names).map(|(column, name)| Expr::Column(column).alias(name)).collect();
@@ -35,20 +36,15 @@ pub fn match_sink(query: LogicalPlan, sink: &Sink) -> Result<LogicalPlan> {
         return Ok(query);
     }
     let schema = query.schema().clone();
-    let unknown: Vec<String> = schema
-        .fields()
-        .iter()
-        .filter(|field| sink.columns.column_with_name(field.name()).is_none())
-        .map(|field| {
-            format!(
-                "`{}`{}",
-                field.name(),
-                nearest(field.name(), sink.columns.fields().iter().map(|field| field.name().as_str()))
-            )
-        })
-        .collect();
+    let known = || sink.columns.fields().iter().map(|field| field.name().as_str());
+    let unknown = schema.fields().iter().filter(|field| known().all(|name| name != field.name())).map(|field| {
+        let name = field.name();
+        let fault = Fault::new(format!("`{}` has no column `{name}`", sink.name)).help(nearest(name, known()));
+        fault.at(format!("AS {name}")).at(format!("\"{name}\"")).into()
+    });
+    let unknown: Vec<DataFusionError> = unknown.collect();
     if !unknown.is_empty() {
-        return Err(DataFusionError::Plan(format!("`{}` has no column {}", sink.name, unknown.join(", "))));
+        return Err(DataFusionError::Collection(unknown));
     }
     let columns =
         sink.columns.fields().iter().map(|field| match schema.iter().find(|(_, found)| found.name() == field.name()) {
@@ -64,11 +60,14 @@ pub fn match_sink(query: LogicalPlan, sink: &Sink) -> Result<LogicalPlan> {
             None if field.is_nullable() => {
                 Ok(cast(lit(ScalarValue::Null), field.data_type().clone()).alias(field.name()))
             }
-            None => Err(DataFusionError::Plan(format!(
-                "`{}` is NOT NULL in `{}` and the SELECT has no such column",
-                field.name(),
-                sink.name
-            ))),
+            None => refuse(
+                Fault::new(format!(
+                    "`{}` is NOT NULL in `{}` and the SELECT has no such column",
+                    field.name(),
+                    sink.name
+                ))
+                .help(format!("add … AS {}", field.name())),
+            ),
         });
     let columns: Vec<Expr> = columns.collect::<Result<_>>()?;
     LogicalPlanBuilder::from(query).project(columns)?.build()
@@ -83,5 +82,9 @@ pub fn check_encoder(sink: &Sink, output: &SchemaRef) -> Result<()> {
             JsonEncoder::new(output.clone()).err().map(|error| error.to_string())
         }
     };
-    problem.map_or(Ok(()), |problem| Err(DataFusionError::Plan(format!("does not fit `{}`: {problem}", sink.name))))
+    let Some(problem) = problem else { return Ok(()) };
+    let fault = Fault::new(format!("does not fit `{}`: {problem}", sink.name));
+    // Encoders name the column.
+    let column = problem.strip_prefix("column \"").and_then(|rest| rest.split_once('"')).map(|(name, _)| name);
+    refuse(column.map_or(fault.clone(), |name| fault.at(format!("AS {name}")).at(format!("\"{name}\""))))
 }

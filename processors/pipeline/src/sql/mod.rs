@@ -2,20 +2,22 @@
 //!
 //! [`load`] reads the files, [`plan`] does the rest. All problems of all files are reported together.
 
+mod anchor;
 mod annotations;
 mod catalog;
 mod concat;
 mod cut;
 mod dataflow;
+mod diagnose;
 mod distribute;
 mod explain;
 mod explained;
+mod expressions;
 mod files;
 mod flows;
 mod insert;
 mod lineage;
 mod panes;
-mod place;
 mod planner;
 mod problem;
 mod rowplan;
@@ -29,10 +31,10 @@ mod template;
 pub use annotations::Annotations;
 pub use catalog::{Format, LATE_COLUMN, Sink, StateBounds, Stream, late_field};
 pub use dataflow::{Dataflow, Insert, PanesSource, Query, SharedPanes, StreamFlow, WindowRows, WindowedView, behind};
-pub use files::{Statement, load, parse};
+pub use files::{Sources, Statement, load};
 pub use lineage::Bound;
 pub use planner::{Options, plan};
-pub use problem::{Problem, Problems};
+pub use problem::{Place, Problem, Problems, Severity, SourceFile};
 pub use rowwise::RowProgram;
 pub use shuffle::{Ship, ShipSource, Shuffle};
 pub use statics::StaticTable;

@@ -12,6 +12,7 @@ use amoskys_functions::{
         count::without_override,
         shed::{is_shed_rows, with_argument},
     },
+    fault::{Fault, refuse},
     window::WindowCall,
 };
 use amoskys_windows::{Aggregate, Grid, Hop, Output};
@@ -51,7 +52,13 @@ pub fn windowed_view(
     let Some((window_index, call)) = window_of(aggregate)? else {
         return Err(DataFusionError::Internal("a view without a window".into()));
     };
-    let hop = Hop::new(call.slide_ns, call.size_ns).map_err(|error| DataFusionError::Plan(error.to_string()))?;
+    let hop = Hop::new(call.slide_ns, call.size_ns).map_err(|error| {
+        // Of tumble, which has one length.
+        let is_tumble = call.slide_ns == call.size_ns;
+        let message = if is_tumble { error.to_string().replace("slide", "size") } else { error.to_string() };
+        let (message, help) = message.split_once("; ").unwrap_or((&message, ""));
+        Fault::new(message).help(help).at("hop(").at("tumble(")
+    })?;
     // First, because through a join that is refused no column is known as the event time.
     let panes = share_panes(&[(0, hop, aggregate)], views, around)?;
     let delay_ns = match &panes.source {
@@ -154,16 +161,21 @@ fn share_panes(
 }
 
 fn check_event_time(aggregate: &AggregatePlan, call: &WindowCall, stream: &Stream) -> Result<()> {
-    let plan = |message: String| Err(DataFusionError::Plan(message));
     let Some(event_time) = &stream.event_time else {
-        return plan(format!("`{}` has no event time; add OPTIONS (event_time '…', lateness '…') to it", stream.name));
+        let fault = Fault::new(format!("`{}` has no event time", stream.name));
+        return refuse(fault.help("add OPTIONS (event_time '…', lateness '…') to it").at("hop(").at("tumble("));
     };
     match base_column(&aggregate.input, &call.time) {
         Some((table, column)) if table == stream.name && column == *event_time => Ok(()),
-        _ => plan(format!(
-            "the window's time is `{}`; it must be `{event_time}`, the event time of `{}`",
-            call.time, stream.name
-        )),
+        _ => {
+            let found = match &call.time {
+                Expr::Column(column) => format!("`{}`", column.name()),
+                _ => "computed".into(),
+            };
+            let fault = Fault::new(format!("the window's time is {found}"));
+            let help = format!("it must be `{event_time}`, the event time of `{}`", stream.name);
+            refuse(fault.help(help).at("hop(").at("tumble("))
+        }
     }
 }
 
@@ -192,11 +204,9 @@ fn below(
     let optimized = around.context.state().optimize(&plan)?;
     let program = RowProgram::compile(&optimized, around.streams, around.context)?;
     if program.columns.iter().any(|column| column == LATE_COLUMN) {
-        return Err(DataFusionError::Plan(format!(
-            "`{LATE_COLUMN}` says what windows have closed, so it is in none; use it in an INSERT of rows: INSERT INTO … \
-             SELECT … FROM {} WHERE {LATE_COLUMN}",
-            program.stream
-        )));
+        let fault = Fault::new(format!("`{LATE_COLUMN}` says what windows have closed, so it is in none"));
+        let instead = format!("INSERT INTO … SELECT … FROM {} WHERE {LATE_COLUMN}", program.stream);
+        return refuse(fault.help(format!("use it in an INSERT of rows: {instead}")).at(LATE_COLUMN));
     }
     let rows = program.output.clone();
     Ok((PanesSource::Stream(program), rows))
@@ -210,7 +220,6 @@ fn window_rows(
     views: &[WindowedView],
     around: Around<'_>,
 ) -> Result<(PanesSource, DFSchemaRef)> {
-    let fault = |message: String| DataFusionError::Plan(message);
     let rows = plan.schema().clone();
     let parts = cut(plan)?;
     let mut inputs = Vec::new();
@@ -225,9 +234,9 @@ fn window_rows(
     let bound = time.as_ref().and_then(|time| window_bound(&aggregate.input, time));
     let Some((time, _)) = bound else {
         let time = time.map_or_else(String::new, |time| time.to_string());
-        return Err(fault(format!(
-            "the window's time is `{time}`; over windows it must be a bound of theirs: hop(win.end, …) or hop(win.start, …)"
-        )));
+        let fault = Fault::new(format!("the window's time is `{time}`"));
+        let help = "over windows it must be a bound of theirs: hop(win.end, …) or hop(win.start, …)";
+        return refuse(fault.help(help).at("hop(").at("tumble("));
     };
     let delay_ns = match time {
         Bound::End => first.delay_ns,

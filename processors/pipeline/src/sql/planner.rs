@@ -1,19 +1,22 @@
 //! Plans all statements of all files together, in the order in which they need each other.
 
 use super::{
-    Annotations, Dataflow, Insert, Problem, Problems, Sink, Statement, Stream,
+    Annotations, Dataflow, Insert, Problem, Problems, Sink, Sources, Statement, Stream, anchor,
     catalog::{Format, nearest},
     cut::cut,
-    explain::message,
+    diagnose, explain,
     explained::with_explained,
-    flows::Flows,
+    expressions::refuse_changing,
+    flows::{Flows, reads_stream},
     insert::{check_encoder, match_sink, rename},
     panes::Around,
+    rowwise::RowProgram,
     simplify::simplified,
     statics::StaticTable,
 };
 use amoskys_functions::{
     aggregate::{CheckArguments, aggregates},
+    fault::{Fault, refuse},
     model::{BindModels, Lookup, models_of, unbound},
     window,
 };
@@ -36,6 +39,7 @@ use futures::executor::block_on;
 use prost_reflect::DescriptorPool;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     path::PathBuf,
     sync::Arc,
 };
@@ -52,8 +56,8 @@ pub struct Options {
 }
 
 /// Plans everything; every problem of every statement is reported.
-pub fn plan(statements: &[Statement], options: &Options) -> Result<Dataflow, Problems> {
-    let mut planner = Planner::new(statements, options);
+pub fn plan(sources: &Sources, options: &Options) -> Result<Dataflow, Problems> {
+    let mut planner = Planner::new(sources, options);
     let names = planner.names();
     let order = planner.order(&names);
     for &index in &order {
@@ -65,6 +69,7 @@ pub fn plan(statements: &[Statement], options: &Options) -> Result<Dataflow, Pro
 }
 
 struct Planner<'a> {
+    sources: &'a Sources,
     statements: &'a [Statement],
     options: &'a Options,
     context: SessionContext,
@@ -112,6 +117,8 @@ fn session(models: &Arc<Lookup>) -> SessionContext {
     let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
     // A plan that is executed again must not keep what a filter learnt in the last execution.
     config.options_mut().optimizer.enable_dynamic_filter_pushdown = false;
+    // So that faults say where they are.
+    config.options_mut().sql_parser.collect_spans = true;
     let mut rules = Analyzer::new().rules;
     rules.insert(0, Arc::new(BindModels::new(models.clone())));
     rules.push(Arc::new(CheckArguments));
@@ -134,8 +141,10 @@ fn session(models: &Arc<Lookup>) -> SessionContext {
 }
 
 impl<'a> Planner<'a> {
-    fn new(statements: &'a [Statement], options: &'a Options) -> Self {
+    fn new(sources: &'a Sources, options: &'a Options) -> Self {
+        let statements = sources.statements.as_slice();
         Self {
+            sources,
             statements,
             options,
             context: session(&options.models),
@@ -145,13 +154,28 @@ impl<'a> Planner<'a> {
             statics: Vec::new(),
             named: Vec::new(),
             flows: Flows::default(),
-            problems: Vec::new(),
+            problems: sources.problems.clone(),
         }
     }
 
-    fn fail(&mut self, index: usize, message: impl Into<String>) {
+    /// Where the fault's words stand, or at the statement's name.
+    fn fail(&mut self, index: usize, fault: Fault) {
+        let text = self.statements[index].text();
+        let words = fault.at.iter().find_map(|words| anchor::find(text, words));
+        self.fail_at(index, words.unwrap_or_else(|| anchor::head(text)), fault);
+    }
+
+    /// `within`: bytes of the statement's text.
+    fn fail_at(&mut self, index: usize, within: Range<usize>, fault: Fault) {
         self.broken.insert(index);
-        self.problems.push(self.statements[index].problem(message));
+        self.problems.push(Problem::error(Some(self.statements[index].place(within)), fault));
+    }
+
+    /// All that is found wrong with a statement that did not plan.
+    fn fail_by(&mut self, index: usize, error: &DataFusionError) {
+        for (within, fault) in diagnose::faults(&self.statements[index], error, &self.context.state()) {
+            self.fail_at(index, within, fault);
+        }
     }
 
     /// Which statement defines a name.
@@ -162,15 +186,17 @@ impl<'a> Planner<'a> {
                 Kind::Table(name) | Kind::View(name) => {
                     if let Some(&first) = names.get(&name) {
                         let first = &self.statements[first];
-                        let message = format!("`{name}` is defined already at {}:{}", first.file.display(), first.line);
-                        self.fail(index, message);
+                        let place = first.place(anchor::head(first.text()));
+                        let fault = Fault::new(format!("`{name}` is defined already, at {place}"));
+                        self.fail(index, fault.help("give one of them another name").at(format!("\"{name}\"")));
                     } else {
                         names.insert(name, index);
                     }
                 }
                 Kind::Insert(_) => {}
                 Kind::Other => {
-                    self.fail(index, "only CREATE EXTERNAL TABLE, CREATE VIEW and INSERT INTO belong into these files")
+                    let message = "only CREATE EXTERNAL TABLE, CREATE VIEW and INSERT INTO belong into these files";
+                    self.fail(index, Fault::new(message));
                 }
             }
         }
@@ -196,10 +222,15 @@ impl<'a> Planner<'a> {
                     // A definition's own name is among its references.
                     Some(_) if own.as_ref() == Some(&name) => {}
                     Some(&other) => direct[index].push(other),
-                    None => self.fail(
-                        index,
-                        format!("table `{name}` is not known{}", nearest(&name, names.keys().map(String::as_str))),
-                    ),
+                    // What defines it was reported, or may have been.
+                    None if self.sources.is_cut_short || self.sources.unread.contains(&name) => {
+                        self.broken.insert(index);
+                    }
+                    None => {
+                        let near = nearest(&name, names.keys().map(String::as_str));
+                        let fault = Fault::new(format!("table `{name}` is not known")).help(near);
+                        self.fail(index, fault.at(format!("\"{name}\"")).at(format!("'{name}'")));
+                    }
                 }
             }
         }
@@ -214,7 +245,10 @@ impl<'a> Planner<'a> {
     fn visit(&mut self, index: usize, direct: &[Vec<usize>], state: &mut [Visit], order: &mut Vec<usize>) {
         match state[index] {
             Visit::Done => return,
-            Visit::Open => return self.fail(index, "is part of a cycle: it reads what reads it"),
+            Visit::Open => {
+                let fault = Fault::new("is part of a cycle: it reads what reads it");
+                return self.fail(index, fault.help("let one of the views read the stream instead"));
+            }
             Visit::New => state[index] = Visit::Open,
         }
         let mut reads = BTreeSet::from([index]);
@@ -245,13 +279,22 @@ impl<'a> Planner<'a> {
             Kind::Insert(_) | Kind::Other => Ok(()),
         };
         if let Err(error) = result {
-            self.fail(index, message(&error));
+            self.fail_by(index, &error);
         }
     }
 
     fn define_table(&mut self, index: usize, name: &str) -> Result<()> {
-        let plan = self.logical(&self.statements[index].ast.clone())?;
-        let LogicalPlan::Ddl(DdlStatement::CreateExternalTable(table)) = plan else {
+        let ast = self.statements[index].ast.clone();
+        if let Ast::CreateExternalTable(table) = &ast {
+            let mut options: Vec<&str> = Vec::new();
+            for (name, _) in &table.options {
+                if options.contains(&name.as_str()) {
+                    return refuse(Fault::new(format!("option `{name}` is given twice")).at("OPTIONS"));
+                }
+                options.push(name);
+            }
+        }
+        let LogicalPlan::Ddl(DdlStatement::CreateExternalTable(table)) = self.logical(&ast)? else {
             return Err(DataFusionError::Plan("is no CREATE EXTERNAL TABLE".into()));
         };
         if matches!(table.file_type.as_str(), "PARQUET" | "CSV") {
@@ -280,6 +323,11 @@ impl<'a> Planner<'a> {
         let analyzed = self.analyze(view.input.as_ref().clone())?;
         // As the queries that read it will have them.
         let parts = cut(simplified(analyzed, &self.context)?)?;
+        let around = Around { streams: &self.streams, context: &self.context, named: &self.named };
+        if parts.aggregates.is_empty() && reads_stream(&parts.above, around)? {
+            // What can never be computed is told of at the view, not at what reads it.
+            RowProgram::compile(&self.context.state().optimize(&parts.above)?, &self.streams, &self.context)?;
+        }
         self.named.extend(parts.aggregates.into_iter().map(|(aggregate, _)| (aggregate, name.to_owned())));
         let table = ViewTable::new(view.input.as_ref().clone(), view.definition.clone());
         self.context.register_table(TableReference::bare(name), Arc::new(table))?;
@@ -292,6 +340,7 @@ impl<'a> Planner<'a> {
 
     fn analyze(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let state = self.context.state();
+        refuse_changing(&plan)?;
         state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})
     }
 
@@ -305,7 +354,7 @@ impl<'a> Planner<'a> {
             if let Kind::Insert(insert) = kind(&self.statements[index])
                 && let Err(error) = self.plan_insert(index, insert)
             {
-                self.fail(index, message(&error));
+                self.fail_by(index, &error);
             }
         }
     }
@@ -316,12 +365,16 @@ impl<'a> Planner<'a> {
         };
         let name = name_of(name);
         let Some(sink) = self.streams.get(&name).cloned() else {
-            return Err(DataFusionError::Plan(format!("`{name}` is no topic that can be inserted into")));
+            let fault = Fault::new(format!("`{name}` is no topic that can be inserted into"));
+            return refuse(fault.help("insert into a CREATE EXTERNAL TABLE … STORED AS PROTOBUF or JSON"));
         };
         if matches!(sink.format, Format::Envelope { .. }) {
-            return Err(DataFusionError::Plan(format!(
-                "`{name}` is STORED AS ENVELOPE, which only agents write; use PROTOBUF or JSON"
-            )));
+            let fault = Fault::new(format!("`{name}` is STORED AS ENVELOPE, which only agents write"));
+            return refuse(fault.help("insert into a table STORED AS PROTOBUF or JSON"));
+        }
+        if matches!(insert.source.as_deref().map(|query| query.body.as_ref()), Some(ast::SetExpr::Values(_))) {
+            let fault = Fault::new("VALUES are no stream").help("INSERT needs a SELECT that reads a stream");
+            return refuse(fault.at("VALUES"));
         }
         let Some(source) = &insert.source else {
             return Err(DataFusionError::Plan("INSERT INTO takes a SELECT".into()));
@@ -330,10 +383,10 @@ impl<'a> Planner<'a> {
         let names: Vec<String> = insert.columns.iter().map(name_of).collect();
         let query = match_sink(rename(query, &names)?, &sink)?;
         let statement = &self.statements[index];
-        let stem = statement.file.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        let stem = statement.file.path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
         let hash = self.hash(&self.reads[index].clone());
         let annotations = Annotations::parse(&statement.comments);
-        self.add(query, Some(sink), stem, statement.file.clone(), annotations, hash)
+        self.add(query, Some(sink), stem, statement.file.path.clone(), annotations, hash)
     }
 
     fn plan_collected(&mut self) {
@@ -349,25 +402,22 @@ impl<'a> Planner<'a> {
                 });
                 let views: Vec<String> = views.collect();
                 let near = nearest(name, views.iter().map(String::as_str));
-                self.problems.push(Problem {
-                    // No file's fault.
-                    file: PathBuf::new(),
-                    line: 1,
-                    column: 1,
-                    message: format!("view `{name}` is not known{near}; there are {}", views.join(", ")),
-                });
+                let near = if near.is_empty() { near } else { format!("{near} ") };
+                let fault = Fault::new(format!("view `{name}` is not known"));
+                // No file's fault.
+                self.problems.push(Problem::error(None, fault.help(format!("{near}there are {}", views.join(", ")))));
                 continue;
             };
             if self.is_broken(index) {
                 continue;
             }
             let hash = self.hash(&self.reads[index].clone());
-            let file = self.statements[index].file.clone();
+            let file = self.statements[index].file.path.clone();
             let query = block_on(self.context.table(TableReference::bare(name.as_str())))
                 .map(|table| table.into_unoptimized_plan());
             let added = query.and_then(|query| self.add(query, None, name.clone(), file, Annotations::default(), hash));
             if let Err(error) = added {
-                self.fail(index, message(&error));
+                self.fail_by(index, &error);
             }
         }
     }
@@ -376,7 +426,7 @@ impl<'a> Planner<'a> {
     fn hash(&self, statements: &BTreeSet<usize>) -> String {
         let mut hasher = blake3::Hasher::new();
         for &index in statements {
-            let text = &self.statements[index].text;
+            let text = self.statements[index].text();
             hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
         }
         hasher.finalize().to_hex().to_string()
@@ -406,17 +456,16 @@ impl<'a> Planner<'a> {
 
     fn finish(mut self) -> Result<Dataflow, Problems> {
         if !self.problems.is_empty() {
-            self.problems
-                .sort_by(|one, other| (&one.file, one.line, one.column).cmp(&(&other.file, other.line, other.column)));
+            self.problems.sort_by_cached_key(Problem::order);
             self.problems.dedup();
             return Err(Problems(self.problems));
         }
         let around = Around { streams: &self.streams, context: &self.context, named: &self.named };
         // Each view was checked by itself; what fails now is ours.
         let streams = self.flows.finish(around).map_err(|error| {
-            let file = self.statements.first().map_or_else(Default::default, |statement| statement.file.clone());
-            let message = format!("a fault of the planner: {}", message(&error));
-            Problems(vec![Problem { file, line: 1, column: 1, message }])
+            let faults = explain::faults(&error).into_iter();
+            let ours = faults.map(|fault| Fault::new(format!("a fault of the planner: {fault}")));
+            Problems(ours.map(|fault| Problem::error(None, fault)).collect())
         })?;
         Ok(Dataflow { streams, statics: self.statics })
     }

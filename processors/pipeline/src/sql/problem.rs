@@ -1,78 +1,182 @@
-//! What is wrong with SQL, and where.
+//! What is wrong with SQL, where, and what to write instead; drawn as compilers draw it.
+//!
+//! Places are bytes of a file's text, so that an editor can underline them. Deliberately not here: finding out what is
+//! wrong.
 
-use std::{fmt, path::PathBuf};
+use amoskys_functions::fault::Fault;
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use std::{fmt, ops::Range, path::PathBuf, sync::Arc};
 
-/// One fault in one file, or in what was asked for (then `file` is empty).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    pub file: PathBuf,
-    /// 1-based; where the statement, or the fault within it, begins. 0: the file as a whole.
-    pub line: u64,
-    pub column: u64,
-    pub message: String,
+/// A file as it was read.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    pub path: PathBuf,
+    pub text: String,
 }
 
-/// Everything that is wrong, in the order of files and lines. Never empty when it is an error.
+/// A part of a file; an empty one is the file as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    pub file: Arc<SourceFile>,
+    /// Bytes of the file's text.
+    pub span: Range<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The SQL cannot be run.
+    Error,
+    /// It can, and may not do what was meant. By the name it can be allowed.
+    Warning(&'static str),
+}
+
+/// One fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub severity: Severity,
+    /// `None`: of what was asked for, not of a file.
+    pub place: Option<Place>,
+    pub message: String,
+    pub help: Option<String>,
+}
+
+/// Everything that is wrong, in the order of files and places. Never empty when it is an error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Problems(pub Vec<Problem>);
 
-impl fmt::Display for Problem {
+impl Place {
+    /// Of the first letter: 1-based line and column, in characters; 0 and 0 of a file as a whole.
+    pub fn start(&self) -> (usize, usize) {
+        if self.is_whole_file() { (0, 0) } else { self.line_and_column(self.span.start) }
+    }
+
+    /// Behind the last letter.
+    pub fn end(&self) -> (usize, usize) {
+        if self.is_whole_file() { (0, 0) } else { self.line_and_column(self.span.end) }
+    }
+
+    fn is_whole_file(&self) -> bool {
+        self.span.is_empty()
+    }
+
+    fn line_and_column(&self, byte: usize) -> (usize, usize) {
+        let before = &self.file.text[..byte];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    }
+}
+
+/// `FILE:LINE:COLUMN`, or the file.
+impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.place() {
-            Some(place) => write!(f, "{place}: {}", self.message),
-            None => f.write_str(&self.message),
+        write!(f, "{}", self.file.path.display())?;
+        match self.start() {
+            (0, _) => Ok(()),
+            (line, column) => write!(f, ":{line}:{column}"),
         }
     }
 }
 
 impl Problem {
-    /// `FILE:LINE:COLUMN`, or what is known of it.
-    fn place(&self) -> Option<String> {
-        let is_somewhere = !self.file.as_os_str().is_empty();
-        is_somewhere.then(|| match self.line {
-            0 => self.file.display().to_string(),
-            line => format!("{}:{line}:{}", self.file.display(), self.column),
-        })
+    pub fn error(place: Option<Place>, fault: Fault) -> Self {
+        Self { severity: Severity::Error, place, message: fault.message, help: fault.help }
+    }
+
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+
+    /// What orders problems: their place.
+    pub(super) fn order(&self) -> impl Ord + use<> {
+        self.place.as_ref().map(|place| (place.file.path.clone(), place.span.start, place.span.end))
+    }
+}
+
+/// On one line.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
+        f.write_str(&self.message)?;
+        self.help.as_ref().map_or(Ok(()), |help| write!(f, "; {help}"))
+    }
+}
+
+impl Problems {
+    /// Each with its lines of SQL, the fault underlined; coloured for a terminal.
+    pub fn drawn(&self, is_coloured: bool) -> String {
+        let renderer = if is_coloured { Renderer::styled() } else { Renderer::plain() };
+        let mut text = String::new();
+        for (problem, others) in self.causes() {
+            text.push_str(&draw(problem, &others, &renderer));
+            text.push_str("\n\n");
+        }
+        text
+    }
+
+    /// How many there are, by severity.
+    pub fn summary(&self) -> String {
+        let causes = self.causes();
+        let errors = causes.iter().filter(|(problem, _)| problem.is_error()).count();
+        let words = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        match (errors, causes.len() - errors) {
+            (errors, 0) => format!("{} in the SQL", words(errors, "error")),
+            (0, warnings) => format!("{} in the SQL", words(warnings, "warning")),
+            (errors, warnings) => {
+                format!("{} and {} in the SQL", words(errors, "error"), words(warnings, "warning"))
+            }
+        }
+    }
+
+    /// One cause may be in the way of many statements (a model that is not there): it is told once, with the other
+    /// places.
+    fn causes(&self) -> Vec<(&Problem, Vec<String>)> {
+        let mut causes: Vec<(&Problem, Vec<String>)> = Vec::new();
+        for problem in &self.0 {
+            let is_same = |first: &Problem| first.message == problem.message && first.severity == problem.severity;
+            match causes.iter_mut().find(|(first, _)| is_same(first)) {
+                Some((_, others)) => others.extend(problem.place.as_ref().map(Place::to_string)),
+                None => causes.push((problem, Vec::new())),
+            }
+        }
+        causes
     }
 }
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // One cause may be in the way of many statements (a model that is not there): it is told once.
-        let mut causes: Vec<(&Problem, Vec<String>)> = Vec::new();
-        for problem in &self.0 {
-            match causes.iter_mut().find(|(first, _)| first.message == problem.message) {
-                Some((_, others)) => others.extend(problem.place()),
-                None => causes.push((problem, Vec::new())),
-            }
-        }
-        for (problem, others) in &causes {
-            writeln!(f, "{problem}")?;
-            if !others.is_empty() {
-                writeln!(f, "  the same at {}", others.join(", "))?;
-            }
-        }
-        write!(f, "{} problem{} in the SQL", causes.len(), if causes.len() == 1 { "" } else { "s" })
+        write!(f, "{}{}", self.drawn(false), self.summary())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn problem(file: &str, message: &str) -> Problem {
-        Problem { file: file.into(), line: 3, column: 1, message: message.into() }
+fn draw(problem: &Problem, others: &[String], renderer: &Renderer) -> String {
+    let level = match problem.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning(_) => Level::WARNING,
+    };
+    let path = problem.place.as_ref().map(|place| place.file.path.display().to_string()).unwrap_or_default();
+    let message = match problem.place.as_ref().filter(|place| place.is_whole_file()) {
+        Some(_) => format!("{path} {}", problem.message),
+        None => problem.message.clone(),
+    };
+    let title = match problem.severity {
+        Severity::Warning(name) => level.primary_title(&message).id(name),
+        Severity::Error => level.primary_title(&message),
+    };
+    let mut group = match problem.place.as_ref().filter(|place| !place.is_whole_file()) {
+        Some(place) => {
+            let mark = AnnotationKind::Primary.span(place.span.clone());
+            title.element(Snippet::source(place.file.text.as_str()).path(path.as_str()).annotation(mark))
+        }
+        None => Group::with_title(title),
+    };
+    if let Some(help) = &problem.help {
+        group = group.element(Level::HELP.message(help));
     }
-
-    #[test]
-    fn one_cause_is_told_once_with_all_its_places() {
-        let problems = [problem("a.sql", "no model"), problem("b.sql", "no table"), problem("c.sql", "no model")];
-        let expected = "a.sql:3:1: no model\n  the same at c.sql:3:1\nb.sql:3:1: no table\n2 problems in the SQL";
-        assert_eq!(Problems(problems.into()).to_string(), expected);
+    let others = format!("the same at {}", others.join(", "));
+    if others != "the same at " {
+        group = group.element(Level::NOTE.message(&others));
     }
-
-    #[test]
-    fn what_is_no_files_fault_names_none() {
-        assert_eq!(problem("", "view `x` is not known").to_string(), "view `x` is not known");
-    }
+    renderer.render(&[group])
 }

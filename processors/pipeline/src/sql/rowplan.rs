@@ -9,6 +9,7 @@ use super::{
     slots::{Slot, SlotTable},
     template::Template,
 };
+use amoskys_functions::fault::{Fault, refuse};
 use arrow::{
     array::{ArrayRef, AsArray, UInt32Array},
     compute::take_record_batch,
@@ -97,15 +98,18 @@ fn check(plan: &LogicalPlan, stream: &str) -> Result<()> {
             use JoinType::{Inner, Left, LeftAnti, LeftMark, LeftSemi, Right, RightAnti, RightMark, RightSemi};
             let (left, right) = (reads(&join.left, stream)?, reads(&join.right, stream)?);
             match (left, right, join.join_type) {
-                (true, true, _) => Err(DataFusionError::Plan(
-                    "a stream joined with a stream has no end; window both in views and join those".into(),
-                )),
+                (true, true, _) => {
+                    let fault = Fault::new("a stream joined with a stream has no end");
+                    refuse(fault.help("window both in views and join those").at("JOIN"))
+                }
                 (true, false, Inner | Left | LeftSemi | LeftAnti | LeftMark) => check(&join.left, stream),
                 (false, true, Inner | Right | RightSemi | RightAnti | RightMark) => check(&join.right, stream),
-                (_, _, kind) => Err(DataFusionError::Plan(format!(
-                    "{kind} JOIN keeps rows of the file that no row of the stream meets, and a stream has no end; keep \
-                     those of the stream"
-                ))),
+                (_, _, kind) => {
+                    let message = format!(
+                        "{kind} JOIN keeps rows of the file that no row of the stream meets, and a stream has no end"
+                    );
+                    refuse(Fault::new(message).help("keep those of the stream").at(format!("{kind} JOIN")).at("JOIN"))
+                }
             }
         }
         other => Err(refused(other)),
@@ -113,7 +117,7 @@ fn check(plan: &LogicalPlan, stream: &str) -> Result<()> {
 }
 
 fn beside() -> DataFusionError {
-    DataFusionError::Plan("UNION ALL of a stream and a file: a file's rows have no place among the stream's".into())
+    Fault::new("UNION ALL of a stream and a file: a file's rows have no place among the stream's").at("UNION").into()
 }
 
 /// A node that takes row numbers along, when there are any below it.

@@ -4,6 +4,7 @@
 //! plan over numbered rows ([`RowPlan`]). Anything else is refused, with what to do instead.
 
 use super::{Stream, rowplan::RowPlan};
+use amoskys_functions::fault::{Fault, refuse};
 use arrow::{
     array::{Array, AsArray, BooleanArray, UInt32Array},
     compute::{filter, filter_record_batch, prep_null_mask_filter},
@@ -95,17 +96,14 @@ fn reads<'a>(plan: &LogicalPlan, streams: &'a BTreeMap<String, Stream>) -> Resul
             && let Some(stream) = streams.get(scan.table_name.table())
         {
             if let Some(other) = found.filter(|other| other.name != stream.name) {
-                return Err(DataFusionError::Plan(format!(
-                    "rows of two streams (`{}` and `{}`) meet without a window; window each in a view of its own",
-                    other.name, stream.name
-                )));
+                return refuse(two_streams(&other.name, &stream.name));
             }
             found = Some(stream);
             columns.extend(scan.projected_schema.fields().iter().map(|field| field.name().clone()));
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
-    found.map(|stream| (stream, columns)).ok_or_else(|| DataFusionError::Plan("the query reads no stream".into()))
+    found.map(|stream| (stream, columns)).ok_or_else(no_stream)
 }
 
 impl Chain {
@@ -185,18 +183,42 @@ pub fn physical(expression: &Expr, schema: &DFSchemaRef, context: &SessionContex
     create_physical_expr(expression, schema, state.execution_props(), &PhysicalPlanningContext::default())
 }
 
+/// The fault of rows of two streams that meet as they are.
+pub fn two_streams(one: &str, other: &str) -> Fault {
+    let fault = Fault::new(format!("rows of two streams (`{one}` and `{other}`) meet without a window"));
+    fault.help("window each in a view of its own").at("JOIN").at("UNION").at(format!("\"{other}\""))
+}
+
+fn no_stream() -> DataFusionError {
+    let fault = Fault::new("the query reads no stream").help("INSERT needs a stream to follow: … FROM a topic's table");
+    fault.at("FROM").at("VALUES").at("SELECT").into()
+}
+
 pub fn refused(plan: &LogicalPlan) -> DataFusionError {
-    let what = match plan {
-        LogicalPlan::Aggregate(_) => {
-            "an aggregate over a stream without a window never ends; add hop(…) or tumble(…) to GROUP BY"
+    let (message, help, at): (&str, &str, &[&str]) = match plan {
+        LogicalPlan::Aggregate(aggregate) if aggregate.aggr_expr.is_empty() => (
+            "DISTINCT, UNION and GROUP BY on a stream need a window",
+            "use GROUP BY with hop(…) or tumble(…), or UNION ALL",
+            &["DISTINCT", "UNION", "GROUP BY"],
+        ),
+        LogicalPlan::Aggregate(_) => (
+            "an aggregate over a stream without a window never ends",
+            "add hop(…) or tumble(…) to GROUP BY",
+            &["GROUP BY", "count(", "sum(", "UNION"],
+        ),
+        LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => (
+            "ORDER BY and LIMIT on a stream need a window",
+            "put them above a windowed view",
+            &["ORDER BY", "LIMIT", "OFFSET", "FETCH"],
+        ),
+        LogicalPlan::Distinct(_) => {
+            ("DISTINCT on a stream needs a window", "use GROUP BY with hop(…) or tumble(…)", &["DISTINCT", "UNION"])
         }
-        LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => {
-            "ORDER BY and LIMIT on a stream need a window; put them above a windowed view"
+        LogicalPlan::Window(_) => {
+            ("OVER (…) on a stream is not supported", "use it above a windowed view", &["OVER ("])
         }
-        LogicalPlan::Distinct(_) => "DISTINCT on a stream needs a window; use GROUP BY with hop(…) or tumble(…)",
-        LogicalPlan::Window(_) => "OVER (…) on a stream is not supported; use it above a windowed view",
-        LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => "the query reads no stream",
-        _ => return DataFusionError::Plan(format!("{} is not supported row by row on a stream", plan.display())),
+        LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => return no_stream(),
+        _ => return Fault::new(format!("{} is not supported row by row on a stream", plan.display())).into(),
     };
-    DataFusionError::Plan(what.into())
+    at.iter().fold(Fault::new(message).help(help), |fault, words| fault.at(*words)).into()
 }

@@ -6,6 +6,7 @@
 //! changed file keeps its columns.
 
 use super::slots::{Slot, SlotTable};
+use amoskys_functions::fault::{Fault, refuse};
 use arrow::{compute::concat_batches, record_batch::RecordBatch};
 use datafusion::{
     catalog::TableProvider,
@@ -44,10 +45,15 @@ impl StaticTable {
     /// Reads the file of a `CREATE EXTERNAL TABLE … STORED AS CSV | PARQUET`.
     pub fn read(name: &str, table: Box<CreateExternalTable>) -> Result<Self> {
         let locations = table.locations.iter().map(PathBuf::from).collect::<Vec<_>>();
+        if let Some(far) = locations.iter().map(|path| path.display().to_string()).find(|path| path.contains("://")) {
+            let fault =
+                Fault::new(format!("LOCATION '{far}' is not on this machine, and nothing is fetched from elsewhere"));
+            return refuse(fault.help("copy the file here and name its path").at(format!("'{far}'")));
+        }
         if let Some(missing) = locations.iter().find(|path| !path.exists()) {
-            let message =
-                format!("LOCATION '{}' of `{name}` is not there (from the folder where this runs)", missing.display());
-            return Err(DataFusionError::Plan(message));
+            let fault = Fault::new(format!("LOCATION '{}' of `{name}` is not there", missing.display()));
+            let help = "the path is from the folder where this runs";
+            return refuse(fault.help(help).at(format!("'{}'", missing.display())));
         }
         let stamps = stamps(&locations);
         let reference = table.name.clone();

@@ -11,7 +11,7 @@ use amoskys_bus::Record;
 use amoskys_functions::model::{Model, explanation_type};
 use amoskys_pipeline::{
     run::{Checkpoint, DeadRecord, Emission, SnapshotReader, SnapshotRecord, Source, Task, Verify, shipment_records},
-    sql::{Dataflow, Options, Problems, Query, StreamFlow, WindowedView, parse, plan},
+    sql::{Dataflow, Options, Problems, Query, Sources, StreamFlow, WindowedView, plan},
 };
 use arrow::{
     array::{Array, ArrayRef, AsArray, Float64Array, Float64Builder, MapBuilder, StringBuilder},
@@ -72,13 +72,16 @@ pub fn options() -> Options {
     }
 }
 
+/// Files given as (name, text).
+pub fn sources(files: &[(&str, &str)]) -> Sources {
+    let mut sources = Sources::default();
+    files.iter().for_each(|(name, text)| sources.add(Path::new(name), (*text).to_owned()));
+    sources
+}
+
 /// Plans files given as (name, text).
 pub fn plan_files(files: &[(&str, &str)]) -> Result<Dataflow, Problems> {
-    let mut statements = Vec::new();
-    for (name, text) in files {
-        statements.extend(parse(Path::new(name), text).map_err(Problems)?);
-    }
-    plan(&statements, &options())
+    plan(&sources(files), &options())
 }
 
 /// Plans SQL that must be good.

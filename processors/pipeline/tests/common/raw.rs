@@ -5,7 +5,7 @@
 
 use super::{BASE_MS, Kept, MS_NS, lines, options, run_one_by_one, with_restarts};
 use amoskys_functions::aggregate::aggregates;
-use amoskys_pipeline::sql::{Dataflow, Options, Problems, parse, plan};
+use amoskys_pipeline::sql::{Dataflow, Options, Problems, Sources, plan};
 use arrow::{
     array::{BooleanArray, Float64Array, Int64Array, StringArray, TimestampNanosecondArray},
     datatypes::{DataType, Field, Schema, TimeUnit},
@@ -13,7 +13,7 @@ use arrow::{
     util::display::array_value_to_string,
 };
 use datafusion::{error::DataFusionError, prelude::SessionConfig, prelude::SessionContext};
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 const STREAM: &str =
     "CREATE EXTERNAL TABLE ev (t TIMESTAMP, k VARCHAR, v DOUBLE, n BIGINT, w VARCHAR, b BOOLEAN, id BIGINT)
@@ -87,8 +87,10 @@ impl View<'_> {
         let window = "hop(t, INTERVAL '1 second', INTERVAL '3 seconds') AS win";
         let text =
             format!("{STREAM} CREATE VIEW view AS SELECT {}, {window} FROM ev GROUP BY k, g, win;", self.select());
-        let statements = parse(Path::new("view.sql"), &text).map_err(Problems)?;
-        plan(&statements, &Options { collect: vec!["view".into()], without_inserts: true, ..options() })
+        plan(
+            &Sources::of("view.sql", text),
+            &Options { collect: vec!["view".into()], without_inserts: true, ..options() },
+        )
     }
 
     /// What DataFusion makes of the rows of each window, all at once.

@@ -17,13 +17,12 @@ mod engine;
 mod oracle;
 mod sketch;
 
-use amoskys_pipeline::sql::{Options, Problems, parse, plan};
+use amoskys_pipeline::sql::{Options, Sources, plan};
 use data::Case;
 use oracle::Oracle;
 use rand::{SeedableRng, rngs::StdRng};
 use sketch::Sketch;
 use std::{
-    path::Path,
     sync::atomic::{AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
@@ -60,8 +59,8 @@ fn run_sketch(seed: u64, tried: &Tried) -> Result<(), String> {
     let mut random = StdRng::seed_from_u64(seed);
     let sketch = Sketch::random(&mut random);
     let options = Options { collect: sketch.names(), without_inserts: true, ..common::options() };
-    let statements = parse(Path::new("sketch.sql"), &sketch.sql()).map_err(|faults| format!("{}", Problems(faults)))?;
-    let dataflow = plan(&statements, &options).map_err(|faults| format!("{faults}\n{}", sketch.sql()))?;
+    let dataflow = plan(&Sources::of("sketch.sql", sketch.sql()), &options)
+        .map_err(|faults| format!("{faults}\n{}", sketch.sql()))?;
     let flow = &dataflow.streams[0];
     let mut oracle = Oracle::new(&sketch);
     let cases: Vec<Case> = (0..CASES_PER_SKETCH).map(|_| Case::random(&sketch, &mut random)).collect();

@@ -1,0 +1,74 @@
+//! A folder of SQL files, each a test: it plans, or its first lines name what it is refused with.
+//!
+//! Each file of `tests/sql` is planned with `definitions.sql`. It begins with `-- plans`, or with a line for each problem:
+//! `-- refused: LINE:COLUMN «what is underlined» message; help`. `AMOSKYS_BLESS=1` writes these lines anew, to be read
+//! before they are committed. Deliberately not here: what accepted SQL computes.
+
+mod common;
+
+use amoskys_pipeline::sql::{Problem, Sources, plan};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+const FOLDER: &str = "tests/sql";
+const DEFINITIONS: &str = "definitions.sql";
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in folder.read_dir().expect("the folder of the tests") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "sql") && !path.ends_with(DEFINITIONS) {
+            found.push(path);
+        }
+    }
+    found.sort();
+}
+
+/// The lines that a file of this text has to begin with. Line numbers are those of the file without them.
+fn verdict(path: &Path, body: &str, definitions: &str) -> Vec<String> {
+    let mut sources = Sources::of(DEFINITIONS, definitions);
+    sources.add(path, body.to_owned());
+    match plan(&sources, &common::options()) {
+        Ok(_) => vec!["-- plans".to_owned()],
+        Err(problems) => problems.0.iter().map(refusal).collect(),
+    }
+}
+
+fn refusal(problem: &Problem) -> String {
+    let place = problem.place.as_ref().expect("a place");
+    let (line, column) = place.start();
+    let underlined = place.file.text[place.span.clone()].split_whitespace().collect::<Vec<_>>().join(" ");
+    let help = problem.help.as_ref().map_or_else(String::new, |help| format!("; {help}"));
+    format!("-- refused: {line}:{column} «{underlined}» {}{help}", problem.message).replace('\n', "⏎")
+}
+
+#[test]
+fn every_file_plans_or_is_refused_with_the_words_of_its_first_lines() {
+    let definitions = fs::read_to_string(Path::new(FOLDER).join(DEFINITIONS)).expect("the definitions");
+    let is_blessed = std::env::var_os("AMOSKYS_BLESS").is_some();
+    let mut paths = Vec::new();
+    files(Path::new(FOLDER), &mut paths);
+    let mut wrong = Vec::new();
+    for path in &paths {
+        let text = fs::read_to_string(path).expect("a file of UTF-8");
+        let is_head = |line: &&str| line.starts_with("-- refused: ") || *line == "-- plans";
+        let expected: Vec<&str> = text.lines().take_while(is_head).collect();
+        let body: String = text.split_inclusive('\n').skip(expected.len()).collect();
+        let found = verdict(path, &body, &definitions);
+        if is_blessed {
+            fs::write(path, format!("{}\n{body}", found.join("\n"))).expect("it can be written");
+        } else if found != expected {
+            wrong.push(format!(
+                "{}\n  says  {}\n  found {}",
+                path.display(),
+                expected.join("\n        "),
+                found.join("\n        ")
+            ));
+        }
+    }
+    assert!(paths.len() >= 150, "only {} files", paths.len());
+    assert!(wrong.is_empty(), "{} of {} files:\n{}", wrong.len(), paths.len(), wrong.join("\n"));
+}

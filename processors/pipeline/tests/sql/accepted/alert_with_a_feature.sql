@@ -1,0 +1,2 @@
+-- plans
+INSERT INTO alerts SELECT k AS host_id, c AS how_many FROM per_s;

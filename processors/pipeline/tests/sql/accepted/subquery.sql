@@ -1,0 +1,2 @@
+-- plans
+INSERT INTO sink SELECT k, c FROM per_s WHERE c > (SELECT avg(c) FROM per_s);

@@ -1,0 +1,2 @@
+-- refused: 1:18 «VALUES» VALUES are no stream; INSERT needs a SELECT that reads a stream
+INSERT INTO sink VALUES ('a', 1);

@@ -1,0 +1,5 @@
+-- refused: 1:33 «ev» Expected: end of statement, found: ev
+-- refused: 3:25 «kk» column `kk` is not known; did you mean `k`?
+CREATE VIEW bad AS SELECT k FRM ev WHERE;
+CREATE VIEW on_bad AS SELECT whatever FROM bad;
+CREATE VIEW w AS SELECT kk FROM ev;

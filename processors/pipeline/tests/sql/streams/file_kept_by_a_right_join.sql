@@ -1,0 +1,2 @@
+-- refused: 1:46 «RIGHT JOIN» Right JOIN keeps rows of the file that no row of the stream meets, and a stream has no end; keep those of the stream
+INSERT INTO sink SELECT ev.k, n AS c FROM ev RIGHT JOIN owners ON ev.k = owners.host;

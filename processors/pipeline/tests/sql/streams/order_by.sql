@@ -1,0 +1,2 @@
+-- refused: 1:43 «ORDER BY» ORDER BY and LIMIT on a stream need a window; put them above a windowed view
+INSERT INTO sink SELECT k, n AS c FROM ev ORDER BY n;

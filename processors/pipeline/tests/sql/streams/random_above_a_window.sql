@@ -1,0 +1,2 @@
+-- refused: 1:47 «random()» `random` gives another value each time, and a window computed again must be the same; for a sample, take a hash of a key: md5(host_id) < '2'
+INSERT INTO sink SELECT k, c FROM per_s WHERE random() < 0.5;

@@ -1,0 +1,2 @@
+-- refused: 1:44 «win BETWEEN 1 AND 2» `BETWEEN` does not take STRUCT(start TIMESTAMP, end TIMESTAMP) and BIGINT
+CREATE VIEW w AS SELECT k FROM per_s WHERE win BETWEEN 1 AND 2;

@@ -1,0 +1,2 @@
+-- refused: 1:62 «hop(t, INTERVAL '1 second', INTERVAL '0 seconds')» the size of a window must be more than zero, not 0 ns
+INSERT INTO sink SELECT k, count(*) AS c FROM ev GROUP BY k, hop(t, INTERVAL '1 second', INTERVAL '0 seconds');
