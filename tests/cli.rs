@@ -218,6 +218,28 @@ INSERT INTO s SELECT k, predict('none', c) + 1 AS score FROM per_s;";
 }
 
 #[test]
+fn an_editor_is_told_where_each_fault_begins_and_ends() {
+    let place = Place::new();
+    let sql = place.write("q.sql", &format!("{EVENTS}\nCREATE VIEW é AS\n  SELECT kk, lowr(k) FROM ev;"));
+    let (out, _, code) = amoskys(&["sql", "check", &sql, "--format", "json"]);
+    let found: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let fault = |column: u64, end_column: u64, message: &str, help: &str| {
+        serde_json::json!({
+            "file": sql, "line": 5, "column": column, "end_line": 5, "end_column": end_column,
+            "severity": "error", "message": message, "help": help,
+        })
+    };
+    let expected = serde_json::json!([
+        fault(10, 12, "column `kk` is not known", "did you mean `k`?"),
+        fault(14, 21, "function `lowr` is not known", "did you mean `lower`?"),
+    ]);
+    assert_eq!((code, &found), (2, &expected));
+    let good = place.write("good.sql", EVENTS);
+    let (out, _, code) = amoskys(&["sql", "check", &good, "--format", "json"]);
+    assert_eq!((code, out.trim_end()), (0, "[]"));
+}
+
+#[test]
 fn the_demo_says_which_log_it_takes_and_how_long_it_may() {
     let (_, error, code) = run(common::amoskys().arg("demo").env("AMOSKYS_BUS", "host:1"));
     assert!(code == 2 && error.contains("AMOSKYS_BUS: `host:1`"), "{code} {error}");

@@ -25,6 +25,9 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Every fault of every file is told at once: where it is, what is wrong, what to write instead.
+`--format json` prints an array for editors and CI, an object for each fault: file, line, column, end_line, end_column (from 1, in
+letters; 0 for a file as a whole), severity, message, help. Exit code 0: no problem; 2: problems.")]
 pub struct CheckCommand {
     /// Folders and files of SQL.
     #[arg(required = true, value_name = "SQL_DIR")]

@@ -51,6 +51,7 @@ pub fn faults(statement: &Statement, error: &DataFusionError, state: &SessionSta
             };
             at(span.start)..at(span.end)
         });
+        let span = span.filter(|span| !span.is_empty());
         let place = |fault: &Fault| fault.at.iter().find_map(|words| anchor::find(text, words));
         walk.found = explain::faults(error)
             .into_iter()
@@ -249,6 +250,10 @@ impl Walk<'_> {
     /// The parser's spans of calls end before their parentheses, or before the closing one; here they end behind it.
     fn bytes(&self, span: Span) -> Range<usize> {
         let range = byte_at(self.text, span.start)..byte_at(self.text, span.end);
+        // Of some expressions the parser keeps no place.
+        if range.is_empty() {
+            return anchor::head(self.text);
+        }
         let (inside, rest) = (&self.text[range.clone()], &self.text[range.end..]);
         let mut open = inside.matches('(').count().saturating_sub(inside.matches(')').count());
         // What stands between the parentheses of `count(*)` is in no span.

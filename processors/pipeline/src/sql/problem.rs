@@ -180,3 +180,61 @@ fn draw(problem: &Problem, others: &[String], renderer: &Renderer) -> String {
     }
     renderer.render(&[group])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SQL: &str = "SELECT é,\n\tcom\nFROM t";
+
+    fn problem(name: &str, words: &str, message: &str) -> Problem {
+        let file = Arc::new(SourceFile { path: name.into(), text: SQL.into() });
+        let start = SQL.find(words).expect("the words");
+        let place = Place { file, span: start..start + words.len() };
+        Problem::error(Some(place), Fault::new(message).help("write `comm`"))
+    }
+
+    #[test]
+    fn a_place_is_counted_in_letters_from_one() {
+        let problem = problem("a.sql", "com", "no column");
+        let place = problem.place.as_ref().expect("a place");
+        assert_eq!((place.start(), place.end()), ((2, 2), (2, 5)));
+        assert_eq!(problem.to_string(), "a.sql:2:2: no column; write `comm`");
+        assert_eq!(Problem::error(None, Fault::new("no view")).to_string(), "no view");
+    }
+
+    #[test]
+    fn a_fault_is_drawn_with_its_line_and_what_to_write_instead() {
+        let drawn = Problems(vec![problem("a.sql", "com", "no column")]).to_string();
+        let expected = "error: no column
+ --> a.sql:2:2
+  |
+2 |     com
+  |     ^^^
+  |
+  = help: write `comm`
+
+1 error in the SQL";
+        assert_eq!(drawn, expected);
+    }
+
+    #[test]
+    fn one_cause_is_told_once_with_all_its_places() {
+        let problems = [
+            problem("a.sql", "com", "no model"),
+            problem("b.sql", "t", "no table"),
+            problem("c.sql", "com", "no model"),
+        ];
+        let drawn = Problems(problems.into()).to_string();
+        assert!(drawn.contains("= note: the same at c.sql:2:2\n"), "{drawn}");
+        assert!(drawn.ends_with("\n2 errors in the SQL"), "{drawn}");
+    }
+
+    #[test]
+    fn of_a_file_as_a_whole_the_file_is_named() {
+        let file = Arc::new(SourceFile { path: "a.sql".into(), text: String::new() });
+        let problem = Problem::error(Some(Place { file, span: 0..0 }), Fault::new("cannot be read"));
+        assert_eq!(problem.to_string(), "a.sql: cannot be read");
+        assert!(Problems(vec![problem]).to_string().starts_with("error: a.sql cannot be read\n"));
+    }
+}
