@@ -191,7 +191,11 @@ impl ConsumerContext for ConsumerEvents {
         if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             // Accepted, but nothing is read until the member is told where to start.
             self.conclude(consumer.incremental_assign(&TopicPartitionList::new()), "accepting");
-            *lock(&self.group) = consumer.group_metadata();
+            // librdkafka waits without a limit for its group's answer. That of a consumer that is closing may end with what
+            // was just concluded, and then never answers; nor is anything committed any more.
+            if !self.closing.load(Ordering::Relaxed) {
+                *lock(&self.group) = consumer.group_metadata();
+            }
             lock(&self.rebalances).push(Rebalance::Assigned(partitions));
         } else if consumer.assignment_lost() || self.closing.load(Ordering::Relaxed) {
             self.give_up(consumer, &partitions);
