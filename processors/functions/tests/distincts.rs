@@ -330,9 +330,9 @@ fn in_sql() {
     assert_eq!(rows("SELECT DISTINCT hll_distinct(x) OVER (PARTITION BY k) FROM t"), ["40"]);
     assert_eq!(rows("SELECT count(DISTINCT k) FROM (SELECT k FROM t GROUP BY k HAVING hll_distinct(x) >= 40)"), ["2"]);
     for (call, part) in [
-        ("hll_distinct()", "hll_distinct takes 1 argument: hll_distinct(x), e.g. hll_distinct(dst_addr)"),
+        ("hll_distinct()", "hll_distinct takes 1 argument; write hll_distinct(x), e.g. hll_distinct(dst_addr)"),
         ("hll_distinct(x, k)", "hll_distinct takes 1 argument"),
-        ("hll_distinct(DISTINCT x)", "hll_distinct takes no DISTINCT: write hll_distinct(x)"),
+        ("hll_distinct(DISTINCT x)", "hll_distinct takes no DISTINCT; write hll_distinct(x)"),
     ] {
         let error = query(&context, &format!("SELECT {call} FROM t")).expect_err(part);
         assert!(error.contains(part), "{call}: {error}");

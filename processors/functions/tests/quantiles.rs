@@ -234,21 +234,24 @@ fn wrong_arguments_are_told_when_planned() {
     for (call, part) in [
         (
             "ddsketch_quantile(x)",
-            "ddsketch_quantile takes 2 or 3 arguments: ddsketch_quantile(x, quantile [, accuracy])",
+            "ddsketch_quantile takes 2 or 3 arguments; write ddsketch_quantile(x, quantile [, accuracy])",
         ),
         ("ddsketch_quantile(x, 0.5, 0.01, 1)", "takes 2 or 3 arguments"),
-        ("ddsketch_quantile(x, 95)", "from 0 to 1, not 95: write 0.95 for 95 %"),
+        ("ddsketch_quantile(x, 95)", "from 0 to 1, not 95; write 0.95 for 95 %"),
         ("ddsketch_quantile(x, -0.5)", "from 0 to 1, not -0.5"),
-        ("ddsketch_quantile(x, x)", "must be a literal number from 0 to 1, e.g. ddsketch_quantile(duration_ns, 0.95)"),
+        (
+            "ddsketch_quantile(x, x)",
+            "must be a literal number from 0 to 1; write for example ddsketch_quantile(duration_ns, 0.95)",
+        ),
         ("ddsketch_quantile(x, 'p95')", "must be a literal number from 0 to 1"),
         ("ddsketch_quantile(x, NULL)", "must be a literal number from 0 to 1"),
         ("ddsketch_quantile(x, 0.5, 0.5)", "the accuracy of ddsketch_quantile is from 0.001 to 0.2, not 0.5"),
         ("ddsketch_quantile(x, 0.5, 1e-6)", "is from 0.001 to 0.2, not 0.000001; leave it out for 0.01 (1 %)"),
         (
             "ddsketch_quantile(x, 0.5, x)",
-            "must be one literal number, e.g. ddsketch_quantile(duration_ns, 0.95, 0.005)",
+            "must be one literal number; write for example ddsketch_quantile(duration_ns, 0.95, 0.005)",
         ),
-        ("ddsketch_quantile(CAST(x AS VARCHAR), 0.5)", "looks at numbers, not Utf8"),
+        ("ddsketch_quantile(CAST(x AS VARCHAR), 0.5)", "looks at numbers, not VARCHAR"),
         ("ddsketch_quantile(DISTINCT x, 0.5)", "takes no DISTINCT"),
         ("ddsketch_quantile(x, 2) OVER ()", "from 0 to 1, not 2"),
     ] {

@@ -43,7 +43,7 @@ fn other_sizes_are_refused_with_what_to_write() {
         (lit(ScalarValue::IntervalYearMonth(Some(12))), "is in months"),
         (interval(0, i32::MAX, 0), "is longer than 292 years"),
         (lit(ScalarValue::DurationSecond(Some(i64::MAX))), "is longer than 292 years"),
-        (lit(5i64), "must be an interval, not `5`: tumble(time, size), e.g."),
+        (lit(5i64), "must be an interval, not `5`; write tumble(time, size), e.g."),
         (col("size"), "must be a literal interval, not `size`"),
         (lit(ScalarValue::IntervalMonthDayNano(None)), "must be an interval"),
     ] {
@@ -68,9 +68,9 @@ fn arguments_are_checked_in_our_words() {
     assert_eq!(tumble().inner().return_type(&types(&[&time, &interval])).expect("good"), window_type());
     assert_eq!(hop().inner().return_type(&types(&[&time, &interval, &interval])).expect("good"), window_type());
     for (function, types, part) in [
-        (hop(), types(&[&time, &interval]), "hop takes 3 arguments: hop(time, slide, size)"),
-        (tumble(), types(&[&time, &interval, &interval]), "tumble takes 2 arguments: tumble(time, size)"),
-        (tumble(), types(&[&DataType::Int64, &interval]), "the time of tumble must be a timestamp, not Int64"),
+        (hop(), types(&[&time, &interval]), "hop takes 3 arguments; write hop(time, slide, size)"),
+        (tumble(), types(&[&time, &interval, &interval]), "tumble takes 2 arguments; write tumble(time, size)"),
+        (tumble(), types(&[&DataType::Int64, &interval]), "the time of tumble must be a timestamp, not BIGINT"),
     ] {
         let error = function.inner().return_type(&types).expect_err(part).to_string();
         assert!(error.contains(part), "{error}");
