@@ -71,11 +71,19 @@ pub struct TopicSpec {
 }
 
 impl TopicSpec {
-    /// Kafka's rules for names, so that a topic of any log can also be one there; and a bound on the partitions.
-    pub(crate) fn check(&self, partitions_max: i32) -> Result<(), BusError> {
+    /// Bytes of a name, each a letter of ASCII.
+    pub const NAME_BYTES_MAX: usize = 249;
+
+    /// Kafka's rules for names, so that a topic of any log can also be one there.
+    pub fn is_name(name: &str) -> bool {
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        (1..=Self::NAME_BYTES_MAX).contains(&name.len()) && name.chars().all(legal) && name != "." && name != ".."
+    }
+
+    /// The name, and a bound on the partitions.
+    pub(crate) fn check(&self, partitions_max: i32) -> Result<(), BusError> {
         let name = &self.name;
-        if name.is_empty() || name.len() > 249 || !name.chars().all(legal) {
+        if !Self::is_name(name) {
             let detail = format!("`{name}` is no name for a topic; use 1 to 249 of a-z A-Z 0-9 . _ -");
             return Err(BusError::Misconfigured { detail });
         }

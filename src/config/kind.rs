@@ -6,6 +6,7 @@
 //! Deliberately not here: whether a file exists, and rules between keys (`check.rs` and the roles have those).
 
 use super::quantity::{parse_bytes, parse_duration, render_bytes, render_duration};
+use amoskys_bus::TopicSpec;
 use std::time::Duration;
 
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +79,6 @@ pub enum Written {
     Other(&'static str),
 }
 
-const TOPIC_CHARS_MAX: usize = 249;
 const BUS_FORMS: &str = "kafka://host:port[,host:port], nats://host:port[,host:port] or local:PATH";
 
 impl Kind {
@@ -116,7 +116,7 @@ impl Kind {
             return Err("holds a zero byte".to_owned());
         }
         match self {
-            Kind::Topic if !is_topic(text) => Err("is not the name of a topic".to_owned()),
+            Kind::Topic if !TopicSpec::is_name(text) => Err("is not the name of a topic".to_owned()),
             Kind::Bus => text.parse::<amoskys_bus::Address>().map(|_| text.to_owned()).map_err(|wrong| short(&wrong)),
             Kind::Ip if text.parse::<std::net::IpAddr>().is_err() => Err("is not an IP address".to_owned()),
             _ => Ok(text.to_owned()),
@@ -151,7 +151,7 @@ impl Kind {
             Kind::Bool => "true or false".to_owned(),
             Kind::Choice(choices) => choices.join(", "),
             Kind::Text { .. } => "text that is not empty".to_owned(),
-            Kind::Topic => format!("letters, digits, `.`, `_`, `-`; at most {TOPIC_CHARS_MAX}"),
+            Kind::Topic => format!("letters, digits, `.`, `_`, `-`; at most {}", TopicSpec::NAME_BYTES_MAX),
             Kind::Bus => BUS_FORMS.to_owned(),
             Kind::Ip => "an IPv4 or IPv6 address".to_owned(),
             Kind::Path { needs: Some(needed), .. } => format!("path of {}", needed.what),
@@ -226,11 +226,6 @@ fn in_range(number: i128, min: u64, max: u64) -> Result<u64, String> {
 fn read_duration(text: &str, min: Duration, max: Duration) -> Result<Value, String> {
     let duration = parse_duration(text).map_err(|wrong| format!("is not a duration: {wrong}"))?;
     if (min..=max).contains(&duration) { Ok(Value::Duration(duration)) } else { Err("is out of range".to_owned()) }
-}
-
-fn is_topic(text: &str) -> bool {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    text.len() <= TOPIC_CHARS_MAX && text.chars().all(legal) && text != "." && text != ".."
 }
 
 /// `a=b,c=d`; an empty text is no pairs.

@@ -23,6 +23,12 @@ impl Fault {
         Self { message: message.into(), help: None, at: Vec::new() }
     }
 
+    /// From a sentence that says what is wrong and, behind a semicolon, what to write instead.
+    pub fn of_sentence(sentence: &str) -> Self {
+        let (message, help) = sentence.split_once("; ").unwrap_or((sentence, ""));
+        Self::new(message).help(help)
+    }
+
     pub fn help(mut self, help: impl Into<String>) -> Self {
         let help = help.into();
         self.help = (!help.is_empty()).then_some(help);

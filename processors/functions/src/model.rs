@@ -186,10 +186,7 @@ impl BindModels {
         };
         let model = match (self.lookup)(model) {
             Ok(model) => model,
-            Err(detail) => {
-                let (message, help) = detail.split_once("; ").unwrap_or((&detail, ""));
-                return refuse(Fault::new(message).help(help).at(format!("'{model}'")));
-            }
+            Err(detail) => return refuse(Fault::of_sentence(&detail).at(format!("'{model}'"))),
         };
         if call == Call::Version {
             let version = ScalarValue::Utf8(Some(format!("{}/{}", model.name, model.version)));

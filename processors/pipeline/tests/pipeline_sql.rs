@@ -6,7 +6,7 @@
 
 mod common;
 
-use amoskys_pipeline::sql::{Problem, Sources, plan};
+use amoskys_pipeline::sql::{Dataflow, Problem, Problems, Sources, plan};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -27,11 +27,23 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     found.sort();
 }
 
-/// The lines that a file of this text has to begin with. Line numbers are those of the file without them.
-fn verdict(path: &Path, body: &str, definitions: &str) -> Vec<String> {
-    let mut sources = Sources::of(DEFINITIONS, definitions);
+/// What every file is planned with, and the files.
+fn folder() -> (Sources, Vec<PathBuf>) {
+    let definitions = fs::read_to_string(Path::new(FOLDER).join(DEFINITIONS)).expect("the definitions");
+    let mut paths = Vec::new();
+    files(Path::new(FOLDER), &mut paths);
+    (Sources::of(DEFINITIONS, definitions), paths)
+}
+
+fn planned(path: &Path, body: &str, definitions: &Sources) -> Result<Dataflow, Problems> {
+    let mut sources = definitions.clone();
     sources.add(path, body.to_owned());
-    match plan(&sources, &common::options()) {
+    plan(&sources, &common::options())
+}
+
+/// The lines that a file of this text has to begin with. Line numbers are those of the file without them.
+fn verdict(path: &Path, body: &str, definitions: &Sources) -> Vec<String> {
+    match planned(path, body, definitions) {
         Ok(_) => vec!["-- plans".to_owned()],
         Err(problems) => problems.0.iter().map(refusal).collect(),
     }
@@ -50,9 +62,7 @@ const STEP: usize = 7;
 
 #[test]
 fn sql_that_lacks_a_word_is_never_told_in_the_words_of_layers_below() {
-    let definitions = fs::read_to_string(Path::new(FOLDER).join(DEFINITIONS)).expect("the definitions");
-    let mut paths = Vec::new();
-    files(Path::new(FOLDER), &mut paths);
+    let (definitions, paths) = folder();
     let foreign = ["Internal error", "bug in DataFusion", "Error during planning", "Schema error", "Span(", "Utf8View"];
     let (mut refused, mut wrong) = (0, Vec::new());
     for (number, path) in paths.iter().enumerate() {
@@ -61,9 +71,7 @@ fn sql_that_lacks_a_word_is_never_told_in_the_words_of_layers_below() {
         let words: Vec<&str> = body.split_inclusive([' ', '(', ',', '\n']).collect();
         for left_out in (number % STEP..words.len()).step_by(STEP) {
             let text = [&words[..left_out], &words[left_out + 1..]].concat().concat();
-            let mut sources = Sources::of(DEFINITIONS, definitions.as_str());
-            sources.add(path, text.clone());
-            let Err(problems) = plan(&sources, &common::options()) else { continue };
+            let Err(problems) = planned(path, &text, &definitions) else { continue };
             refused += 1;
             let drawn = problems.to_string();
             let is_placed = problems.0.iter().all(|problem| {
@@ -80,10 +88,8 @@ fn sql_that_lacks_a_word_is_never_told_in_the_words_of_layers_below() {
 
 #[test]
 fn every_file_plans_or_is_refused_with_the_words_of_its_first_lines() {
-    let definitions = fs::read_to_string(Path::new(FOLDER).join(DEFINITIONS)).expect("the definitions");
+    let (definitions, paths) = folder();
     let is_blessed = std::env::var_os("AMOSKYS_BLESS").is_some();
-    let mut paths = Vec::new();
-    files(Path::new(FOLDER), &mut paths);
     let mut wrong = Vec::new();
     for path in &paths {
         let text = fs::read_to_string(path).expect("a file of UTF-8");

@@ -3,7 +3,7 @@
 use super::{
     functions::{DdsketchQuantile, HllDistinct},
     scale::{ACCURACY_MAX, ACCURACY_MIN},
-    shed::ShedRows,
+    shed::{ShedRows, takes_no_argument},
 };
 use crate::fault::{Fault, refuse};
 use arrow::{array::RecordBatch, datatypes::Schema};
@@ -70,8 +70,7 @@ fn check(function: &AggregateUDF, arguments: &[Expr], distinct: bool) -> Result<
         quantile_and_accuracy(&arguments.iter().skip(1).map(number_of_expression).collect::<Vec<_>>())?;
     }
     if function.is::<ShedRows>() && !arguments.is_empty() {
-        let fault = Fault::new("shed_rows takes no argument").help("shed_rows() tells how many rows the window lacks");
-        return refuse(fault.at("shed_rows("));
+        return refuse(takes_no_argument());
     }
     if function.is::<HllDistinct>() && distinct {
         let fault = Fault::new("hll_distinct takes no DISTINCT").help("write hll_distinct(x)");

@@ -47,6 +47,10 @@ pub fn with_argument(expression: &Expr) -> Expr {
     }
 }
 
+pub fn takes_no_argument() -> Fault {
+    Fault::new("shed_rows takes no argument").help("shed_rows() tells how many rows the window lacks").at("shed_rows(")
+}
+
 impl AggregateUDFImpl for ShedRows {
     fn name(&self) -> &str {
         "shed_rows"
@@ -60,10 +64,7 @@ impl AggregateUDFImpl for ShedRows {
         match types {
             // One, where DataFusion wants an argument: see `with_argument`.
             [] | [DataType::Int64] => Ok(DataType::Int64),
-            _ => {
-                let help = "shed_rows() tells how many rows the window lacks";
-                refuse(Fault::new("shed_rows takes no argument").help(help))
-            }
+            _ => refuse(takes_no_argument()),
         }
     }
 

@@ -4,14 +4,19 @@
 //! found up to its closing parenthesis. Limits: the first place where the words stand that gives no name (`AS x`).
 
 use super::files::byte_at;
+use amoskys_functions::fault::Fault;
 use datafusion::sql::sqlparser::{
     dialect::GenericDialect,
-    tokenizer::{Location, Token, TokenWithSpan, Tokenizer},
+    tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer},
 };
 use std::ops::Range;
 
-/// Bytes of `text`.
-pub fn find(text: &str, words: &str) -> Option<Range<usize>> {
+/// Bytes of `text`: the fault's words, or what the statement is called.
+pub fn of(text: &str, fault: &Fault) -> Range<usize> {
+    fault.at.iter().find_map(|words| find(text, words)).unwrap_or_else(|| head(text))
+}
+
+fn find(text: &str, words: &str) -> Option<Range<usize>> {
     let (tokens, wanted) = (tokens(text)?, tokens(words)?);
     let is_here = |start: usize| {
         let gives_a_name = start > 0 && is_word(&tokens[start - 1].token, "as");
@@ -24,13 +29,13 @@ pub fn find(text: &str, words: &str) -> Option<Range<usize>> {
     let first = (0..tokens.len()).find(|start| is_here(*start))?;
     let mut last = first + wanted.len() - 1;
     if tokens[last].token == Token::LParen {
-        last = closing(&tokens, last).unwrap_or(last);
+        last = closing(&tokens, last, 0).unwrap_or(last);
     }
     Some(byte_at(text, tokens[first].span.start)..byte_at(text, tokens[last].span.end))
 }
 
 /// Bytes of the token that is there.
-pub fn bytes_of(text: &str, location: Location) -> Option<Range<usize>> {
+pub fn at(text: &str, location: Location) -> Option<Range<usize>> {
     let tokens = tokens(text)?;
     let token = tokens.iter().find(|token| token.span.start == location)?;
     Some(byte_at(text, token.span.start)..byte_at(text, token.span.end))
@@ -52,12 +57,32 @@ pub fn head(text: &str) -> Range<usize> {
     0..end.unwrap_or(text.len())
 }
 
-fn closing(tokens: &[TokenWithSpan], open: usize) -> Option<usize> {
-    let mut depth = 0_usize;
-    for (index, token) in tokens.iter().enumerate().skip(open) {
+/// Bytes of what the parser gives this place: its places of calls end before their parentheses, or before the closing
+/// one, and here they end behind it. What it keeps no place of is where its statement is.
+pub fn closed(text: &str, span: Span) -> Range<usize> {
+    let range = byte_at(text, span.start)..byte_at(text, span.end);
+    if range.is_empty() {
+        return head(text);
+    }
+    let tokens = tokens(text).unwrap_or_default();
+    let first = tokens.partition_point(|token| token.span.start < span.start);
+    let behind = tokens.partition_point(|token| token.span.start < span.end);
+    let depth = tokens[first..behind].iter().fold(0_usize, |depth, token| match token.token {
+        Token::LParen => depth + 1,
+        Token::RParen => depth.saturating_sub(1),
+        _ => depth,
+    });
+    let is_call = tokens.get(behind).is_some_and(|token| token.token == Token::LParen);
+    let last = if depth > 0 || is_call { closing(&tokens, behind, depth) } else { None };
+    range.start..last.map_or(range.end, |last| byte_at(text, tokens[last].span.end))
+}
+
+/// The parenthesis that closes what is open `depth` deep before the token at `from`.
+fn closing(tokens: &[TokenWithSpan], from: usize, mut depth: usize) -> Option<usize> {
+    for (index, token) in tokens.iter().enumerate().skip(from) {
         match token.token {
             Token::LParen => depth += 1,
-            Token::RParen if depth == 1 => return Some(index),
+            Token::RParen if depth <= 1 => return Some(index),
             Token::RParen => depth -= 1,
             _ => {}
         }

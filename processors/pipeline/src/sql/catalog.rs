@@ -2,6 +2,7 @@
 //!
 //! The same table is a stream when it is read and a sink when it is inserted into.
 
+use amoskys_bus::TopicSpec;
 use amoskys_columns::{batch_element, message_schema};
 use amoskys_functions::{fault::Fault, types::sql_type};
 use amoskys_windows::WatermarkRules;
@@ -83,8 +84,6 @@ const OPTIONS: [&str; 9] = [
     "state_bytes_max",
 ];
 
-/// Letters of a topic's name.
-const TOPIC_NAME_MAX: usize = 249;
 const REPLAY_MAX_NS: i64 = 300_000_000_000;
 
 impl Stream {
@@ -117,10 +116,11 @@ impl Stream {
         let [topic] = table.locations.as_slice() else {
             return Err(vec![Fault::new("a stream has one LOCATION: the name of its topic").at("LOCATION")]);
         };
-        if !is_topic_name(topic) {
+        if !TopicSpec::is_name(topic) {
             let fault =
                 Fault::new(format!("LOCATION '{topic}' is no name of a topic, which is all that a stream reads"));
-            let help = "topics have at most 249 letters, digits, dots, underscores and hyphens";
+            let most = TopicSpec::NAME_BYTES_MAX;
+            let help = format!("topics have at most {most} letters, digits, dots, underscores and hyphens");
             return Err(vec![fault.help(help).at(format!("'{topic}'"))]);
         }
         let declared: SchemaRef = Arc::new(table.schema.as_arrow().clone());
@@ -209,12 +209,6 @@ fn format(
                 .help("write ENVELOPE, PROTOBUF or JSON (files: PARQUET or CSV)"),
         )),
     }
-}
-
-/// What Kafka takes; another log takes less.
-fn is_topic_name(name: &str) -> bool {
-    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
-    (1..=TOPIC_NAME_MAX).contains(&name.len()) && name.chars().all(is_letter)
 }
 
 fn known_batch(topic: &str) -> Option<&'static str> {
@@ -313,10 +307,17 @@ fn bounds(options: &BTreeMap<&str, &str>, faults: &mut Vec<Fault>) -> StateBound
 }
 
 fn unknown_option(name: &str) -> Fault {
-    let near = nearest(name, OPTIONS);
-    let near = if near.is_empty() { near } else { format!("{near} ") };
-    let fault = Fault::new(format!("option `{name}` is not known"));
-    fault.help(format!("{near}there are {}", OPTIONS.join(", "))).at(format!("\"{name}\"")).at(format!("'{name}'"))
+    let fault = Fault::new(format!("option `{name}` is not known")).help(nearest_of_all(name, &OPTIONS));
+    fault.at(format!("\"{name}\"")).at(format!("'{name}'"))
+}
+
+/// `did you mean …?` when something is near, and all that there is.
+pub fn nearest_of_all(name: &str, known: &[&str]) -> String {
+    let all = format!("there are {}", known.join(", "));
+    match nearest(name, known.iter().copied()) {
+        near if near.is_empty() => all,
+        near => format!("{near} {all}"),
+    }
 }
 
 /// `did you mean …?` when something is near, or nothing.

@@ -4,6 +4,7 @@ use super::{
     Annotations, Ship, Shuffle, Sink, StateBounds, Stream, Template, lineage::Bound, rowwise::RowProgram,
     statics::StaticTable,
 };
+use amoskys_bus::TopicSpec;
 use amoskys_functions::model::Model;
 use amoskys_windows::{Aggregate, ClosedWindow, Hop, Output, PaneBounds, WindowError, WindowOperator};
 use arrow::{
@@ -186,10 +187,8 @@ impl Dataflow {
 
 /// A legal name; one that would be too long, or is of letters that no topic may have, is a digest.
 fn shuffle_topic(group: &str, streams: &str) -> String {
-    const NAME_MAX: usize = 249;
     let name = format!("amoskys.shuffle.{group}.{streams}.v1");
-    let is_legal = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
-    if name.len() <= NAME_MAX && name.chars().all(is_legal) {
+    if TopicSpec::is_name(&name) {
         return name;
     }
     format!("amoskys.shuffle.{}.v1", &blake3::hash(name.as_bytes()).to_hex()[..32])

@@ -5,7 +5,12 @@
 //! fault. Only statements that failed come here. Deliberately not here: faults of a query as a whole, which the planner
 //! tells. Limits: below a subquery that is at fault nothing above it is looked at; models and `EXISTS` are not.
 
-use super::{Statement, anchor, catalog::nearest, explain, expressions::CHANGING, files::byte_at};
+mod telling;
+
+use super::{
+    Statement, anchor, explain,
+    files::{byte_at, folded},
+};
 use amoskys_functions::{fault::Fault, types::sql_type};
 use arrow::datatypes::{DataType, Field};
 use datafusion::{
@@ -52,11 +57,8 @@ pub fn faults(statement: &Statement, error: &DataFusionError, state: &SessionSta
             at(span.start)..at(span.end)
         });
         let span = span.filter(|span| !span.is_empty());
-        let place = |fault: &Fault| fault.at.iter().find_map(|words| anchor::find(text, words));
-        walk.found = explain::faults(error)
-            .into_iter()
-            .map(|fault| (span.clone().or_else(|| place(&fault)).unwrap_or_else(|| anchor::head(text)), fault))
-            .collect();
+        let place = |fault: &Fault| span.clone().unwrap_or_else(|| anchor::of(text, fault));
+        walk.found = explain::faults(error).into_iter().map(|fault| (place(&fault), fault)).collect();
     }
     walk.found
 }
@@ -83,16 +85,18 @@ struct Scope<'s> {
 }
 
 impl Walk<'_> {
-    /// Whether nothing was found. `known` are common table expressions of queries around this one.
-    fn query(&mut self, query: &ast::Query, known: &[ast::Cte], outer: Option<&DFSchema>) -> bool {
+    /// `known` are common table expressions of queries around this one.
+    fn query(&mut self, query: &ast::Query, known: &[ast::Cte], outer: Option<&DFSchema>) {
+        let before = self.found.len();
         let mut known = known.to_vec();
         for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
-            if !self.query(&cte.query, &known, outer) {
-                return false;
+            self.query(&cte.query, &known, outer);
+            if self.found.len() > before {
+                return;
             }
             known.push(cte.clone());
         }
-        self.body(&query.body, query.order_by.as_ref(), &known, outer)
+        self.body(&query.body, query.order_by.as_ref(), &known, outer);
     }
 
     fn body(
@@ -101,15 +105,15 @@ impl Walk<'_> {
         order: Option<&ast::OrderBy>,
         known: &[ast::Cte],
         outer: Option<&DFSchema>,
-    ) -> bool {
+    ) {
         match body {
             ast::SetExpr::Select(select) => self.select(select, order, known, outer),
             ast::SetExpr::Query(query) => self.query(query, known, outer),
             ast::SetExpr::SetOperation { left, right, .. } => {
-                let left = self.body(left, None, known, outer);
-                self.body(right, None, known, outer) && left
+                self.body(left, None, known, outer);
+                self.body(right, None, known, outer);
             }
-            _ => true,
+            _ => {}
         }
     }
 
@@ -119,7 +123,7 @@ impl Walk<'_> {
         order: Option<&ast::OrderBy>,
         known: &[ast::Cte],
         outer: Option<&DFSchema>,
-    ) -> bool {
+    ) {
         let before = self.found.len();
         let relations = select
             .from
@@ -131,9 +135,9 @@ impl Walk<'_> {
             }
         }
         if self.found.len() > before {
-            return false;
+            return;
         }
-        let Some(schema) = self.columns_of(select, known) else { return true };
+        let Some(schema) = self.columns_of(select, known) else { return };
         let mut scope = Scope { schema, outer };
         for constraint in
             select.from.iter().flat_map(|table| &table.joins).filter_map(|join| constraint(&join.join_operator))
@@ -166,11 +170,10 @@ impl Walk<'_> {
         if let Some(ast::OrderBy { kind: ast::OrderByKind::Expressions(expressions), .. }) = order {
             expressions.iter().for_each(|order| drop(self.expression(&order.expr, &scope, known)));
         }
-        self.found.len() == before
     }
 
     /// The columns of a FROM, joined by whatever conditions.
-    fn columns_of(&mut self, select: &ast::Select, known: &[ast::Cte]) -> Option<DFSchema> {
+    fn columns_of(&self, select: &ast::Select, known: &[ast::Cte]) -> Option<DFSchema> {
         let mut bare = select.clone();
         bare.projection = vec![ast::SelectItem::Wildcard(ast::WildcardAdditionalOptions::default())];
         bare.distinct = None;
@@ -216,7 +219,8 @@ impl Walk<'_> {
             && !matches!(data_type, DataType::Boolean | DataType::Null)
         {
             let message = format!("{clause} takes a condition; `{expression}` is {}", sql_type(&data_type));
-            self.push(expression, Fault::new(message).help(format!("compare it: {expression} = …")));
+            let fault = Fault::new(message).help(format!("compare it: {expression} = …"));
+            self.found.push((anchor::closed(self.text, expression.span()), fault));
         }
     }
 
@@ -235,44 +239,12 @@ impl Walk<'_> {
         let Parts { queries, found, last, .. } = parts;
         let is_fine = found.is_empty();
         for (span, fault) in found {
-            self.found.push((self.bytes(span), fault));
+            self.found.push((anchor::closed(self.text, span), fault));
         }
         for query in queries {
             self.query(&query, known, Some(&scope.schema));
         }
         last.filter(|_| is_fine)
-    }
-
-    fn push(&mut self, expression: &ast::Expr, fault: Fault) {
-        self.found.push((self.bytes(expression.span()), fault));
-    }
-
-    /// The parser's spans of calls end before their parentheses, or before the closing one; here they end behind it.
-    fn bytes(&self, span: Span) -> Range<usize> {
-        let range = byte_at(self.text, span.start)..byte_at(self.text, span.end);
-        // Of some expressions the parser keeps no place.
-        if range.is_empty() {
-            return anchor::head(self.text);
-        }
-        let (inside, rest) = (&self.text[range.clone()], &self.text[range.end..]);
-        let mut open = inside.matches('(').count().saturating_sub(inside.matches(')').count());
-        // What stands between the parentheses of `count(*)` is in no span.
-        let is_before = rest.starts_with('(');
-        let mut end = range.end;
-        for (at, letter) in rest.char_indices() {
-            match letter {
-                '(' if is_before => open += 1,
-                ')' if open > 0 => {
-                    open -= 1;
-                    end = range.end + at + 1;
-                }
-                _ => {}
-            }
-            if open == 0 || !(is_before || letter.is_whitespace() || letter == ')') {
-                break;
-            }
-        }
-        range.start..end
     }
 }
 
@@ -281,7 +253,7 @@ impl Scope<'_> {
     fn add(&mut self, named: Vec<(&ast::Ident, DataType)>) {
         let mut fields = Vec::new();
         for (name, data_type) in named {
-            let name = if name.quote_style.is_none() { name.value.to_lowercase() } else { name.value.clone() };
+            let name = folded(&name.value, name.quote_style);
             let is_new = !self.schema.has_column_with_unqualified_name(&name)
                 && !fields.iter().any(|(_, field): &(_, Arc<Field>)| *field.name() == name);
             if is_new {
@@ -420,147 +392,4 @@ impl Parts<'_> {
             (here, _) => here,
         }
     }
-
-    fn type_of(&self, expression: &ast::Expr) -> String {
-        self.typed(expression).map_or_else(|_| "unknown".into(), |data_type| sql_type(&data_type))
-    }
-
-    fn told(&self, expression: &ast::Expr, error: &DataFusionError) -> Fault {
-        match expression {
-            ast::Expr::Function(function) => self.told_of_call(function, error),
-            ast::Expr::BinaryOp { left, op, right } if Fault::of(error).is_none() => {
-                let (one, other) = (self.type_of(left), self.type_of(right));
-                let help = match (one.as_str(), other.as_str()) {
-                    ("VARCHAR", number) if is_castable(number) => format!("cast one of them: CAST({left} AS {number})"),
-                    (number, "VARCHAR") if is_castable(number) => {
-                        format!("cast one of them: CAST({right} AS {number})")
-                    }
-                    _ => "cast them to types that go together".into(),
-                };
-                not_taken(&op.to_string(), &[one, other]).help(help)
-            }
-            ast::Expr::CompoundIdentifier(parts) if Fault::of(error).is_none() => self.told_of_name(parts, error),
-            ast::Expr::Between { expr, low, high, .. } if Fault::of(error).is_none() => {
-                not_taken("BETWEEN", &[self.type_of(expr), self.type_of(low), self.type_of(high)])
-            }
-            ast::Expr::InList { expr, list, .. } if Fault::of(error).is_none() => {
-                let types: Vec<String> = [expr.as_ref()].into_iter().chain(list).map(|one| self.type_of(one)).collect();
-                not_taken("IN", &types)
-            }
-            ast::Expr::Like { expr, pattern, .. } | ast::Expr::ILike { expr, pattern, .. }
-                if Fault::of(error).is_none() =>
-            {
-                not_taken("LIKE", &[self.type_of(expr), self.type_of(pattern)]).help("LIKE compares two VARCHAR")
-            }
-            ast::Expr::UnaryOp { op, expr } if Fault::of(error).is_none() => {
-                not_taken(&op.to_string(), &[self.type_of(expr)])
-            }
-            ast::Expr::Case { conditions, else_result, .. } if Fault::of(error).is_none() => {
-                let results = conditions.iter().map(|when| &when.result).chain(else_result.as_deref());
-                let types: Vec<String> = results.map(|result| self.type_of(result)).collect();
-                Fault::new(format!("CASE gives {}", in_words(&types))).help("cast its results to one type")
-            }
-            ast::Expr::Cast { expr, data_type, .. } if Fault::of(error).is_none() => {
-                Fault::new(format!("{} cannot be cast to {data_type}", self.type_of(expr)))
-            }
-            _ => explain::first(error),
-        }
-    }
-
-    /// `table.column`, `column.field`.
-    fn told_of_name(&self, parts: &[ast::Ident], error: &DataFusionError) -> Fault {
-        let folded = |ident: &ast::Ident| match ident.quote_style {
-            None => ident.value.to_lowercase(),
-            Some(_) => ident.value.clone(),
-        };
-        let [first, .., last] = parts else { return explain::first(error) };
-        let (first, last) = (folded(first), folded(last));
-        let schema = &self.scope.schema;
-        let of_table = schema.iter().filter(|(table, _)| table.is_some_and(|table| table.table() == first));
-        let of_table: Vec<&str> = of_table.map(|(_, field)| field.name().as_str()).collect();
-        if !of_table.is_empty() {
-            let near = nearest(&last, of_table.iter().copied());
-            let help = if near.is_empty() { format!("there are {}", of_table.join(", ")) } else { near };
-            return Fault::new(format!("column `{first}.{last}` is not known")).help(help);
-        }
-        match schema.field_with_unqualified_name(&first).map(|field| field.data_type()) {
-            Ok(DataType::Struct(fields)) => {
-                let fields: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
-                Fault::new(format!("`{first}` has no field `{last}`")).help(format!("it has {}", fields.join(", ")))
-            }
-            Ok(other) => Fault::new(format!("`{first}` is {}, which has no fields", sql_type(other))),
-            Err(_) => explain::first(error),
-        }
-    }
-
-    fn told_of_call(&self, function: &ast::Function, error: &DataFusionError) -> Fault {
-        let name = function.name.to_string().to_lowercase();
-        let known = self.state.scalar_functions().keys().chain(self.state.aggregate_functions().keys());
-        let known: Vec<&str> = known.chain(self.state.window_functions().keys()).map(String::as_str).collect();
-        if !known.contains(&name.as_str()) {
-            let near = nearest(&name, known.iter().copied().filter(|name| !CHANGING.contains(name)));
-            return Fault::new(format!("function `{name}` is not known")).help(near);
-        }
-        let fault = explain::first(error);
-        let is_signature = [
-            "Candidate functions",
-            "to satisfy a call",
-            "does not support",
-            "No function matches",
-            "failed to match any signature",
-            "expects",
-        ]
-        .iter()
-        .any(|part| fault.message.contains(part));
-        if !is_signature {
-            return fault;
-        }
-        let arguments = arguments_of(function);
-        let types: Vec<String> = arguments.iter().map(|argument| self.type_of(argument)).collect();
-        let text = arguments.iter().zip(&types).find(|(_, data_type)| *data_type == "VARCHAR");
-        let takes_numbers = fault.message.contains("requires Float64");
-        let help = match (text, fault.help) {
-            (Some((argument, _)), _) if takes_numbers => format!("cast it: {name}(CAST({argument} AS DOUBLE))"),
-            (_, Some(candidates)) if !candidates.contains("Any") => candidates,
-            _ if takes_numbers => "it takes numbers".into(),
-            _ => String::new(),
-        };
-        let message = match types.as_slice() {
-            [] => format!("`{name}` takes arguments"),
-            types => format!("`{name}` does not take ({})", types.join(", ")),
-        };
-        Fault::new(message).help(help)
-    }
-}
-
-fn arguments_of(function: &ast::Function) -> Vec<&ast::Expr> {
-    let ast::FunctionArguments::List(list) = &function.args else { return Vec::new() };
-    list.args
-        .iter()
-        .filter_map(|argument| match argument {
-            ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expression)) => Some(expression),
-            _ => None,
-        })
-        .collect()
-}
-
-fn in_words(types: &[String]) -> String {
-    let mut each: Vec<&str> = Vec::new();
-    for name in types {
-        if !each.contains(&name.as_str()) {
-            each.push(name);
-        }
-    }
-    match each.as_slice() {
-        [others @ .., last] if !others.is_empty() => format!("{} and {last}", others.join(", ")),
-        _ => each.concat(),
-    }
-}
-
-fn not_taken(what: &str, types: &[String]) -> Fault {
-    Fault::new(format!("`{what}` does not take {}", in_words(types)))
-}
-
-fn is_castable(name: &str) -> bool {
-    matches!(name, "BIGINT" | "INT" | "SMALLINT" | "TINYINT" | "DOUBLE" | "FLOAT" | "TIMESTAMP" | "DATE" | "BOOLEAN")
 }

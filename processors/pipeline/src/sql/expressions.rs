@@ -7,7 +7,7 @@ use amoskys_functions::{
     fault::{Fault, refuse},
     types::sql_type,
 };
-use arrow::compute::can_cast_types;
+use arrow::{compute::can_cast_types, datatypes::DataType};
 use datafusion::{
     common::{
         DFSchema,
@@ -23,7 +23,7 @@ pub const CHANGING: [&str; 8] =
     ["random", "rand", "uuid", "now", "current_timestamp", "current_date", "today", "current_time"];
 
 /// Looks at every expression of a plan, subqueries included.
-pub fn refuse_changing(plan: &LogicalPlan) -> Result<()> {
+pub fn refuse_impossible(plan: &LogicalPlan) -> Result<()> {
     plan.apply_with_subqueries(|node| {
         let inputs = node.inputs();
         let mut schema = DFSchema::empty();
@@ -59,7 +59,7 @@ fn refuse_one(expression: &Expr, schema: &DFSchema) -> Result<()> {
     }
 }
 
-fn refuse_cast(of: &Expr, to: &arrow::datatypes::DataType, schema: &DFSchema) -> Result<()> {
+fn refuse_cast(of: &Expr, to: &DataType, schema: &DFSchema) -> Result<()> {
     match of.get_type(schema) {
         Ok(from) if !can_cast_types(&from, to) => {
             refuse(Fault::new(format!("{} cannot be cast to {}", sql_type(&from), sql_type(to))).at("CAST("))

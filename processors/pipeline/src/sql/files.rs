@@ -6,7 +6,7 @@
 
 use super::{
     Place, Problem, SourceFile,
-    anchor::{bytes_of, head},
+    anchor::{at, head},
 };
 use amoskys_functions::fault::Fault;
 use datafusion::sql::{
@@ -123,7 +123,7 @@ impl Sources {
 
     fn fail(&mut self, path: &Path, fault: Fault) {
         let file = Arc::new(SourceFile { path: path.to_owned(), text: String::new() });
-        self.problems.push(Problem::error(Some(Place { file, span: 0..0 }), fault));
+        self.problems.push(Problem::new(Some(Place { file, span: 0..0 }), fault));
         self.is_cut_short = true;
     }
 
@@ -136,7 +136,7 @@ impl Sources {
             let start = byte_at(&file.text, error.location);
             let end = file.text[start..].find('\n').map_or(file.text.len(), |newline| start + newline);
             let place = Place { file, span: start..end };
-            self.problems.push(Problem::error(Some(place), Fault::new(error.message)));
+            self.problems.push(Problem::new(Some(place), Fault::new(error.message)));
             self.is_cut_short = true;
             return;
         }
@@ -152,7 +152,7 @@ impl Sources {
     }
 }
 
-/// `CREATE EXTERNAL TABLE name`, `CREATE VIEW name`: the name, folded as the planner folds it.
+/// `CREATE EXTERNAL TABLE name`, `CREATE VIEW name`: the name.
 fn defined_name(tokens: &[TokenWithSpan]) -> Option<String> {
     let words = tokens.iter().filter_map(|token| match &token.token {
         Token::Word(word) => Some(word),
@@ -160,7 +160,12 @@ fn defined_name(tokens: &[TokenWithSpan]) -> Option<String> {
     });
     let mut words = words.skip_while(|word| !matches!(word.keyword, Keyword::TABLE | Keyword::VIEW)).skip(1);
     let name = words.find(|word| !matches!(word.keyword, Keyword::IF | Keyword::NOT | Keyword::EXISTS))?;
-    Some(if name.quote_style.is_none() { name.value.to_lowercase() } else { name.value.clone() })
+    Some(folded(&name.value, name.quote_style))
+}
+
+/// A name as it is known by: in small letters, where it is not quoted.
+pub(super) fn folded(name: &str, quote: Option<char>) -> String {
+    if quote.is_none() { name.to_lowercase() } else { name.to_owned() }
 }
 
 fn statement(file: &Arc<SourceFile>, tokens: &[TokenWithSpan]) -> Result<Option<Statement>, Problem> {
@@ -172,7 +177,7 @@ fn statement(file: &Arc<SourceFile>, tokens: &[TokenWithSpan]) -> Result<Option<
     let body = &file.text[span.clone()];
     let fail = |within: Range<usize>, fault: Fault| {
         let span = span.start + within.start..span.start + within.end;
-        Problem::error(Some(Place { file: file.clone(), span }), fault)
+        Problem::new(Some(Place { file: file.clone(), span }), fault)
     };
     match DFParser::parse_sql(body).map(Vec::from).as_deref() {
         Ok([ast]) => Ok(Some(Statement { file: file.clone(), span, comments, ast: ast.clone() })),
@@ -181,7 +186,7 @@ fn statement(file: &Arc<SourceFile>, tokens: &[TokenWithSpan]) -> Result<Option<
             let (message, location) = locate(&error.strip_backtrace());
             let last = byte_at(&file.text, tokens[last].span.start) - span.start..body.len();
             let within = match location {
-                Some(location) => bytes_of(body, location).unwrap_or(last),
+                Some(location) => at(body, location).unwrap_or(last),
                 None if message.ends_with("found: EOF") => last,
                 None => head(body),
             };

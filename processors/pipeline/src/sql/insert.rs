@@ -86,5 +86,8 @@ pub fn check_encoder(sink: &Sink, output: &SchemaRef) -> Result<()> {
     let fault = Fault::new(format!("does not fit `{}`: {problem}", sink.name));
     // Encoders name the column.
     let column = problem.strip_prefix("column \"").and_then(|rest| rest.split_once('"')).map(|(name, _)| name);
-    refuse(column.map_or(fault.clone(), |name| fault.at(format!("AS {name}")).at(format!("\"{name}\""))))
+    refuse(match column {
+        Some(name) => fault.at(format!("AS {name}")).at(format!("\"{name}\"")),
+        None => fault,
+    })
 }

@@ -34,7 +34,7 @@ pub use dataflow::{Dataflow, Insert, PanesSource, Query, SharedPanes, StreamFlow
 pub use files::{Sources, Statement, load};
 pub use lineage::Bound;
 pub use planner::{Options, plan};
-pub use problem::{Place, Problem, Problems, Severity, SourceFile};
+pub use problem::{Place, Problem, Problems, SourceFile};
 pub use rowwise::RowProgram;
 pub use shuffle::{Ship, ShipSource, Shuffle};
 pub use statics::StaticTable;

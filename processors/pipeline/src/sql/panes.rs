@@ -56,8 +56,7 @@ pub fn windowed_view(
         // Of tumble, which has one length.
         let is_tumble = call.slide_ns == call.size_ns;
         let message = if is_tumble { error.to_string().replace("slide", "size") } else { error.to_string() };
-        let (message, help) = message.split_once("; ").unwrap_or((&message, ""));
-        Fault::new(message).help(help).at("hop(").at("tumble(")
+        Fault::of_sentence(&message).at("hop(").at("tumble(")
     })?;
     // First, because through a join that is refused no column is known as the event time.
     let panes = share_panes(&[(0, hop, aggregate)], views, around)?;

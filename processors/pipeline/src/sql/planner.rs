@@ -2,11 +2,12 @@
 
 use super::{
     Annotations, Dataflow, Insert, Problem, Problems, Sink, Sources, Statement, Stream, anchor,
-    catalog::{Format, nearest},
+    catalog::{Format, nearest, nearest_of_all},
     cut::cut,
     diagnose, explain,
     explained::with_explained,
-    expressions::refuse_changing,
+    expressions::refuse_impossible,
+    files::folded,
     flows::{Flows, reads_stream},
     insert::{check_encoder, match_sink, rename},
     panes::Around,
@@ -107,8 +108,7 @@ fn kind(statement: &Statement) -> Kind<'_> {
 /// The last part of a name, folded as the planner folds it.
 fn name_of(name: &ast::ObjectName) -> String {
     match name.0.last().and_then(|part| part.as_ident()) {
-        Some(ident) if ident.quote_style.is_none() => ident.value.to_lowercase(),
-        Some(ident) => ident.value.clone(),
+        Some(ident) => folded(&ident.value, ident.quote_style),
         None => name.to_string(),
     }
 }
@@ -160,15 +160,13 @@ impl<'a> Planner<'a> {
 
     /// Where the fault's words stand, or at the statement's name.
     fn fail(&mut self, index: usize, fault: Fault) {
-        let text = self.statements[index].text();
-        let words = fault.at.iter().find_map(|words| anchor::find(text, words));
-        self.fail_at(index, words.unwrap_or_else(|| anchor::head(text)), fault);
+        self.fail_at(index, anchor::of(self.statements[index].text(), &fault), fault);
     }
 
     /// `within`: bytes of the statement's text.
     fn fail_at(&mut self, index: usize, within: Range<usize>, fault: Fault) {
         self.broken.insert(index);
-        self.problems.push(Problem::error(Some(self.statements[index].place(within)), fault));
+        self.problems.push(Problem::new(Some(self.statements[index].place(within)), fault));
     }
 
     /// All that is found wrong with a statement that did not plan.
@@ -340,7 +338,7 @@ impl<'a> Planner<'a> {
 
     fn analyze(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let state = self.context.state();
-        refuse_changing(&plan)?;
+        refuse_impossible(&plan)?;
         state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})
     }
 
@@ -401,11 +399,10 @@ impl<'a> Planner<'a> {
                     _ => None,
                 });
                 let views: Vec<String> = views.collect();
-                let near = nearest(name, views.iter().map(String::as_str));
-                let near = if near.is_empty() { near } else { format!("{near} ") };
-                let fault = Fault::new(format!("view `{name}` is not known"));
+                let views: Vec<&str> = views.iter().map(String::as_str).collect();
+                let fault = Fault::new(format!("view `{name}` is not known")).help(nearest_of_all(name, &views));
                 // No file's fault.
-                self.problems.push(Problem::error(None, fault.help(format!("{near}there are {}", views.join(", ")))));
+                self.problems.push(Problem::new(None, fault));
                 continue;
             };
             if self.is_broken(index) {
@@ -465,7 +462,7 @@ impl<'a> Planner<'a> {
         let streams = self.flows.finish(around).map_err(|error| {
             let faults = explain::faults(&error).into_iter();
             let ours = faults.map(|fault| Fault::new(format!("a fault of the planner: {fault}")));
-            Problems(ours.map(|fault| Problem::error(None, fault)).collect())
+            Problems(ours.map(|fault| Problem::new(None, fault)).collect())
         })?;
         Ok(Dataflow { streams, statics: self.statics })
     }

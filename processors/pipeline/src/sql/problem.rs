@@ -22,18 +22,9 @@ pub struct Place {
     pub span: Range<usize>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// The SQL cannot be run.
-    Error,
-    /// It can, and may not do what was meant. By the name it can be allowed.
-    Warning(&'static str),
-}
-
 /// One fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    pub severity: Severity,
     /// `None`: of what was asked for, not of a file.
     pub place: Option<Place>,
     pub message: String,
@@ -78,12 +69,8 @@ impl fmt::Display for Place {
 }
 
 impl Problem {
-    pub fn error(place: Option<Place>, fault: Fault) -> Self {
-        Self { severity: Severity::Error, place, message: fault.message, help: fault.help }
-    }
-
-    pub fn is_error(&self) -> bool {
-        self.severity == Severity::Error
+    pub fn new(place: Option<Place>, fault: Fault) -> Self {
+        Self { place, message: fault.message, help: fault.help }
     }
 
     /// What orders problems: their place.
@@ -115,18 +102,10 @@ impl Problems {
         text
     }
 
-    /// How many there are, by severity.
+    /// How many there are.
     pub fn summary(&self) -> String {
-        let causes = self.causes();
-        let errors = causes.iter().filter(|(problem, _)| problem.is_error()).count();
-        let words = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-        match (errors, causes.len() - errors) {
-            (errors, 0) => format!("{} in the SQL", words(errors, "error")),
-            (0, warnings) => format!("{} in the SQL", words(warnings, "warning")),
-            (errors, warnings) => {
-                format!("{} and {} in the SQL", words(errors, "error"), words(warnings, "warning"))
-            }
-        }
+        let causes = self.causes().len();
+        format!("{causes} error{} in the SQL", if causes == 1 { "" } else { "s" })
     }
 
     /// One cause may be in the way of many statements (a model that is not there): it is told once, with the other
@@ -134,8 +113,7 @@ impl Problems {
     fn causes(&self) -> Vec<(&Problem, Vec<String>)> {
         let mut causes: Vec<(&Problem, Vec<String>)> = Vec::new();
         for problem in &self.0 {
-            let is_same = |first: &Problem| first.message == problem.message && first.severity == problem.severity;
-            match causes.iter_mut().find(|(first, _)| is_same(first)) {
+            match causes.iter_mut().find(|(first, _)| first.message == problem.message) {
                 Some((_, others)) => others.extend(problem.place.as_ref().map(Place::to_string)),
                 None => causes.push((problem, Vec::new())),
             }
@@ -151,19 +129,12 @@ impl fmt::Display for Problems {
 }
 
 fn draw(problem: &Problem, others: &[String], renderer: &Renderer) -> String {
-    let level = match problem.severity {
-        Severity::Error => Level::ERROR,
-        Severity::Warning(_) => Level::WARNING,
-    };
     let path = problem.place.as_ref().map(|place| place.file.path.display().to_string()).unwrap_or_default();
     let message = match problem.place.as_ref().filter(|place| place.is_whole_file()) {
         Some(_) => format!("{path} {}", problem.message),
         None => problem.message.clone(),
     };
-    let title = match problem.severity {
-        Severity::Warning(name) => level.primary_title(&message).id(name),
-        Severity::Error => level.primary_title(&message),
-    };
+    let title = Level::ERROR.primary_title(&message);
     let mut group = match problem.place.as_ref().filter(|place| !place.is_whole_file()) {
         Some(place) => {
             let mark = AnnotationKind::Primary.span(place.span.clone());
@@ -174,9 +145,9 @@ fn draw(problem: &Problem, others: &[String], renderer: &Renderer) -> String {
     if let Some(help) = &problem.help {
         group = group.element(Level::HELP.message(help));
     }
-    let others = format!("the same at {}", others.join(", "));
-    if others != "the same at " {
-        group = group.element(Level::NOTE.message(&others));
+    let note = format!("the same at {}", others.join(", "));
+    if !others.is_empty() {
+        group = group.element(Level::NOTE.message(&note));
     }
     renderer.render(&[group])
 }
@@ -191,7 +162,7 @@ mod tests {
         let file = Arc::new(SourceFile { path: name.into(), text: SQL.into() });
         let start = SQL.find(words).expect("the words");
         let place = Place { file, span: start..start + words.len() };
-        Problem::error(Some(place), Fault::new(message).help("write `comm`"))
+        Problem::new(Some(place), Fault::new(message).help("write `comm`"))
     }
 
     #[test]
@@ -200,7 +171,7 @@ mod tests {
         let place = problem.place.as_ref().expect("a place");
         assert_eq!((place.start(), place.end()), ((2, 2), (2, 5)));
         assert_eq!(problem.to_string(), "a.sql:2:2: no column; write `comm`");
-        assert_eq!(Problem::error(None, Fault::new("no view")).to_string(), "no view");
+        assert_eq!(Problem::new(None, Fault::new("no view")).to_string(), "no view");
     }
 
     #[test]
@@ -233,7 +204,7 @@ mod tests {
     #[test]
     fn of_a_file_as_a_whole_the_file_is_named() {
         let file = Arc::new(SourceFile { path: "a.sql".into(), text: String::new() });
-        let problem = Problem::error(Some(Place { file, span: 0..0 }), Fault::new("cannot be read"));
+        let problem = Problem::new(Some(Place { file, span: 0..0 }), Fault::new("cannot be read"));
         assert_eq!(problem.to_string(), "a.sql: cannot be read");
         assert!(Problems(vec![problem]).to_string().starts_with("error: a.sql cannot be read\n"));
     }
