@@ -135,6 +135,8 @@ fn is_retryable(code: Code) -> bool {
             | Code::PurgeQueue
             | Code::PurgeInflight
             | Code::PollExceeded
+            // A producer that is elsewhere than it said; it is replaced.
+            | Code::State
     )
 }
 

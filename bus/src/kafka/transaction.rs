@@ -15,12 +15,15 @@ use rdkafka::{
     consumer::ConsumerGroupMetadata,
     error::{KafkaError, RDKafkaError},
     producer::{BaseProducer, Producer as _},
+    types::RDKafkaErrorCode as Code,
 };
 use std::time::{Duration, Instant};
 
 const ABORT_WITHIN: Duration = Duration::from_secs(5);
 /// An abort waits for the reports of what it gives up, and only a poll takes them: it is gone on with this often.
 const ABORT_STEP: Duration = Duration::from_millis(10);
+/// As often when there is nothing to report: librdkafka can mix up the answers to calls that were given up.
+const ABORT_QUIET_STEP: Duration = Duration::from_secs(1);
 
 /// Positions as librdkafka wants them, and the group's generation that vouches for them.
 pub(super) struct Offsets<'a> {
@@ -131,9 +134,16 @@ impl Writer {
         During { action, address: &self.address, topic: "" }
     }
 
+    /// librdkafka can take the answer to a call that was given up, as to an abort by steps, for the answer to the next
+    /// one, and then is elsewhere than it said. Nothing of this transaction is written yet: another producer begins it.
     fn begin(&mut self) -> Result<(), BusError> {
         let begun = self.existing()?.begin_transaction();
-        begun.map_err(|error| self.sort_out("beginning a transaction", &error))
+        begun.map_err(|error| {
+            if error.rdkafka_error_code() == Some(Code::State) {
+                self.replace();
+            }
+            self.sort_out("beginning a transaction", &error)
+        })
     }
 
     /// Outputs travel while the offsets are being sent.
@@ -202,7 +212,13 @@ impl Writer {
             self.state = State::Ready;
             let told = self.sort_out("committing a transaction", &error);
             self.abort();
-            return Err(told);
+            // Whether it is committed is not known, and nobody is left to ask: the same must not be written again.
+            return Err(match told {
+                BusError::Failed { action, detail, .. } if error.rdkafka_error_code() == Some(Code::State) => {
+                    BusError::Failed { action, detail, retryable: false }
+                }
+                told => told,
+            });
         }
     }
 
@@ -211,7 +227,8 @@ impl Writer {
         let Some(producer) = &self.producer else { return };
         let deadline = Instant::now() + ABORT_WITHIN;
         let aborted = loop {
-            let step = producer.abort_transaction(ABORT_STEP);
+            let reports_are_out = producer.in_flight_count() > 0;
+            let step = producer.abort_transaction(if reports_are_out { ABORT_STEP } else { ABORT_QUIET_STEP });
             // One event each: reports, and log lines.
             (0..=producer.in_flight_count()).for_each(|_| producer.poll(Duration::ZERO));
             let go_on = matches!(&step, Err(KafkaError::Transaction(error)) if may_go_on(error));

@@ -131,6 +131,12 @@ fn a_commit_for_an_old_generation_is_refused_and_then_made_for_the_new_one() {
         first.commit(&written, &[(tp(&topic, 0), at(2, "")), (tp(&topic, 1), at(2, ""))]).err()
     });
     assert!(refused.retryable() && refused.to_string().contains("generation"), "{refused}");
+    // Each is aborted to its end: the next can be begun.
+    for _ in 0..100 {
+        let again = first.commit(&written, &[(tp(&topic, 0), at(2, "")), (tp(&topic, 1), at(2, ""))]);
+        let again = again.expect_err("refused");
+        assert!(again.retryable() && again.to_string().contains("generation"), "{again}");
+    }
     let revoked = until("the revocation", || {
         let changes = first.poll(Duration::from_millis(50), 0, &mut |_| {}).expect("polls");
         changes.into_iter().find_map(|change| match change {
