@@ -11,6 +11,7 @@ mod config;
 mod demo;
 mod http;
 mod print;
+mod progress;
 mod roles;
 mod sql;
 mod stop;

@@ -198,6 +198,85 @@ fn what_is_asked_of_history_is_judged_before_it_is_written() {
     assert_eq!(place.names(), ["foreign.parquet", "q.sql", "rows.jsonl"]);
 }
 
+const INSERTED: &str =
+    "CREATE EXTERNAL TABLE out (k VARCHAR, c BIGINT) STORED AS JSON LOCATION 'out' OPTIONS (partition_key 'k');
+INSERT INTO out SELECT k, c FROM per_s WHERE c > 1;";
+
+#[test]
+fn history_is_written_as_what_is_asked_for() {
+    let place = Place::new();
+    let sql = place.write("q.sql", &format!("{EVENTS}\n{INSERTED}"));
+    let rows = ["00:00:00Z\",\"k\":\"a", "00:00:00.5Z\",\"k\":\"a", "00:00:09Z\",\"k\":\"b", "00:00:01Z\",\"k\":\"b"];
+    let lines = rows.map(|row| format!("{{\"t\":\"2026-01-01T{row}\"}}\n"));
+    let from = format!("ev={}", place.write("ev.jsonl", &lines.concat()));
+    let run = |more: &[&str]| amoskys(&[&["sql", "run", &sql, "--from", &from], more].concat());
+    let json = r#"{"k":"a","win":{"start":"2026-01-01T00:00:00Z","end":"2026-01-01T00:00:01Z"},"c":2}
+{"k":"b","win":{"start":"2026-01-01T00:00:09Z","end":"2026-01-01T00:00:10Z"},"c":1}
+"#;
+    let csv = "k,win.start,win.end,c
+a,2026-01-01T00:00:00,2026-01-01T00:00:01,2
+b,2026-01-01T00:00:09,2026-01-01T00:00:10,1
+";
+    let table = "out
++---+---+
+| k | c |
++---+---+
+| a | 2 |
++---+---+
+";
+    let both = r#"{"_view":"out","k":"a","c":2}"#;
+    // Without --view what is inserted, as it would be read; without a terminal JSON.
+    let (out, told, code) = run(&[]);
+    assert_eq!((out.as_str(), code), ("{\"k\":\"a\",\"c\":2}\n", 0), "{told}");
+    assert!(told.contains("left out: late for their window rows=1"), "{told}");
+    assert_eq!(run(&["--view", "per_s"]).0, json);
+    assert_eq!(run(&["--view", "per_s", "--format", "csv", "--threads", "1"]).0, csv);
+    let (out, _, _) = run(&["--view", "out", "--view", "per_s", "--format", "table"]);
+    assert!(out.starts_with(table) && out.contains("\nper_s\n+---+"), "{out}");
+    let (out, _, _) = run(&["--view", "out", "--view", "per_s"]);
+    assert!(out.lines().any(|line| line == both) && out.lines().count() == 3, "{out}");
+    // A file's name tells the format; several go into a folder.
+    let (file, folder) = (place.path("rows.csv").display().to_string(), place.path("rows").display().to_string());
+    assert_eq!(run(&["--view", "per_s", "--output", &file]).2, 0);
+    assert_eq!(fs::read_to_string(&file).expect("written"), csv);
+    assert_eq!(run(&["--view", "out", "--view", "per_s", "--output", &folder, "--format", "arrow"]).2, 0);
+    let mut names: Vec<_> = fs::read_dir(&folder).expect("made").map(|file| file.expect("file").file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["out.arrow", "per_s.arrow"]);
+    // What was written can be read again.
+    let (out, told, _) = amoskys(&[
+        "sql",
+        "run",
+        &place.write(
+            "again.sql",
+            "CREATE EXTERNAL TABLE o (k VARCHAR, c BIGINT) STORED AS JSON LOCATION 'o';
+CREATE VIEW again AS SELECT k, c + 1 AS d FROM o;",
+        ),
+        "--view",
+        "again",
+        "--from",
+        &format!("o={folder}/out.arrow"),
+    ]);
+    assert_eq!(out, "{\"k\":\"a\",\"d\":3}\n", "{told}");
+    // Another share of the partitions has nothing.
+    assert_eq!(run(&["--partitions", "1-7"]).0, "");
+    for (more, part) in [
+        (&["--format", "parquet"][..], "--format parquet needs --output FILE"),
+        (
+            &["--view", "out", "--view", "per_s", "--format", "csv"],
+            "several are asked for (out, per_s), as csv they need",
+        ),
+        (&["--partitions", "3-1"], "`3-1` is no partition and no range of them such as 0-3"),
+        (&["--view", "per_s", "--output", &file], "rows.csv exists"),
+    ] {
+        let (_, error, code) = run(more);
+        assert!(code == 2 && error.contains(part), "{code} {error}");
+    }
+    let views_alone = place.write("views.sql", EVENTS);
+    let (_, error, code) = amoskys(&["sql", "run", &views_alone, "--from", &from]);
+    assert!(code == 2 && error.contains("the SQL has no INSERT; say by --view NAME"), "{code} {error}");
+}
+
 #[test]
 fn one_cause_is_told_once_and_a_missing_folder_has_a_hint() {
     let place = Place::new();

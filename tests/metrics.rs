@@ -117,8 +117,7 @@ fn processor(bus: &Arc<dyn Bus>, topic: &str) -> (Worker, Registry) {
     let options = sql::Options {
         pool: amoskys_proto::pool().expect("the contract loads"),
         models: Arc::new(|name| Err(format!("no model {name}"))),
-        collect: Vec::new(),
-        without_inserts: false,
+        wanted: sql::Wanted::Inserts,
     };
     let dataflow = sql::plan(&sources, &options).expect("plans");
     let mut registry = Registry::default();

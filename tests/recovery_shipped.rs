@@ -1,6 +1,6 @@
 //! Recovery with what ships: signed envelopes of process telemetry, verified, through the shipped SQL and models. The
 //! processor is killed at random moments under load; alerts, features and dead letters are bit for bit what an
-//! undisturbed one writes for the same records: none missing, none twice. On the embedded log, on real Kafka and on a real
+//! undisturbed one writes for the same records, and what `sql run` makes of an export of them: none missing, none twice. On the embedded log, on real Kafka and on a real
 //! NATS server.
 //!
 //! Both runs read and write the same topics, under two groups: what is there once after the first must be there twice
@@ -19,16 +19,18 @@ use amoskys_proto::{
     v1::{Alert, DeadLetter, DeadLetterReason, FeatureRow, ProcessEvent, ProcessEventKind},
 };
 use common::{
-    open,
+    amoskys, open,
     processor::Processor,
     produce, read_all,
     telemetry::{ALERTS, DEAD_LETTERS, FEATURES, TELEMETRY, create_topics, iso, record},
 };
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use prost::Message;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    process::Command,
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -224,9 +226,59 @@ impl Bench {
 
     fn compare(self, killed: &Outputs) {
         check_contents(killed);
+        self.compare_with_history();
         self.to_the_end("undisturbed");
         compare(killed, &outputs(open(&self.address).as_ref()), self.seed);
     }
+
+    /// What `sql run` makes of an export is what is in the topics.
+    fn compare_with_history(&self) {
+        let path = |name: &str| self.folder.path().join(name).display().to_string();
+        let (telemetry, over) = (path("telemetry.parquet"), path("over"));
+        let export = |topic: &str, more: &[&str]| {
+            let bus = ["--bus", &self.address];
+            succeeds(amoskys().args(["topics", "export", topic]).args(more).args(bus));
+        };
+        // What is not signed went to the dead letters.
+        let keys = path("keys");
+        export(TELEMETRY, &["--output", &telemetry, "--keys-dir", &keys, "--skip-bad"]);
+        let from = format!("processes={telemetry}");
+        let views = ["--view", "alerts", "--view", "process_features"];
+        let run = ["sql", "run", "sql", "--from", &from, "--output", &over, "--format", "parquet"];
+        succeeds(amoskys().args(run).args(views));
+        for (topic, name) in [(ALERTS, "alerts"), (FEATURES, "process_features")] {
+            let live = path(&format!("{name}.parquet"));
+            export(topic, &["--output", &live]);
+            let (live, over) = (rows(&live), rows(&format!("{over}/{name}.parquet")));
+            assert!(live.len() > 50, "{} rows of {name}", live.len());
+            let missing: Vec<&String> = live.difference(&over).take(3).collect();
+            let more: Vec<&String> = over.difference(&live).take(3).collect();
+            assert_eq!((live.len(), missing, more), (over.len(), vec![], vec![]), "seed {}: {name}", self.seed);
+        }
+    }
+}
+
+fn succeeds(command: &mut Command) {
+    let output = command.output().expect("it starts");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A file's rows without what only a log says of them.
+fn rows(path: &str) -> BTreeSet<String> {
+    let file = std::fs::File::open(path).expect(path);
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect(path).build().expect(path);
+    let mut found = BTreeSet::new();
+    for batch in reader {
+        let batch = batch.expect("rows");
+        let kept: Vec<usize> =
+            (0..batch.num_columns()).filter(|&at| !batch.schema().field(at).name().starts_with('_')).collect();
+        let mut lines = amoskys_columns::json_lines(Vec::new());
+        lines.write(&batch.project(&kept).expect("columns")).and_then(|()| lines.finish()).expect("JSON");
+        let text = String::from_utf8(lines.into_inner()).expect("text");
+        // Each has an id of its own, so that none is lost in a set.
+        found.extend(text.lines().map(str::to_owned));
+    }
+    found
 }
 
 /// Kills a processor at a random moment after it was given partitions.

@@ -13,7 +13,7 @@ use crate::{
 use amoskys_bus::{Address, Bus, MemberOptions, TopicInfo, TopicSpec};
 use amoskys_pipeline::{
     run::{Metrics, Verify, Worker, WorkerOptions},
-    sql::{self, Dataflow},
+    sql::{self, Dataflow, Wanted},
 };
 use amoskys_proto::KeyRing;
 use anyhow::{Context, Result};
@@ -73,8 +73,7 @@ impl PlannedProcessor {
             let options = sql::Options {
                 pool: amoskys_proto::pool().context("the wire contract does not load")?,
                 models: models.lookup(),
-                collect: Vec::new(),
-                without_inserts: false,
+                wanted: Wanted::Inserts,
             };
             sql::plan(&sources, &options).map_err(|problems| cli::sql_is_wrong(&problems))
         };

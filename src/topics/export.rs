@@ -2,7 +2,7 @@
 //!
 //! Reads up to where the topic ended when the export began, partition by partition, so that exporting the same records
 //! twice gives the same rows in the same order. Goes into a temporary file beside the output, which takes its name at
-//! the end; an interrupted export leaves nothing. Deliberately not here: verifying signatures, following.
+//! the end; an interrupted export leaves nothing. Deliberately not here: following.
 //! Memory: one batch of rows and one row group, bounded by constants here and in `sink`, and the reader's prefetch.
 
 mod sink;
@@ -11,10 +11,14 @@ use super::{
     BusArguments, EXIT_DONE, EXIT_FAILED, Format,
     content::Content,
     partitions::{POLL, Patience, Span, Start, spans},
-    progress::Progress,
     unfinished::{refuse_to_overwrite, unfinished_beside},
 };
+use crate::{
+    cli::Misuse,
+    progress::{Done, Progress},
+};
 use amoskys_bus::{Change, Reader, ReaderOptions};
+use amoskys_proto::KeyRing;
 use serde_json::json;
 use sink::{Counts, Sink};
 use std::{
@@ -33,10 +37,11 @@ Reads from the beginning to where the topic ends now. A topic of envelopes gives
 host_id, boot_id and sequence of its envelope; alerts, feature rows and dead letters a row per record; any other \
 topic its records' key and payload, unless --message names what they are. `_partition`, `_offset` and `_log_time` \
 (nanoseconds) are always there, so `amoskys sql run … --from NAME=FILE.parquet` computes over the file what it would \
-have computed live. Records that do not decode are counted, told on standard error, and make the exit code 1 unless \
+have computed live. Records that do not decode, or are not signed as they should be, are counted, told on standard error, and make the exit code 1 unless \
 --skip-bad.
 
-SIGNATURES ARE NOT VERIFIED here, so what the file says of its hosts is what somebody wrote.
+WITHOUT --keys-dir SIGNATURES ARE NOT VERIFIED, so what the file says of its hosts is what somebody wrote. With the \
+keys of the processors, what they would refuse is left out.
 
 Examples:
   export AMOSKYS_BUS=kafka://127.0.0.1:9092
@@ -64,7 +69,10 @@ pub struct ExportArguments {
     /// Only this partition
     #[arg(long, value_name = "N")]
     partition: Option<i32>,
-    /// Exit with 0 although some records did not decode
+    /// Leave out envelopes that are signed by none of the public keys in this folder
+    #[arg(long, value_name = "DIR")]
+    keys_dir: Option<PathBuf>,
+    /// Exit with 0 although some records were left out
     #[arg(long)]
     skip_bad: bool,
     /// How the summary is printed
@@ -77,14 +85,16 @@ pub fn export(arguments: &ExportArguments, out: &mut dyn Write, stop: &AtomicBoo
     refuse_to_overwrite(output, arguments.force)?;
     let pool = amoskys_proto::pool()?;
     let content = Content::of(&arguments.topic, arguments.message.as_deref(), &pool)?;
+    let keys = arguments.keys_dir.as_deref().map(KeyRing::load).transpose().map_err(Misuse::because)?;
     let bus = arguments.bus.open(false)?;
     let mut reader = bus.reader(&ReaderOptions { prefetch_bytes_max: PREFETCH_BYTES_MAX, ..Default::default() })?;
     let spans = spans(bus.as_ref(), reader.as_mut(), &arguments.topic, arguments.partition, Start::Earliest)?;
     let file = unfinished_beside(output)?;
-    let mut sink = Sink::new(&content, arguments.columns.as_deref(), &pool, file)?;
-    let mut progress = Progress::new(spans.iter().map(|span| span.end - span.begin).sum(), Instant::now());
+    let mut sink = Sink::new(&content, arguments.columns.as_deref(), &pool, keys.as_ref(), file)?;
+    let total = spans.iter().map(|span| (span.end - span.begin).max(0) as u64).sum();
+    let mut progress = Progress::new(Instant::now());
     for span in &spans {
-        read(reader.as_mut(), span, &mut sink, &mut progress, stop)?;
+        read(reader.as_mut(), span, &mut sink, (&mut progress, total), stop)?;
     }
     progress.finish();
     let counts = sink.finish(output, arguments.force)?;
@@ -97,7 +107,7 @@ fn read(
     reader: &mut dyn Reader,
     span: &Span,
     sink: &mut Sink<'_>,
-    progress: &mut Progress,
+    (progress, total): (&mut Progress, u64),
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
     if span.begin >= span.end {
@@ -127,7 +137,8 @@ fn read(
             Ok(_) => patience.silent(Instant::now())?,
             Err(error) => patience.failed(error, Instant::now())?,
         }
-        progress.show(sink.counts.records, sink.counts.rows, Instant::now());
+        let done = Done { part: sink.counts.records, total, rows: sink.counts.rows };
+        progress.show(done, Instant::now());
     }
     Ok(())
 }
@@ -148,7 +159,7 @@ fn summary(arguments: &ExportArguments, counts: &Counts, out: &mut dyn Write) ->
             writeln!(out, "{line}")
         }
         Format::Text => {
-            let bad = if records_bad > 0 { format!("; {records_bad} did not decode") } else { String::new() };
+            let bad = if records_bad > 0 { format!("; {records_bad} left out") } else { String::new() };
             writeln!(out, "{rows} rows of {records} records in {output}{bad}")
         }
     }

@@ -13,7 +13,6 @@ mod kafka_tests;
 mod manage;
 pub mod own;
 mod partitions;
-mod progress;
 mod render;
 mod rows;
 mod tail;

@@ -377,7 +377,7 @@ fn poison_is_counted_and_fails_unless_it_may_be_skipped() {
     for (more, expected) in [(&[][..], 1), (&["--skip-bad"][..], 0)] {
         let (code, text, rows) = place.export(PROCESSES, more);
         assert_eq!((code, rows.num_rows()), (expected, 2), "{text}");
-        assert!(text.ends_with("; 3 did not decode\n"), "{text}");
+        assert!(text.ends_with("; 3 left out\n"), "{text}");
     }
     let (_, text, _) = place.export(PROCESSES, &["--format", "json"]);
     let summary: Value = serde_json::from_str(&text).expect("one object");

@@ -129,8 +129,7 @@ fn plan() -> Dataflow {
     let options = sql::Options {
         pool: pool(),
         models: Arc::new(|name: &str| Err(format!("there is no model `{name}`"))),
-        collect: Vec::new(),
-        without_inserts: false,
+        wanted: sql::Wanted::Inserts,
     };
     sql::plan(&sources, &options).unwrap_or_else(|problems| panic!("{problems}"))
 }

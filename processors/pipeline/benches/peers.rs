@@ -172,7 +172,7 @@ fn drain(bus: Arc<dyn Bus>, sql: &str, events: u64, verify: Verify) {
 fn plan(file: &Path) -> Dataflow {
     let sources = sql::load(&[file.to_owned()]);
     let models = Arc::new(|name: &str| Err(format!("there is no model `{name}`")));
-    let options = sql::Options { pool: pool(), models, collect: Vec::new(), without_inserts: false };
+    let options = sql::Options { pool: pool(), models, wanted: sql::Wanted::Inserts };
     sql::plan(&sources, &options).unwrap_or_else(|problems| panic!("{problems}"))
 }
 

@@ -214,16 +214,15 @@ fn comments_above_an_insert_are_its_annotations() {
 
 #[test]
 fn views_can_be_collected_without_their_sinks() {
-    let sources = sources(&[("a.sql", EVENTS), ("c.sql", VIEWS), ("q.sql", "INSERT INTO per_s SELECT k FROM ev;")]);
+    let sources = sources(&[("a.sql", EVENTS), ("c.sql", VIEWS), ("q.sql", "INSERT INTO sums SELECT k FROM ev;")]);
     let mut options = common::options();
-    options.without_inserts = true;
-    options.collect = vec!["per_s".into()];
+    options.wanted = amoskys_pipeline::sql::Wanted::Rows(vec!["per_s".into()]);
     let flow = amoskys_pipeline::sql::plan(&sources, &options).expect("plans");
     assert!(flow.streams[0].inserts[0].sink.is_none());
     let records = [json(0, 0, Some(0), "a", 1.0, 1), json(1, 3000, Some(3000), "a", 1.0, 1)];
     let (_, out) = run_one_by_one(&flow.streams[0], &records);
     assert_eq!(lines(&flow.streams[0], &out.emissions)[0].len(), 1);
-    options.collect = vec!["per_z".into()];
+    options.wanted = amoskys_pipeline::sql::Wanted::Rows(vec!["per_z".into()]);
     let problems = amoskys_pipeline::sql::plan(&sources, &options).expect_err("no such view").0[0].to_string();
     assert!(problems.contains("view `per_z` is not known; did you mean `per_s`? there are per_s, sums"), "{problems}");
     assert!(plan_files(&[("a.sql", EVENTS)]).expect("nothing to do is no fault").streams.is_empty());

@@ -24,7 +24,7 @@ fn plan_page(page: &str, view: &str) -> Dataflow {
         model.features = vec!["peers".into(), "connected".into()];
         Ok(Arc::new(model))
     });
-    options.collect = vec![view.into()];
+    options.wanted = amoskys_pipeline::sql::Wanted::Rows(vec![view.into()]);
     plan(&sources, &options).unwrap_or_else(|problems| panic!("{problems}"))
 }
 

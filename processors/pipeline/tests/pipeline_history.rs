@@ -3,7 +3,7 @@
 mod common;
 
 use amoskys_pipeline::{
-    run::{Checkpoint, Emission, History, HistoryError, Task, Verify, run_history},
+    run::{Checkpoint, Emission, History, HistoryCounts, HistoryError, HistoryOptions, Task, Verify, run_history},
     sql::{Dataflow, StreamFlow},
 };
 use arrow::{
@@ -13,7 +13,7 @@ use arrow::{
 };
 use common::{BASE_MS, EVENTS, MS_NS, Out, flush, json, lines, planned, push};
 use parquet::arrow::ArrowWriter;
-use std::{fs::File, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, fs::File, io::Write, ops::ControlFlow, path::PathBuf, sync::Arc};
 
 const SQL: &str = "
 CREATE EXTERNAL TABLE sink (k VARCHAR, s TIMESTAMP, c BIGINT, x DOUBLE, y DOUBLE)
@@ -106,9 +106,21 @@ fn live(flow: &StreamFlow, rows: &[Row]) -> Vec<Emission> {
 }
 
 fn over(dataflow: &Dataflow, files: Vec<PathBuf>) -> Result<Vec<Emission>, HistoryError> {
+    over_with(std::slice::from_ref(dataflow), files, &HistoryOptions::default()).map(|(emissions, _)| emissions)
+}
+
+fn over_with(
+    dataflows: &[Dataflow],
+    files: Vec<PathBuf>,
+    options: &HistoryOptions,
+) -> Result<(Vec<Emission>, HistoryCounts), HistoryError> {
     let mut emissions = Vec::new();
-    run_history(dataflow, &History::from([("ev".to_owned(), files)]), &mut |_, emission| emissions.push(emission))?;
-    Ok(emissions)
+    let history = History::from([("ev".to_owned(), files)]);
+    let counts = run_history(dataflows, &history, options, &mut |_, emission| {
+        emissions.push(emission);
+        ControlFlow::Continue(())
+    })?;
+    Ok((emissions, counts))
 }
 
 #[test]
@@ -126,11 +138,13 @@ fn records_and_parquet_give_identical_batches() {
     };
     let found = over(&dataflow, vec![half(10_000), half(0)]).expect("runs");
     assert_eq!(lines(flow, &found), lines(flow, &expected));
-    let windows = |emissions: &[Emission]| -> Vec<Emission> {
-        emissions.iter().filter(|emission| emission.window_ns.is_some()).cloned().collect()
-    };
-    assert_eq!(windows(&found), windows(&expected));
-    assert!(windows(&found).len() > 300, "{}", windows(&found).len());
+    assert_eq!(of_windows(&found), of_windows(&expected));
+    assert!(of_windows(&found).len() > 300, "{}", of_windows(&found).len());
+}
+
+/// Rows without a window come in whatever batches they were read in.
+fn of_windows(emissions: &[Emission]) -> Vec<Emission> {
+    emissions.iter().filter(|emission| emission.window_ns.is_some()).cloned().collect()
 }
 
 #[test]
@@ -163,11 +177,14 @@ fn what_cannot_be_run_is_refused_with_a_reason() {
     assert!(error.contains("no-t.parquet") && error.contains("lacks the columns `t`"), "{error}");
     over(&dataflow, vec![without("v")]).expect("other columns may be missing");
 
-    let history = History::from([("eve".to_owned(), vec![])]);
-    let error = run_history(&dataflow, &history, &mut |_, _| {}).expect_err("unknown").to_string();
+    let refused = |history: History| {
+        let dataflows = std::slice::from_ref(&dataflow);
+        let nothing = &mut |_, _| ControlFlow::Continue(());
+        run_history(dataflows, &history, &HistoryOptions::default(), nothing).expect_err("refused").to_string()
+    };
+    let error = refused(History::from([("eve".to_owned(), vec![])]));
     assert_eq!(error, "`eve` is read by no view that is asked for; streams are ev");
-    let error = run_history(&dataflow, &History::new(), &mut |_, _| {}).expect_err("missing").to_string();
-    assert!(error.contains("add --from ev=FILE.parquet"), "{error}");
+    assert!(refused(History::new()).contains("add --from ev=FILE"));
 
     let missing = folder.path().join("none.parquet");
     let error = over(&dataflow, vec![missing]).expect_err("no file").to_string();
@@ -177,4 +194,180 @@ fn what_cannot_be_run_is_refused_with_a_reason() {
     let error = over(&dataflow, vec![text]).expect_err("no Parquet").to_string();
     assert!(error.contains("is no readable Parquet file"), "{error}");
     assert!(over(&dataflow, vec![write(&folder, "empty.parquet", &batch.slice(0, 0))]).expect("empty").is_empty());
+}
+
+/// What the log had, in its order: as an export writes it.
+fn exported(rows: &[Row]) -> RecordBatch {
+    let all = table(rows);
+    let mut order: Vec<u32> = (0..rows.len() as u32).collect();
+    order.sort_by_key(|&row| (rows[row as usize].partition, rows[row as usize].offset));
+    take_record_batch(&all, &UInt32Array::from(order)).expect("rows")
+}
+
+#[test]
+fn files_in_order_are_read_partition_by_partition_with_any_number_of_threads() {
+    let (dataflows, folder) = ([dataflow(), dataflow(), dataflow()], tempfile::tempdir().expect("a folder"));
+    let flow = &dataflows[0].streams[0];
+    let rows = rows(30_000);
+    let alone = live(flow, &rows);
+    let all = exported(&rows);
+    // Cut where no partition and no batch ends; the later file first.
+    let files =
+        vec![write(&folder, "b.parquet", &all.slice(9_001, 20_999)), write(&folder, "a.parquet", &all.slice(0, 9_001))];
+    let expected = over(&dataflows[0], files.clone()).expect("runs");
+    assert_eq!(of_windows(&expected), of_windows(&alone));
+    assert_eq!(lines(flow, &expected), lines(flow, &alone));
+    for threads in 2..=dataflows.len() {
+        let options = HistoryOptions::default();
+        let (found, counts) = over_with(&dataflows[..threads], files.clone(), &options).expect("runs");
+        // In one order, bit for bit, whoever is faster.
+        assert_eq!(found, expected, "{threads} threads");
+        assert!(
+            counts.quarantined_rows > 100 && counts.late_rows > 100 && counts.rows_without_time > 100,
+            "{counts:?}"
+        );
+        assert_eq!(counts.rows + counts.quarantined_rows + counts.rows_without_time, 30_000);
+        let progress = &options.progress;
+        assert_eq!(progress.rows(), 30_000);
+        assert!(progress.bytes() > progress.bytes_total() / 2, "{progress:?}");
+    }
+    // Shares add up to the whole, and a partition that is not there is none.
+    let mut shares = Vec::new();
+    for partition in [4, 5, 6] {
+        let partitions = Some(BTreeSet::from([partition]));
+        let options = HistoryOptions { partitions, ..HistoryOptions::default() };
+        shares.extend(over_with(&dataflows[..2], files.clone(), &options).expect("runs").0);
+    }
+    assert_eq!(shares, expected);
+}
+
+#[test]
+fn who_has_enough_ends_the_run() {
+    let (dataflows, folder) = ([dataflow(), dataflow()], tempfile::tempdir().expect("a folder"));
+    let all = exported(&rows(30_000));
+    let mut reversed: Vec<u32> = (0..30_000).collect();
+    reversed.reverse();
+    let reversed = take_record_batch(&all, &UInt32Array::from(reversed)).expect("rows");
+    for file in [write(&folder, "a.parquet", &all), write(&folder, "b.parquet", &reversed)] {
+        let mut given = 0;
+        let history = History::from([("ev".to_owned(), vec![file])]);
+        run_history(&dataflows, &history, &HistoryOptions::default(), &mut |_, _| {
+            given += 1;
+            if given < 3 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })
+        .expect("ends");
+        assert_eq!(given, 3);
+    }
+}
+
+/// The same rows in a file of each kind.
+fn in_every_format(folder: &tempfile::TempDir, batch: &RecordBatch) -> Vec<PathBuf> {
+    let path = |name: &str| folder.path().join(name);
+    let create = |name: &str| File::create(path(name)).expect("a file");
+    let mut file = arrow::ipc::writer::FileWriter::try_new(create("rows.arrow"), &batch.schema()).expect("a writer");
+    file.write(batch).and_then(|()| file.finish()).expect("written");
+    let mut stream = arrow::ipc::writer::StreamWriter::try_new(create("rows.ipc"), &batch.schema()).expect("a writer");
+    stream.write(batch).and_then(|()| stream.finish()).expect("written");
+    let mut json = arrow::json::LineDelimitedWriter::new(create("rows.jsonl"));
+    json.write(batch).and_then(|()| json.finish()).expect("written");
+    let mut csv = arrow::csv::WriterBuilder::new().with_header(true).build(create("rows.csv"));
+    csv.write(batch).expect("written");
+    drop(csv);
+    let parquet = write(folder, "rows.parquet", batch);
+    ["rows.arrow", "rows.ipc", "rows.jsonl", "rows.csv"].map(path).into_iter().chain([parquet]).collect()
+}
+
+#[test]
+fn every_format_says_the_same_in_order_and_out_of_it() {
+    let dataflow = dataflow();
+    let flow = &dataflow.streams[0];
+    let rows = rows(20_000);
+    let expected = live(flow, &rows);
+    let ordered = exported(&rows);
+    let backwards = UInt32Array::from_iter_values((0..20_000).rev());
+    let reversed = take_record_batch(&ordered, &backwards).expect("rows");
+    for batch in [ordered, reversed] {
+        let folder = tempfile::tempdir().expect("a folder");
+        for path in in_every_format(&folder, &batch) {
+            let found = over(&dataflow, vec![path.clone()]).expect("runs");
+            assert_eq!(lines(flow, &found), lines(flow, &expected), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn folders_give_partitions_and_columns() {
+    let (dataflow, folder) = (dataflow(), tempfile::tempdir().expect("a folder"));
+    let flow = &dataflow.streams[0];
+    let rows = rows(2_000);
+    let all = exported(&rows);
+    for partition in [4, 5] {
+        let of: Vec<u32> = (0..2_000).filter(|row| (row / 1_000) + 4 == partition).collect();
+        let part = take_record_batch(&all, &UInt32Array::from(of)).expect("rows");
+        let kept: Vec<usize> =
+            (0..part.num_columns()).filter(|&at| part.schema().field(at).name() != "_partition").collect();
+        let below = format!("day=2026-01-02/_partition={partition}");
+        std::fs::create_dir_all(folder.path().join(&below)).expect("made");
+        write(&folder, &format!("{below}/x.parquet"), &part.project(&kept).expect("columns"));
+    }
+    for pattern in ["", "day=*", "day=*/*/x.parquet"] {
+        let found = over(&dataflow, vec![folder.path().join(pattern)]).expect("runs");
+        assert_eq!(of_windows(&found), of_windows(&live(flow, &rows)), "{pattern}");
+    }
+    // A column of the stream that a folder gives, and one that has not its type.
+    let k = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir_all(k.path().join("k=a/v=1.5")).expect("made");
+    let without: Vec<usize> = [0, 1, 4].to_vec();
+    write(&k, "k=a/v=1.5/x.parquet", &all.project(&without).expect("columns"));
+    let found = over(&dataflow, vec![k.path().to_owned()]).expect("runs");
+    let batch = found.iter().find(|emission| emission.window_ns.is_none()).expect("rows").batch.clone();
+    let of = |name: &str| arrow::util::display::array_value_to_string(batch.column_by_name(name).expect(name), 0);
+    assert_eq!((of("k").expect("text"), of("x").expect("a number")), ("a".to_owned(), "1.5".to_owned()));
+    std::fs::rename(k.path().join("k=a/v=1.5"), k.path().join("k=a/v=much")).expect("renamed");
+    let error = over(&dataflow, vec![k.path().to_owned()]).expect_err("no number").to_string();
+    assert!(error.contains("k=a/v=much/x.parquet: column `v`: Cast error"), "{error}");
+}
+
+#[test]
+fn what_a_file_gets_wrong_is_told_with_its_rows() {
+    let (dataflow, folder) = (dataflow(), tempfile::tempdir().expect("a folder"));
+    let told = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        File::create(&path).and_then(|mut file| file.write_all(text.as_bytes())).expect("written");
+        over(&dataflow, vec![path]).expect_err(name).to_string().replace(&folder.path().display().to_string(), "")
+    };
+    let good = "{\"t\":\"2026-01-01T00:00:00Z\",\"k\":\"a\"}\n";
+    for (name, text, expected) in [
+        ("a.jsonl", format!("{good}[1]\n"), "a.jsonl: line 2 is no JSON object (one object in each line is wanted)"),
+        ("b.jsonl", format!("{good}{{\"t\":\"noon\"}}\n"), "b.jsonl: row 1 or one of those after it: "),
+        ("c.jsonl", "{\"k\":\"a\"}\n".to_owned(), "c.jsonl: lacks the columns `t`, which the SQL uses"),
+        ("d.csv", "t,n\n2026-01-01T00:00:00,many\n".to_owned(), "d.csv: row 1 or one of those after it: "),
+        ("e.csv", "k,n\na,1\n".to_owned(), "e.csv: lacks the columns `t`, which the SQL uses"),
+        ("f.arrow", "no Arrow".to_owned(), "f.arrow: is no readable Arrow file: "),
+        (
+            "g.jsonl",
+            format!("{}{{\"t\":\"2026-01-01T00:00:00Z\"}}\n", good.replace('}', ",\"_offset\":1}")),
+            "stream `ev`: `_offset` is null in partition 0",
+        ),
+    ] {
+        let error = told(name, &text);
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+/// Rows that take several times what sorting may: they go through files.
+#[test]
+fn sorting_more_than_memory_holds_gives_the_same() {
+    let (dataflow, folder) = (dataflow(), tempfile::tempdir().expect("a folder"));
+    let flow = &dataflow.streams[0];
+    let rows = rows(300_000);
+    let ordered = exported(&rows);
+    let backwards = UInt32Array::from_iter_values((0..300_000).rev());
+    let reversed = write(&folder, "r.parquet", &take_record_batch(&ordered, &backwards).expect("rows"));
+    let expected = over(&dataflow, vec![write(&folder, "o.parquet", &ordered)]).expect("runs");
+    let options = HistoryOptions { sort_memory_bytes_max: 4 << 20, ..HistoryOptions::default() };
+    let bytes = ordered.get_array_memory_size();
+    assert!(bytes > 3 * options.sort_memory_bytes_max, "{bytes} would fit");
+    let (found, _) = over_with(std::slice::from_ref(&dataflow), vec![reversed], &options).expect("runs");
+    assert_eq!(lines(flow, &found), lines(flow, &expected));
 }

@@ -6,6 +6,7 @@ use crate::topics::{
     text::visible,
 };
 use amoskys_bus::Record;
+use amoskys_proto::{EnvelopeView, KeyRing};
 use anyhow::Context;
 use parquet::{
     arrow::ArrowWriter,
@@ -21,7 +22,7 @@ const BATCH_ROWS_MAX: usize = 16 << 10;
 const BATCH_BYTES_MAX: usize = 16 << 20;
 const ROW_GROUP_ROWS_MAX: usize = 256 << 10;
 const ROW_GROUP_BYTES_MAX: usize = 64 << 20;
-/// Records that do not decode are told one by one up to this many, then counted.
+/// Records that are left out are told one by one up to this many, then counted.
 const TOLD_MAX: u64 = 5;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,11 +32,18 @@ pub struct Counts {
     pub records_bad: u64,
 }
 
+fn verified(keys: &KeyRing, payload: &[u8]) -> Result<(), String> {
+    let envelope = EnvelopeView::parse(payload).map_err(|error| error.to_string())?;
+    keys.verify_one(&envelope).map_err(|error| error.to_string())
+}
+
 /// Where rows go: a batch, then the file.
 pub struct Sink<'a> {
     content: &'a Content,
     columns: Option<&'a [String]>,
     pool: &'a DescriptorPool,
+    /// Envelopes that none of these has signed are left out.
+    keys: Option<&'a KeyRing>,
     /// Opened with the first record whose columns are known.
     open: Option<(Rows, ArrowWriter<NamedTempFile>)>,
     file: Option<NamedTempFile>,
@@ -48,10 +56,11 @@ impl<'a> Sink<'a> {
         content: &'a Content,
         columns: Option<&'a [String]>,
         pool: &'a DescriptorPool,
+        keys: Option<&'a KeyRing>,
         file: NamedTempFile,
     ) -> anyhow::Result<Self> {
         let (open, file, batch_bytes, counts) = (None, Some(file), 0, Counts::default());
-        let mut sink = Self { content, columns, pool, open, file, batch_bytes, counts };
+        let mut sink = Self { content, columns, pool, keys, open, file, batch_bytes, counts };
         match content {
             Content::Envelopes { schema: None } => {}
             Content::Envelopes { schema } => sink.begin(*schema)?,
@@ -74,6 +83,12 @@ impl<'a> Sink<'a> {
 
     pub fn take(&mut self, record: &Record<'_>) -> anyhow::Result<()> {
         self.counts.records += 1;
+        if let (Some(keys), Content::Envelopes { .. }) = (self.keys, self.content)
+            && let Err(refusal) = verified(keys, record.payload)
+        {
+            self.refuse(record, &refusal);
+            return Ok(());
+        }
         if self.open.is_none() {
             match schema_of_first(record.payload) {
                 Ok(schema) => self.begin(Some(&schema))?,
@@ -104,8 +119,8 @@ impl<'a> Sink<'a> {
         self.counts.records_bad += 1;
         let (partition, offset) = (record.partition, record.offset);
         match self.counts.records_bad {
-            1..=TOLD_MAX => tracing::warn!(partition, offset, reason = %visible(refusal), "the record does not decode"),
-            count if count == TOLD_MAX + 1 => tracing::warn!("more records do not decode; they are only counted"),
+            1..=TOLD_MAX => tracing::warn!(partition, offset, reason = %visible(refusal), "the record is left out"),
+            count if count == TOLD_MAX + 1 => tracing::warn!("more records are left out; they are only counted"),
             _ => {}
         }
     }

@@ -63,8 +63,7 @@ pub fn plan(aggregates: &str, sizes_s: &[u32], events_min: u32) -> Dataflow {
     let options = sql::Options {
         pool: pool(),
         models: std::sync::Arc::new(|name: &str| Err(format!("there is no model `{name}`"))),
-        collect: Vec::new(),
-        without_inserts: false,
+        wanted: sql::Wanted::Inserts,
     };
     match sql::plan(&sources, &options) {
         Ok(dataflow) => dataflow,

@@ -76,6 +76,8 @@ pub struct Emitter {
     encoder: Encoder,
     kind: Kind,
     key: Option<usize>,
+    /// Whether each alert is logged.
+    logs_alerts: bool,
     /// The column of a JSON sink that says whether a window is whole.
     quality: Option<usize>,
 }
@@ -134,8 +136,15 @@ impl Emitter {
             kind,
             key,
             quality,
+            logs_alerts: true,
             sink,
         }))
+    }
+
+    /// For what is computed again over history, which is no news.
+    pub fn without_log(mut self) -> Self {
+        self.logs_alerts = false;
+        self
     }
 
     pub fn topic(&self) -> &str {
@@ -255,7 +264,9 @@ impl Emitter {
                 }
                 alert.provenance = Some(provenance);
                 let Alert { detection, entity, host_id, confidence, .. } = &alert;
-                tracing::info!(detection, host_id, entity, confidence, "alert");
+                if self.logs_alerts {
+                    tracing::info!(detection, host_id, entity, confidence, "alert");
+                }
                 Ok(alert.encode_to_vec())
             }
         }

@@ -26,7 +26,7 @@ mod worker;
 pub use alignment::Source;
 pub use decode::{DeadRecord, Verify};
 pub use emit::{Emission, Emitter, Evidence};
-pub use history::{History, HistoryError, run_history};
+pub use history::{History, HistoryCounts, HistoryError, HistoryOptions, Progress, run_history};
 pub use metrics::Metrics;
 pub use position::{Checkpoint, PositionError};
 pub use shipment::{Shipment, records as shipment_records};

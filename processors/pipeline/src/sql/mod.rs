@@ -33,7 +33,7 @@ pub use catalog::{Format, LATE_COLUMN, Sink, StateBounds, Stream, late_field};
 pub use dataflow::{Dataflow, Insert, PanesSource, Query, SharedPanes, StreamFlow, WindowRows, WindowedView, behind};
 pub use files::{Sources, Statement, load};
 pub use lineage::Bound;
-pub use planner::{Options, plan};
+pub use planner::{Options, Wanted, plan};
 pub use problem::{Place, Problem, Problems, SourceFile};
 pub use rowwise::RowProgram;
 pub use shuffle::{Ship, ShipSource, Shuffle};

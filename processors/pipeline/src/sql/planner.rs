@@ -50,10 +50,16 @@ pub struct Options {
     /// Messages that `ENVELOPE` and `PROTOBUF` tables may name.
     pub pool: DescriptorPool,
     pub models: Arc<Lookup>,
-    /// Views whose rows are handed to the caller instead of a sink.
-    pub collect: Vec<String>,
-    /// Leave the INSERTs out (their sinks are not there).
-    pub without_inserts: bool,
+    pub wanted: Wanted,
+}
+
+/// What is computed of all that the SQL says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// Every INSERT, as a processor does.
+    Inserts,
+    /// These alone: views, whose rows are handed to the caller, and tables, for what is inserted into them.
+    Rows(Vec<String>),
 }
 
 /// Plans everything; every problem of every statement is reported.
@@ -102,6 +108,14 @@ fn kind(statement: &Statement) -> Kind<'_> {
             _ => Kind::Other,
         },
         _ => Kind::Other,
+    }
+}
+
+/// Where an INSERT goes.
+fn table_of(insert: &ast::Insert) -> Option<String> {
+    match &insert.table {
+        TableObject::TableName(name) => Some(name_of(name)),
+        _ => None,
     }
 }
 
@@ -343,13 +357,11 @@ impl<'a> Planner<'a> {
     }
 
     fn plan_inserts(&mut self, order: &[usize]) {
-        if self.options.without_inserts {
-            return;
-        }
         let mut inserts: Vec<usize> = order.iter().copied().filter(|&index| !self.is_broken(index)).collect();
         inserts.sort_unstable();
         for index in inserts {
             if let Kind::Insert(insert) = kind(&self.statements[index])
+                && self.wants(insert)
                 && let Err(error) = self.plan_insert(index, insert)
             {
                 self.fail_by(index, &error);
@@ -357,11 +369,17 @@ impl<'a> Planner<'a> {
         }
     }
 
+    fn wants(&self, insert: &ast::Insert) -> bool {
+        match &self.options.wanted {
+            Wanted::Inserts => true,
+            Wanted::Rows(names) => table_of(insert).is_some_and(|name| names.contains(&name)),
+        }
+    }
+
     fn plan_insert(&mut self, index: usize, insert: &ast::Insert) -> Result<()> {
-        let TableObject::TableName(name) = &insert.table else {
+        let Some(name) = table_of(insert) else {
             return Err(DataFusionError::Plan("INSERT INTO takes the name of a table".into()));
         };
-        let name = name_of(name);
         let Some(sink) = self.streams.get(&name).cloned() else {
             let fault = Fault::new(format!("`{name}` is no topic that can be inserted into"));
             return refuse(fault.help("insert into a CREATE EXTERNAL TABLE … STORED AS PROTOBUF or JSON"));
@@ -388,23 +406,26 @@ impl<'a> Planner<'a> {
     }
 
     fn plan_collected(&mut self) {
-        for name in &self.options.collect {
-            let defined = self
-                .statements
-                .iter()
-                .position(|statement| matches!(kind(statement), Kind::View(view) if view == *name));
-            let Some(index) = defined else {
-                let views = self.statements.iter().filter_map(|statement| match kind(statement) {
-                    Kind::View(name) => Some(name),
-                    _ => None,
-                });
-                let views: Vec<String> = views.collect();
-                let views: Vec<&str> = views.iter().map(String::as_str).collect();
-                let fault = Fault::new(format!("view `{name}` is not known")).help(nearest_of_all(name, &views));
+        let Wanted::Rows(names) = &self.options.wanted else { return };
+        let mut known: Vec<(String, Option<usize>)> = Vec::new();
+        for (index, statement) in self.statements.iter().enumerate() {
+            match kind(statement) {
+                Kind::View(name) => known.push((name, Some(index))),
+                Kind::Insert(insert) => known.extend(table_of(insert).map(|name| (name, None))),
+                Kind::Table(_) | Kind::Other => {}
+            }
+        }
+        for name in names {
+            let Some((_, view)) = known.iter().find(|(known, _)| known == name) else {
+                let mut known: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
+                known.sort_unstable();
+                known.dedup();
+                let fault = Fault::new(format!("view `{name}` is not known")).help(nearest_of_all(name, &known));
                 // No file's fault.
                 self.problems.push(Problem::new(None, fault));
                 continue;
             };
+            let Some(index) = *view else { continue };
             if self.is_broken(index) {
                 continue;
             }

@@ -11,7 +11,7 @@ use amoskys_bus::Record;
 use amoskys_functions::model::{Model, explanation_type};
 use amoskys_pipeline::{
     run::{Checkpoint, DeadRecord, Emission, SnapshotReader, SnapshotRecord, Source, Task, Verify, shipment_records},
-    sql::{Dataflow, Options, Problems, Query, Sources, StreamFlow, WindowedView, plan},
+    sql::{Dataflow, Options, Problems, Query, Sources, StreamFlow, Wanted, WindowedView, plan},
 };
 use arrow::{
     array::{Array, ArrayRef, AsArray, Float64Array, Float64Builder, MapBuilder, StringBuilder},
@@ -67,8 +67,7 @@ pub fn options() -> Options {
     Options {
         pool: amoskys_proto::pool().expect("the embedded contract"),
         models: Arc::new(model),
-        collect: Vec::new(),
-        without_inserts: false,
+        wanted: Wanted::Inserts,
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::{BASE_MS, Kept, MS_NS, lines, options, run_one_by_one, with_restarts};
 use amoskys_functions::aggregate::aggregates;
-use amoskys_pipeline::sql::{Dataflow, Options, Problems, Sources, plan};
+use amoskys_pipeline::sql::{Dataflow, Options, Problems, Sources, Wanted, plan};
 use arrow::{
     array::{BooleanArray, Float64Array, Int64Array, StringArray, TimestampNanosecondArray},
     datatypes::{DataType, Field, Schema, TimeUnit},
@@ -87,10 +87,7 @@ impl View<'_> {
         let window = "hop(t, INTERVAL '1 second', INTERVAL '3 seconds') AS win";
         let text =
             format!("{STREAM} CREATE VIEW view AS SELECT {}, {window} FROM ev GROUP BY k, g, win;", self.select());
-        plan(
-            &Sources::of("view.sql", text),
-            &Options { collect: vec!["view".into()], without_inserts: true, ..options() },
-        )
+        plan(&Sources::of("view.sql", text), &Options { wanted: Wanted::Rows(vec!["view".into()]), ..options() })
     }
 
     /// What DataFusion makes of the rows of each window, all at once.

@@ -7,7 +7,7 @@ mod cluster;
 mod common;
 
 use amoskys_pipeline::{
-    run::{History, run_history},
+    run::{History, HistoryOptions, run_history},
     sql::Dataflow,
 };
 use amoskys_windows::{Watermark, WatermarkRules};
@@ -26,6 +26,7 @@ use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
     fs::File,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -385,16 +386,19 @@ fn over_files_the_same_rows_come_out() {
     run(90, |dataflow, records, _| {
         let mut cluster = Cluster::new(dataflow, &records);
         let history: History = [("ev", 0), ("logins", 2)]
-            .map(|(name, flow)| (name.to_owned(), vec![write(folder.path(), name, &cluster.input, flow)]))
+            .map(|(name, flow)| {
+                (name.to_owned(), vec![write(folder.path(), &format!("{name}.parquet"), &cluster.input, flow)])
+            })
             .into();
         cluster.finish();
         let (mut live, mut over) = (BTreeMap::new(), BTreeMap::new());
         for ((stream, _, insert), rows) in cluster.lines() {
             live.entry((stream, insert)).or_insert_with(Vec::new).extend(rows);
         }
-        run_history(dataflow, &history, &mut |flow, emission| {
+        run_history(std::slice::from_ref(dataflow), &history, &HistoryOptions::default(), &mut |flow, emission| {
             let place = (dataflow.streams[flow].stream.name.clone(), emission.insert);
             over.entry(place).or_insert_with(Vec::new).extend(rows_of(&emission));
+            ControlFlow::Continue(())
         })
         .expect("runs");
         for rows in live.values_mut().chain(over.values_mut()) {

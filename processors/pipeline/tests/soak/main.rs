@@ -17,7 +17,7 @@ mod engine;
 mod oracle;
 mod sketch;
 
-use amoskys_pipeline::sql::{Options, Sources, plan};
+use amoskys_pipeline::sql::{Options, Sources, Wanted, plan};
 use data::Case;
 use oracle::Oracle;
 use rand::{SeedableRng, rngs::StdRng};
@@ -58,7 +58,7 @@ fn seed() -> u64 {
 fn run_sketch(seed: u64, tried: &Tried) -> Result<(), String> {
     let mut random = StdRng::seed_from_u64(seed);
     let sketch = Sketch::random(&mut random);
-    let options = Options { collect: sketch.names(), without_inserts: true, ..common::options() };
+    let options = Options { wanted: Wanted::Rows(sketch.names()), ..common::options() };
     let dataflow = plan(&Sources::of("sketch.sql", sketch.sql()), &options)
         .map_err(|faults| format!("{faults}\n{}", sketch.sql()))?;
     let flow = &dataflow.streams[0];

@@ -1,0 +1,346 @@
+//! The same dataflow over files: bounded, every window closed at the end.
+//!
+//! Rows are taken in the order of `_partition` and `_offset` where the files have them (as exports of a topic do), else
+//! in the files' order as one partition. `_log_time` drives the idle and quarantine rules as it does live.
+//! An envelope that comes twice counts once, as it does live, where the files have `agent_id`, `boot_id`, `sequence`.
+//! Partitions are independent: each thread takes the next, and what they give is handed over in their order, so that it
+//! is the same with any number of threads. Groups that are sent to other partitions live are merged in one here, after
+//! all of their streams.
+//! Limits: memory is bounded but for what is sent to other partitions ([`sent`]); a partition is done by one thread, and so
+//! are all of a stream that has to be sorted.
+
+mod files;
+mod order;
+mod partition;
+mod progress;
+mod reader;
+mod sent;
+mod shape;
+mod sorted;
+mod turns;
+
+use super::{
+    emit::Emission,
+    task::{TaskCounters, TaskError},
+};
+use crate::sql::Dataflow;
+use arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
+use files::HistoryFile;
+use order::{OfLog, Order, Segment, order};
+use partition::PartitionRun;
+pub use progress::Progress;
+use reader::Reader;
+use sent::{Sent, run_shuffle};
+use shape::Shape;
+use sorted::Sorting;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::{AddAssign, ControlFlow},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+use turns::Turn;
+
+/// Files, folders and globs by the name of the stream they stand for. Parquet, Arrow IPC, JSON lines and CSV, told by
+/// the endings of their names; `name=value` folders are columns.
+pub type History = BTreeMap<String, Vec<PathBuf>>;
+
+/// What to run, besides files.
+#[derive(Debug, Clone)]
+pub struct HistoryOptions {
+    /// Only these partitions; all when absent.
+    pub partitions: Option<BTreeSet<i32>>,
+    /// Files that are in no order are sorted in this; what is more goes through files of the system's temporary folder.
+    pub sort_memory_bytes_max: usize,
+    pub progress: Progress,
+}
+
+impl Default for HistoryOptions {
+    fn default() -> Self {
+        Self { partitions: None, sort_memory_bytes_max: 512 << 20, progress: Progress::default() }
+    }
+}
+
+/// What became of the rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HistoryCounts {
+    pub rows: u64,
+    pub late_rows: u64,
+    pub quarantined_rows: u64,
+    pub rows_without_time: u64,
+    pub shed_rows: u64,
+    /// Envelopes that came before.
+    pub duplicate_records: u64,
+    pub closed_windows: u64,
+}
+
+impl AddAssign<&TaskCounters> for HistoryCounts {
+    fn add_assign(&mut self, of: &TaskCounters) {
+        self.rows += of.rows;
+        self.late_rows += of.late_rows;
+        self.quarantined_rows += of.quarantined_rows;
+        self.rows_without_time += of.rows_without_time;
+        self.shed_rows += of.shed_rows;
+        self.duplicate_records += of.duplicate_records;
+        self.closed_windows += of.closed_windows;
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    #[error("`{name}` is read by no view that is asked for; streams are {known}")]
+    UnknownStream { name: String, known: String },
+    #[error("stream `{name}` has no file; add --from {name}=FILE")]
+    Missing { name: String },
+    #[error("groups of `{name}` come from all partitions, so that no share of these can be run by itself")]
+    Shuffled { name: String },
+    #[error("{path}: {detail}")]
+    File { path: PathBuf, detail: String },
+    #[error("stream `{name}`: {detail}")]
+    Stream { name: String, detail: String },
+    #[error("sorting the rows failed: {0}")]
+    Sort(String),
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    #[error("{0}")]
+    Arrow(#[from] ArrowError),
+}
+
+impl HistoryError {
+    /// What DataFusion hands through is taken out again.
+    fn of(error: DataFusionError) -> Self {
+        match error {
+            DataFusionError::External(inner) => match inner.downcast::<Self>() {
+                Ok(ours) => *ours,
+                Err(other) => Self::Sort(other.to_string()),
+            },
+            DataFusionError::Context(_, inner) => Self::of(*inner),
+            error => Self::Sort(error.to_string()),
+        }
+    }
+
+    /// What was asked for is wrong, not what was done.
+    pub fn is_misuse(&self) -> bool {
+        !matches!(self, Self::Task(_) | Self::Arrow(_) | Self::Sort(_))
+    }
+}
+
+const BATCH_ROWS: usize = 8192;
+
+/// What a thread does at once.
+enum Job {
+    Partition {
+        input: usize,
+        partition: i32,
+        segments: Vec<Segment>,
+    },
+    /// All partitions of a stream, after sorting it.
+    Sorted {
+        input: usize,
+    },
+}
+
+/// A stream and its files.
+struct Input {
+    flow: usize,
+    files: Vec<HistoryFile>,
+    shape: Arc<Shape>,
+    of_log: OfLog,
+}
+
+/// Runs the dataflow over the files. Emissions are handed over, with their flow's index, as windows close, partition by
+/// partition; [`ControlFlow::Break`] ends the run.
+///
+/// `dataflows`: the same plan for each thread that may be used, at least one.
+pub fn run_history(
+    dataflows: &[Dataflow],
+    history: &History,
+    options: &HistoryOptions,
+    on_emission: &mut dyn FnMut(usize, Emission) -> ControlFlow<()>,
+) -> Result<HistoryCounts, HistoryError> {
+    let (inputs, jobs) = match dataflows.first() {
+        Some(dataflow) => plan(dataflow, history, options)?,
+        None => return Ok(HistoryCounts::default()),
+    };
+    let turns: Vec<Turn> = jobs.iter().map(|_| Turn::default()).collect();
+    let (next, counts) = (AtomicUsize::new(0), Mutex::new(HistoryCounts::default()));
+    let all_sent: Vec<Mutex<Sent>> = jobs.iter().map(|_| Mutex::default()).collect();
+    let threads = dataflows.len().min(jobs.len());
+    let ended = thread::scope(|scope| {
+        for dataflow in &dataflows[..threads] {
+            let (inputs, jobs, turns, all_sent) = (&inputs, &jobs, &turns, &all_sent);
+            let (next, counts) = (&next, &counts);
+            scope.spawn(move || {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(job) = jobs.get(index) else { break };
+                    let doing = Doing { dataflow, inputs, options, turn: &turns[index], counts };
+                    turns[index].work(|| {
+                        let mut sent = Sent::default();
+                        let result = doing.job(job, &mut sent);
+                        *all_sent[index].lock().unwrap_or_else(PoisonError::into_inner) = sent;
+                        result
+                    });
+                }
+            });
+        }
+        let mut ended = Ok(ControlFlow::Continue(()));
+        for turn in &turns {
+            ended = turn.take(on_emission);
+            if !matches!(ended, Ok(ControlFlow::Continue(()))) {
+                // Jobs that wait, and those that nobody has begun.
+                next.store(jobs.len(), Ordering::Relaxed);
+                turns.iter().for_each(Turn::cancel);
+                break;
+            }
+        }
+        ended
+    })?;
+    let mut counts = counts.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if ended.is_break() {
+        return Ok(counts);
+    }
+    let mut sent = Sent::default();
+    all_sent.into_iter().for_each(|of| sent.append(of.into_inner().unwrap_or_else(PoisonError::into_inner)));
+    for (index, flow) in dataflows[0].streams.iter().enumerate() {
+        if let Some(shuffle) = &flow.shuffle {
+            for emission in run_shuffle(flow, shuffle, &sent, &mut counts)? {
+                if on_emission(index, emission).is_break() {
+                    return Ok(counts);
+                }
+            }
+        }
+    }
+    Ok(counts)
+}
+
+/// Finds the files and their order.
+fn plan(
+    dataflow: &Dataflow,
+    history: &History,
+    options: &HistoryOptions,
+) -> Result<(Vec<Input>, Vec<Job>), HistoryError> {
+    let of_rows = || dataflow.streams.iter().enumerate().filter(|(_, flow)| flow.shuffle.is_none());
+    let known: Vec<&str> = of_rows().map(|(_, flow)| flow.stream.name.as_str()).collect();
+    if let Some(name) = history.keys().find(|name| !known.contains(&name.as_str())) {
+        return Err(HistoryError::UnknownStream { name: name.clone(), known: known.join(", ") });
+    }
+    if let (Some(_), Some(flow)) = (&options.partitions, dataflow.streams.iter().find(|flow| flow.shuffle.is_some())) {
+        let views = flow.inserts.iter().map(|insert| insert.name.as_str()).collect::<Vec<_>>();
+        return Err(HistoryError::Shuffled { name: views.join("`, `") });
+    }
+    let (mut inputs, mut jobs) = (Vec::new(), Vec::new());
+    let mut bytes_total = 0;
+    for (flow, of) in of_rows() {
+        let name = &of.stream.name;
+        let patterns = history.get(name).ok_or_else(|| HistoryError::Missing { name: name.clone() })?;
+        let files = files::find(patterns)?;
+        bytes_total += files.iter().map(|file| file.bytes).sum::<u64>();
+        let (order, of_log) = order(&files)?;
+        let input = inputs.len();
+        match order {
+            Order::Unordered => jobs.push(Job::Sorted { input }),
+            Order::Ordered(partitions) => {
+                let wanted = partitions.into_iter().filter(|(partition, _)| options.wants(*partition));
+                jobs.extend(wanted.map(|(partition, segments)| Job::Partition { input, partition, segments }));
+            }
+        }
+        let shape = Arc::new(Shape::of(of)?);
+        inputs.push(Input { flow, files, shape, of_log });
+    }
+    options.progress.set_total(bytes_total);
+    Ok((inputs, jobs))
+}
+
+impl HistoryOptions {
+    fn wants(&self, partition: i32) -> bool {
+        self.partitions.as_ref().is_none_or(|wanted| wanted.contains(&partition))
+    }
+}
+
+/// One thread at one job.
+struct Doing<'a> {
+    dataflow: &'a Dataflow,
+    inputs: &'a [Input],
+    options: &'a HistoryOptions,
+    turn: &'a Turn,
+    counts: &'a Mutex<HistoryCounts>,
+}
+
+impl Doing<'_> {
+    fn job(&self, job: &Job, sent: &mut Sent) -> Result<(), HistoryError> {
+        match job {
+            Job::Partition { input, partition, segments } => {
+                self.partition(&self.inputs[*input], *partition, segments, sent)
+            }
+            Job::Sorted { input } => self.sorted(&self.inputs[*input], sent),
+        }
+    }
+
+    fn partition(
+        &self,
+        input: &Input,
+        partition: i32,
+        segments: &[Segment],
+        sent: &mut Sent,
+    ) -> Result<(), HistoryError> {
+        let flow = &self.dataflow.streams[input.flow];
+        let mut run = PartitionRun::new(flow, partition, input.of_log)?;
+        let mut emissions = Vec::new();
+        for segment in segments {
+            let file = &input.files[segment.file];
+            let mut reader = Reader::open(file, &input.shape, segment.rows.clone(), &self.options.progress)?;
+            while let Some(batch) = reader.next_batch()? {
+                run.push(&input.shape, &batch, sent, &mut emissions)?;
+                self.options.progress.add_rows(batch.num_rows());
+                if !self.turn.give(input.flow, &mut emissions) {
+                    return Ok(());
+                }
+            }
+        }
+        self.finish(input, run, sent)
+    }
+
+    fn sorted(&self, input: &Input, sent: &mut Sent) -> Result<(), HistoryError> {
+        let flow = &self.dataflow.streams[input.flow];
+        let sorting = Sorting {
+            files: input.files.clone(),
+            shape: input.shape.clone(),
+            has_offsets: input.of_log.offsets,
+            memory_bytes_max: self.options.sort_memory_bytes_max,
+            progress: self.options.progress.clone(),
+        };
+        let mut current: Option<(i32, PartitionRun<'_>)> = None;
+        let mut emissions = Vec::new();
+        sorting.run(&mut |partition, batch| {
+            self.options.progress.add_rows(batch.num_rows());
+            if !self.options.wants(partition) {
+                return Ok(true);
+            }
+            if current.as_ref().is_none_or(|(last, _)| *last != partition) {
+                if let Some((_, run)) = current.take() {
+                    self.finish(input, run, sent)?;
+                }
+                current = Some((partition, PartitionRun::new(flow, partition, input.of_log)?));
+            }
+            if let Some((_, run)) = &mut current {
+                run.push(&input.shape, &batch, sent, &mut emissions)?;
+            }
+            Ok(self.turn.give(input.flow, &mut emissions))
+        })?;
+        current.map_or(Ok(()), |(_, run)| self.finish(input, run, sent))
+    }
+
+    fn finish(&self, input: &Input, run: PartitionRun<'_>, sent: &mut Sent) -> Result<(), HistoryError> {
+        let mut emissions = Vec::new();
+        let counters = run.finish(sent, &mut emissions)?;
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) += &counters;
+        self.turn.give(input.flow, &mut emissions);
+        Ok(())
+    }
+}

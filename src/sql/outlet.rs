@@ -1,0 +1,113 @@
+//! Rows by the name that they were asked for: a view's as they are, a table's as the records that are inserted into it
+//! would be read from its topic, with their ids and provenance.
+
+use amoskys_columns::{Decoder, JsonDecoder, Layout, Limits};
+use amoskys_pipeline::{
+    run::{Emission, Emitter},
+    sql::{Dataflow, Format, Insert, Sink},
+};
+use anyhow::{Context, Result, bail};
+use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
+use std::collections::HashMap;
+
+/// All that is computed, in the order of their names in the SQL.
+pub struct Outlets {
+    outlets: Vec<Outlet>,
+    /// By the indices of flow and INSERT.
+    of_insert: HashMap<(usize, usize), Way>,
+}
+
+/// The outlet of an INSERT, and what makes records of its rows.
+struct Way {
+    outlet: usize,
+    emitter: Option<Emitter>,
+}
+
+struct Outlet {
+    name: String,
+    schema: SchemaRef,
+    reading: Reading,
+}
+
+/// How records are read back.
+enum Reading {
+    /// There are none: the rows are a view's.
+    Rows,
+    Protobuf(Box<Decoder>),
+    Json(Box<JsonDecoder>),
+}
+
+impl Outlets {
+    pub fn of(dataflow: &Dataflow) -> Result<Self> {
+        let mut all = Self { outlets: Vec::new(), of_insert: HashMap::new() };
+        for (flow, of) in dataflow.streams.iter().enumerate() {
+            for (index, insert) in of.inserts.iter().enumerate() {
+                let emitter = Emitter::new(insert)?.map(Emitter::without_log);
+                let outlet = all.outlet(insert)?;
+                all.of_insert.insert((flow, index), Way { outlet, emitter });
+            }
+        }
+        Ok(all)
+    }
+
+    fn outlet(&mut self, insert: &Insert) -> Result<usize> {
+        let name = insert.sink.as_ref().map_or(&insert.name, |sink| &sink.name);
+        if let Some(index) = self.outlets.iter().position(|outlet| outlet.name == *name) {
+            return Ok(index);
+        }
+        let (schema, reading) = match &insert.sink {
+            None => (insert.output.clone(), Reading::Rows),
+            Some(sink) => reading(sink, &insert.output)?,
+        };
+        self.outlets.push(Outlet { name: name.clone(), schema, reading });
+        Ok(self.outlets.len() - 1)
+    }
+
+    /// Name and columns of each.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &SchemaRef)> {
+        self.outlets.iter().map(|outlet| (outlet.name.as_str(), &outlet.schema))
+    }
+
+    /// The outlet's index and its rows.
+    pub fn rows(&mut self, flow: usize, emission: &Emission) -> Result<(usize, RecordBatch)> {
+        let way = self.of_insert.get(&(flow, emission.insert)).context("rows of an INSERT that was not planned")?;
+        let outlet = &mut self.outlets[way.outlet];
+        let mut records = Vec::new();
+        if let Some(emitter) = &way.emitter {
+            emitter.encode(emission, &mut records)?;
+        }
+        let rows = match &mut outlet.reading {
+            Reading::Rows => emission.batch.clone(),
+            Reading::Protobuf(decoder) => {
+                for record in &records {
+                    decoder.push(&record.payload)?;
+                }
+                decoder.finish()?
+            }
+            Reading::Json(decoder) => {
+                for record in &records {
+                    decoder.push(&record.payload)?;
+                }
+                decoder.finish()?
+            }
+        };
+        Ok((way.outlet, rows))
+    }
+}
+
+/// `rows`: the columns that are inserted.
+fn reading(sink: &Sink, rows: &SchemaRef) -> Result<(SchemaRef, Reading)> {
+    match &sink.format {
+        Format::Protobuf { message } => {
+            let schema = amoskys_columns::message_schema(message)?;
+            let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+            let decoder = Decoder::new(Layout::new(message, &names)?, Limits::default());
+            Ok((decoder.schema().clone(), Reading::Protobuf(Box::new(decoder))))
+        }
+        Format::Json => {
+            let decoder = JsonDecoder::new(rows.clone(), Limits::default())?;
+            Ok((decoder.schema().clone(), Reading::Json(Box::new(decoder))))
+        }
+        Format::Envelope { .. } | Format::Panes => bail!("`{}` is nothing that SQL can insert into", sink.name),
+    }
+}

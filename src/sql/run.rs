@@ -1,0 +1,194 @@
+//! `sql run`: what the SQL computes over files, as it would have live.
+
+use super::{
+    Planning,
+    outlet::Outlets,
+    output::{Format, Outputs, Target},
+};
+use crate::{
+    cli::{self, DONE, Misuse},
+    print::counted,
+    progress::{self, Done},
+};
+use amoskys_pipeline::{
+    run::{History, HistoryCounts, HistoryOptions, Progress, run_history},
+    sql::{Dataflow, Wanted},
+};
+use anyhow::{Result, bail};
+use clap::Args;
+use std::{
+    collections::BTreeSet,
+    num::NonZeroUsize,
+    ops::ControlFlow,
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+FILE is a file, a folder or a glob of Parquet, Arrow IPC (.arrow), JSON lines (.jsonl) or CSV. Folders such as
+`_partition=3` or `day=2026-01-02` are columns. Rows are taken in the order of `_partition` and `_offset` where files
+have them, as `amoskys topics export` writes them; else as one partition in the files' order. Files that are in no order
+are sorted, on disk where they are larger than memory. All windows are closed at the end.
+
+Without --view: what the INSERTs write, as it would be read from their topics. With it: the rows of views, or of tables
+that are inserted into. Several go into a folder, a file for each, or to standard output as a table or JSON.
+
+Examples:
+  amoskys topics export amoskys.telemetry.process.v1 --output processes.parquet
+  amoskys sql run sql --from processes=processes.parquet
+  amoskys sql run sql --from processes=processes.parquet --view process_activity --output features.parquet
+  amoskys sql run sql --from 'processes=history/day=2026-01-*' --partitions 0-3 --output out --format parquet")]
+pub struct Command {
+    /// Folders and files of SQL.
+    #[arg(required = true, value_name = "SQL_DIR")]
+    sql: Vec<PathBuf>,
+    /// What a stream is read from; may be given several times.
+    #[arg(long, required = true, value_name = "NAME=FILE", value_parser = source)]
+    from: Vec<(String, PathBuf)>,
+    /// A view, or a table that is inserted into, whose rows are wanted; may be given several times.
+    #[arg(long, value_name = "NAME")]
+    view: Vec<String>,
+    /// By the ending of --output when left out; else a table on a terminal, and JSON.
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Where the rows go, a folder for several views; standard output when left out (not for Parquet).
+    #[arg(long, value_name = "PATH")]
+    output: Option<PathBuf>,
+    /// Overwrite files that exist.
+    #[arg(long)]
+    force: bool,
+    /// Only these partitions, e.g. 0-3 or 0,4,8: a share of the whole, for as many machines as there are shares.
+    #[arg(long, value_name = "LIST", value_parser = partitions)]
+    partitions: Option<Partitions>,
+    /// How many partitions are done at once; as many as there are cores when left out. The rows are the same.
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    #[arg(long, default_value = "models", value_name = "DIR")]
+    models: PathBuf,
+}
+
+/// A set that clap takes as one value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Partitions(BTreeSet<i32>);
+
+/// More is a mistake in writing.
+const PARTITIONS_MAX: i32 = 1_000_000;
+
+fn source(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok((name.to_owned(), file.into())),
+        _ => Err(format!("`{text}` is not NAME=FILE, e.g. processes=processes.parquet")),
+    }
+}
+
+fn partitions(text: &str) -> Result<Partitions, String> {
+    let wrong = |part: &str| format!("`{part}` is no partition and no range of them such as 0-3");
+    let number = |part: &str| match part.trim().parse::<i32>() {
+        Ok(number) if (0..PARTITIONS_MAX).contains(&number) => Ok(number),
+        _ => Err(wrong(part)),
+    };
+    let mut all = BTreeSet::new();
+    for part in text.split(',') {
+        match part.split_once('-') {
+            Some((first, last)) => match (number(first)?, number(last)?) {
+                (first, last) if first <= last => all.extend(first..=last),
+                _ => return Err(wrong(part)),
+            },
+            None => all.extend([number(part)?]),
+        }
+    }
+    Ok(Partitions(all))
+}
+
+pub fn run(command: Command) -> Result<u8> {
+    let wanted = if command.view.is_empty() { Wanted::Inserts } else { Wanted::Rows(command.view.clone()) };
+    let planning = Planning::new(&command.sql, &command.models, wanted);
+    let plan = || -> Result<Dataflow> { planning.plan()?.map_err(|problems| cli::sql_is_wrong(&problems)) };
+    let threads = command.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    // What a plan runs over, and a model's session, are one thread's.
+    let dataflows = (0..threads).map(|_| plan()).collect::<Result<Vec<_>>>()?;
+    let mut history = History::new();
+    for (name, file) in command.from {
+        history.entry(name).or_default().push(file);
+    }
+    let mut outlets = Outlets::of(&dataflows[0])?;
+    let names: Vec<_> = outlets.all().collect();
+    if names.is_empty() {
+        bail!(Misuse("the SQL has no INSERT; say by --view NAME which rows are wanted".into()));
+    }
+    let target = Target { format: command.format, path: command.output, force: command.force };
+    let mut outputs = Outputs::open(&target, &names)?;
+    let options =
+        HistoryOptions { partitions: command.partitions.map(|Partitions(set)| set), ..HistoryOptions::default() };
+    let mut written = Ok(());
+    let counts = with_progress(&options.progress, || {
+        run_history(&dataflows, &history, &options, &mut |flow, emission| {
+            let rows = outlets.rows(flow, &emission);
+            written = rows.and_then(|(outlet, rows)| outputs.write(outlet, &rows));
+            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })
+    });
+    let counts = counts.map_err(|error| if error.is_misuse() { Misuse::because(error) } else { error.into() })?;
+    written?;
+    let rows = outputs.close()?;
+    summary(&counts, outlets.all().map(|(name, _)| name).zip(rows));
+    Ok(DONE)
+}
+
+/// Shows how far it is while `work` goes on.
+fn with_progress<T>(progress: &Progress, work: impl FnOnce() -> T) -> T {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let shower = scope.spawn(|| {
+            let mut line = progress::Progress::new(Instant::now());
+            while !is_over.load(Ordering::Relaxed) {
+                thread::park_timeout(PROGRESS_EVERY);
+                let done = Done { part: progress.bytes(), total: progress.bytes_total(), rows: progress.rows() };
+                line.show(done, Instant::now());
+            }
+        });
+        let result = work();
+        is_over.store(true, Ordering::Relaxed);
+        shower.thread().unpark();
+        result
+    })
+}
+
+/// What was read and what came of it; what did not count is told, since nobody sees it in the rows.
+fn summary<'a>(counts: &HistoryCounts, outputs: impl Iterator<Item = (&'a str, usize)>) {
+    let outputs: Vec<String> = outputs.map(|(name, rows)| format!("{} of {name}", counted(rows, "row"))).collect();
+    tracing::info!(rows = counts.rows, windows = counts.closed_windows, "{}", outputs.join(", "));
+    let left_out = [
+        (counts.late_rows, "late for their window"),
+        (counts.quarantined_rows, "ahead of the log's time, beyond what the stream allows"),
+        (counts.rows_without_time, "without event time"),
+        (counts.shed_rows, "over a bound of the stream's state"),
+    ];
+    for (rows, why) in left_out.into_iter().filter(|(rows, _)| *rows > 0) {
+        tracing::warn!(rows, "left out: {why}");
+    }
+    if counts.duplicate_records > 0 {
+        tracing::info!(records = counts.duplicate_records, "left out: envelopes that came before");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_are_numbers_and_ranges() {
+        let set = |numbers: &[i32]| Ok(Partitions(numbers.iter().copied().collect()));
+        assert_eq!(partitions("0-3"), set(&[0, 1, 2, 3]));
+        assert_eq!(partitions("7, 1-2,7"), set(&[1, 2, 7]));
+        for (text, part) in [("", ""), ("3-1", "3-1"), ("1,x", "x"), ("-1", ""), ("0-2000000", "2000000")] {
+            let error = partitions(text).expect_err(text);
+            assert_eq!(error, format!("`{part}` is no partition and no range of them such as 0-3"));
+        }
+    }
+}
