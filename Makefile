@@ -36,7 +36,7 @@ lint: ## rustfmt, clippy with -D warnings, the project's own lints
 bench: ## run the benchmarks of docs/benchmarks.md
 	@infra/dev/setup test && infra/dev/bench $(ARGS)
 
-bench-peers: ## Amoskys beside Apache Flink on the same topics (ARGS="--events 24 --format json")
+bench-peers: ## Amoskys beside Apache Flink on the same topics, and DuckDB on files (ARGS="--events 24 --format json")
 	@infra/dev/setup test && infra/bench-peers/run $(ARGS)
 
 model: ## record telemetry of this host, train, evaluate and export the model anew

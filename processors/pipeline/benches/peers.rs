@@ -9,6 +9,7 @@
 //! - `peers drain ADDRESS SQL_FILE EVENTS [KEYS_DIR]`: what `amoskys process` does, one worker as a fresh member of a
 //!   fresh group, exactly once; signatures are required when there is a KEYS_DIR. Ends once EVENTS rows are computed
 //!   and committed.
+//! - `peers parquet FOLDER EVENTS`: the same events as a history, a file for each partition as exports have them.
 //!
 //! While it goes on it prints `progress EVENTS`, every 20 ms. Run by hand: see `docs/benchmarks.md`, "Against Flink".
 
@@ -24,10 +25,21 @@ use amoskys_pipeline::{
     sql::{self, Dataflow},
 };
 use amoskys_proto::{KeyRing, Signer};
-use load::{EVENTS_PER_ENVELOPE, Load, Population, pool};
+use arrow::{
+    array::{ArrayRef, Int64Array, PrimitiveArray, StringArray},
+    datatypes::{Int64Type, TimestampNanosecondType, UInt32Type, UInt64Type},
+    record_batch::RecordBatch,
+};
+use load::{EVENTS_PER_ENVELOPE, Event, Load, Population, pool};
+use parquet::{
+    arrow::ArrowWriter,
+    basic::{Compression, ZstdLevel},
+    file::properties::WriterProperties,
+};
 use prometheus_client::registry::Registry;
 use prost::Message;
 use std::{
+    fs::File,
     path::Path,
     sync::{
         Arc,
@@ -41,6 +53,7 @@ const EVENTS_TOPIC: &str = "peers.events";
 const ENVELOPES_TOPIC: &str = "peers.envelopes";
 const DEAD_LETTERS: &str = "amoskys.deadletter.v1";
 const PARTITIONS: usize = 4;
+const ROW_GROUP_ROWS: usize = 256 << 10;
 const PROGRESS_EVERY: Duration = Duration::from_millis(20);
 
 fn main() {
@@ -48,6 +61,7 @@ fn main() {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["load", address, events, keys, outputs @ ..] => preload(&open(address), number(events), keys, outputs),
+        ["parquet", folder, events] => parquet(Path::new(folder), number(events)),
         ["read", address, topic, records] => read(&open(address), topic, number(records)),
         ["drain", address, sql, events] => drain(open(address), sql, number(events), Verify::Off),
         ["drain", address, sql, events, keys] => {
@@ -98,6 +112,65 @@ fn preload(bus: &Arc<dyn Bus>, events: u64, keys: &str, outputs: &[&str]) {
         "{{\"events\": {events}, \"envelopes\": {envelopes}, \"event_bytes\": {event_bytes}, \
          \"envelope_bytes\": {envelope_bytes}}}"
     );
+}
+
+/// `_partition=N/events.parquet` for each partition.
+fn parquet(folder: &Path, events: u64) {
+    let mut load = Load::new(Signer::generate().expect("random bytes"), PARTITIONS, Population::USUAL);
+    let mut files: Vec<(ArrowWriter<File>, i64)> = (0..PARTITIONS)
+        .map(|partition| {
+            let folder = folder.join(format!("_partition={partition}"));
+            std::fs::create_dir_all(&folder).expect("the folder is made");
+            let level = Compression::ZSTD(ZstdLevel::default());
+            let properties = WriterProperties::builder().set_compression(level);
+            let properties = properties.set_max_row_group_row_count(Some(ROW_GROUP_ROWS)).build();
+            let file = File::create(folder.join("events.parquet")).expect("the file is made");
+            let writer = ArrowWriter::try_new(file, columns(&[], 0).schema(), Some(properties));
+            (writer.expect("the columns can be written"), 0)
+        })
+        .collect();
+    for _ in 0..events / EVENTS_PER_ENVELOPE as u64 {
+        let (partition, events) = load.next_events();
+        let (writer, offset) = &mut files[partition];
+        writer.write(&columns(&events, *offset)).expect("rows are written");
+        *offset += events.len() as i64;
+    }
+    for (writer, _) in files {
+        writer.close().expect("the file is closed");
+    }
+}
+
+/// Columns as exports of such a topic have them, the first event's record at `offset`.
+fn columns(events: &[Event], offset: i64) -> RecordBatch {
+    fn of<'a, T: arrow::array::ArrowPrimitiveType>(
+        events: &'a [Event],
+        value: impl Fn(&'a Event) -> T::Native,
+    ) -> ArrayRef {
+        Arc::new(PrimitiveArray::<T>::from_iter_values(events.iter().map(value)))
+    }
+    let text = |value: fn(&Event) -> &String| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(events.iter().map(value)))
+    };
+    let time_ns = |event: &Event| {
+        let time = event.event_time.unwrap_or_default();
+        time.seconds * 1_000_000_000 + i64::from(time.nanos)
+    };
+    let columns = [
+        ("_offset", Arc::new(Int64Array::from_iter_values(offset..offset + events.len() as i64)) as ArrayRef),
+        ("host", text(|event| &event.host)),
+        ("pid", of::<UInt32Type>(events, |event| event.pid)),
+        ("uid", of::<UInt32Type>(events, |event| event.uid)),
+        ("comm", text(|event| &event.comm)),
+        ("name", text(|event| &event.name)),
+        ("ret", of::<Int64Type>(events, |event| event.ret)),
+        ("duration_ns", of::<UInt64Type>(events, |event| event.duration_ns)),
+        ("bytes", of::<UInt64Type>(events, |event| event.bytes)),
+        ("dst_addr", text(|event| &event.dst_addr)),
+        ("dst_port", of::<UInt32Type>(events, |event| event.dst_port)),
+        ("flags", of::<UInt32Type>(events, |event| event.flags)),
+        ("event_time", of::<TimestampNanosecondType>(events, time_ns)),
+    ];
+    RecordBatch::try_from_iter(columns).expect("columns of one length")
 }
 
 struct Writer {

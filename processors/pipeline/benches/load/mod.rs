@@ -11,6 +11,7 @@ use amoskys_proto::{
 use prost::{Message, bytes::Bytes};
 use prost_reflect::DescriptorPool;
 use prost_types::Timestamp;
+use std::sync::Arc;
 
 pub const TOPIC: &str = "bench.syscalls";
 pub const FINDINGS: &str = "bench.findings";
@@ -62,7 +63,7 @@ pub fn plan(aggregates: &str, sizes_s: &[u32], events_min: u32) -> Dataflow {
     let sources = sql::Sources::of("bench.sql", text);
     let options = sql::Options {
         pool: pool(),
-        models: std::sync::Arc::new(|name: &str| Err(format!("there is no model `{name}`"))),
+        models: Arc::new(|name: &str| Err(format!("there is no model `{name}`"))),
         wanted: sql::Wanted::Inserts,
     };
     match sql::plan(&sources, &options) {
@@ -81,27 +82,27 @@ pub fn pool() -> DescriptorPool {
 #[derive(Clone, PartialEq, Message)]
 pub struct Event {
     #[prost(string, tag = "1")]
-    host: String,
+    pub host: String,
     #[prost(uint32, tag = "2")]
-    pid: u32,
+    pub pid: u32,
     #[prost(uint32, tag = "3")]
-    uid: u32,
+    pub uid: u32,
     #[prost(string, tag = "4")]
-    comm: String,
+    pub comm: String,
     #[prost(string, tag = "5")]
-    name: String,
+    pub name: String,
     #[prost(int64, tag = "6")]
-    ret: i64,
+    pub ret: i64,
     #[prost(uint64, tag = "7")]
-    duration_ns: u64,
+    pub duration_ns: u64,
     #[prost(uint64, tag = "8")]
-    bytes: u64,
+    pub bytes: u64,
     #[prost(string, tag = "9")]
-    dst_addr: String,
+    pub dst_addr: String,
     #[prost(uint32, tag = "10")]
-    dst_port: u32,
+    pub dst_port: u32,
     #[prost(uint32, tag = "11")]
-    flags: u32,
+    pub flags: u32,
     #[prost(message, optional, tag = "12")]
     pub event_time: Option<Timestamp>,
 }
