@@ -1,6 +1,7 @@
-//! `amoskys sql`: check SQL, run it over history.
+//! `amoskys sql`: check SQL, explain it, run it over history.
 
 mod check;
+mod explain;
 mod outlet;
 mod output;
 mod run;
@@ -18,6 +19,8 @@ use std::{
 pub enum Command {
     /// Plan all files together and print every problem, each with file, line and column.
     Check(check::Command),
+    /// Show what SQL becomes: what is decoded, where it is cut, which views share panes, what is read again.
+    Explain(explain::Command),
     /// Run views and INSERTs over files: the same SQL, windows and watermarks as live.
     Run(run::Command),
 }
@@ -25,6 +28,7 @@ pub enum Command {
 pub fn run(command: Command) -> Result<u8> {
     match command {
         Command::Check(command) => check::check(&command),
+        Command::Explain(command) => explain::explain(command),
         Command::Run(command) => run::run(command),
     }
 }

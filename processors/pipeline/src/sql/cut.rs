@@ -118,11 +118,18 @@ pub fn contains_window(plan: &LogicalPlan) -> Result<bool> {
 
 /// A scan with the aggregate's column names and qualifiers.
 fn scan_slot(index: usize, slot: &Arc<Slot>, schema: &DFSchemaRef) -> Result<LogicalPlan> {
-    let table = TableReference::bare(format!("__window_{index}"));
+    let table = TableReference::bare(format!("{SLOT_PREFIX}{index}"));
     let scan = LogicalPlanBuilder::scan(table.clone(), provider_as_source(Arc::new(SlotTable(slot.clone()))), None)?;
     let columns = schema.iter().map(|(qualifier, field)| {
         let column = Expr::Column(Column::new(Some(table.clone()), field.name()));
         Expr::Alias(Alias::new(column, qualifier.cloned(), field.name()))
     });
     scan.project(columns.collect::<Vec<_>>())?.build()
+}
+
+const SLOT_PREFIX: &str = "__window_";
+
+/// Which of a query's windows a table above the cut stands for.
+pub fn slot_of(table: &str) -> Option<usize> {
+    table.strip_prefix(SLOT_PREFIX)?.parse().ok()
 }

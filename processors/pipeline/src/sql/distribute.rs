@@ -7,7 +7,12 @@
 //! Limits: columns that are passed on unchanged; what is computed from them is not followed, and more is gathered then than
 //! would have to be.
 
-use super::{cut::cut, lineage::base_column, panes::Around, rowwise::two_streams};
+use super::{
+    cut::{cut, slot_of},
+    lineage::base_column,
+    panes::Around,
+    rowwise::two_streams,
+};
 use amoskys_functions::{
     fault::{Fault, refuse},
     window::WindowCall,
@@ -372,7 +377,7 @@ impl Search<'_> {
 
 /// A slot's columns, as far as the scan has them; a table of rows that are the same everywhere.
 fn scanned(plan: &LogicalPlan, scan: &TableScan, slots: &[Shape]) -> Shape {
-    let number = scan.table_name.table().strip_prefix("__window_").and_then(|number| number.parse::<usize>().ok());
+    let number = slot_of(scan.table_name.table());
     let Some(slot) = number.and_then(|number| slots.get(number)) else { return Shape::anywhere(plan) };
     let columns = match &scan.projection {
         Some(places) => places.iter().map(|&place| slot.columns[place]).collect(),

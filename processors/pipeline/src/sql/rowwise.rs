@@ -33,6 +33,7 @@ pub struct RowProgram {
     /// Columns of the stream, in the order in which the program expects them.
     pub columns: Vec<String>,
     pub output: DFSchemaRef,
+    logical: Box<LogicalPlan>,
     run: Run,
 }
 
@@ -64,18 +65,23 @@ impl RowProgram {
     /// From an optimised plan.
     pub fn compile(plan: &LogicalPlan, streams: &BTreeMap<String, Stream>, context: &SessionContext) -> Result<Self> {
         let (stream, used) = reads(plan, streams)?;
-        let output = plan.schema().clone();
+        let (output, logical) = (plan.schema().clone(), Box::new(plan.clone()));
         let mut chain = Chain::default();
         if chain.add(plan, context)? {
             let columns = std::mem::take(&mut chain.columns);
-            return Ok(Self { stream: stream.name.clone(), columns, output, run: Run::Chain(chain) });
+            return Ok(Self { stream: stream.name.clone(), columns, output, logical, run: Run::Chain(chain) });
         }
         let schema = stream.schema();
         let fields = schema.fields().iter().filter(|field| used.contains(field.name())).cloned();
         let schema = Schema::new(fields.collect::<Vec<_>>());
         let plan = RowPlan::compile(plan, &stream.name, &schema, context)?;
         let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
-        Ok(Self { stream: stream.name.clone(), columns, output, run: Run::Plan(plan) })
+        Ok(Self { stream: stream.name.clone(), columns, output, logical, run: Run::Plan(plan) })
+    }
+
+    /// What was compiled.
+    pub fn logical(&self) -> &LogicalPlan {
+        &self.logical
     }
 
     /// `batch` has [`RowProgram::columns`] in their order.

@@ -42,6 +42,10 @@ struct Stamp {
 }
 
 impl StaticTable {
+    pub fn locations(&self) -> &[PathBuf] {
+        &self.locations
+    }
+
     /// Reads the file of a `CREATE EXTERNAL TABLE … STORED AS CSV | PARQUET`.
     pub fn read(name: &str, table: Box<CreateExternalTable>) -> Result<Self> {
         let locations = table.locations.iter().map(PathBuf::from).collect::<Vec<_>>();

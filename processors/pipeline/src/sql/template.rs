@@ -1,7 +1,7 @@
 //! A plan that is planned once and run again over other rows.
 
 use super::{concat::concatenate, slots::Slot};
-use arrow::{compute::concat_batches, record_batch::RecordBatch};
+use arrow::{compute::concat_batches, datatypes::SchemaRef, record_batch::RecordBatch};
 use datafusion::{
     error::Result,
     execution::TaskContext,
@@ -15,6 +15,7 @@ use std::{fmt, sync::Arc};
 /// A plan that was planned once and is executed per window over slots.
 pub struct Template {
     plan: Arc<dyn ExecutionPlan>,
+    logical: Box<LogicalPlan>,
     slots: Vec<Arc<Slot>>,
     context: Arc<TaskContext>,
 }
@@ -23,8 +24,19 @@ impl Template {
     /// Plans what reads `slots`.
     pub(super) fn plan(plan: &LogicalPlan, slots: Vec<Arc<Slot>>, context: &SessionContext) -> Result<Self> {
         let state = context.state();
+        let logical = Box::new(plan.clone());
         let plan = concatenate(block_on(state.create_physical_plan(plan))?)?;
-        Ok(Self { plan, slots, context: state.task_ctx() })
+        Ok(Self { plan, logical, slots, context: state.task_ctx() })
+    }
+
+    /// What was planned.
+    pub fn logical(&self) -> &LogicalPlan {
+        &self.logical
+    }
+
+    /// Of the rows that it gives.
+    pub fn schema(&self) -> SchemaRef {
+        self.plan.schema()
     }
 
     /// Runs the plan over one batch per slot. All rows come in one batch, so that equal rows are told apart among all.
