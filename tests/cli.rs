@@ -278,6 +278,24 @@ CREATE VIEW again AS SELECT k, c + 1 AS d FROM o;",
 }
 
 #[test]
+fn warnings_are_told_and_denied_on_demand() {
+    let place = Place::new();
+    let sql = place.write("q.sql", &format!("{EVENTS}\n{INSERTED}\nCREATE VIEW nobody AS SELECT k FROM ev;"));
+    let (out, _, code) = amoskys(&["sql", "check", &sql]);
+    assert!(code == 0 && out.contains("warning[unread-view]: no INSERT reads view `nobody`"), "{code} {out}");
+    assert!(out.ends_with("1 stream, 1 INSERT: 1 warning in the SQL\n"), "{out}");
+    assert_eq!(amoskys(&["sql", "check", &sql, "--deny", "warnings"]).2, 2);
+    let (out, _, code) = amoskys(&["sql", "check", &sql, "--format", "json"]);
+    let found: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    let only = &found[0];
+    assert_eq!((code, &only["severity"], &only["name"]), (0, &"warning".into(), &"unread-view".into()), "{out}");
+    assert_eq!((&only["line"], &only["column"], found[1].is_null()), (&6.into(), &1.into(), true), "{out}");
+    // What ships has none that is not meant.
+    let (out, _, code) = amoskys(&["sql", "check", "sql", "--deny", "warnings"]);
+    assert!(code == 0 && out == "1 stream, 7 INSERTs: no problem\n", "{code} {out}");
+}
+
+#[test]
 fn one_cause_is_told_once_and_a_missing_folder_has_a_hint() {
     let place = Place::new();
     let insert =
@@ -305,7 +323,7 @@ fn an_editor_is_told_where_each_fault_begins_and_ends() {
     let fault = |column: u64, end_column: u64, message: &str, help: &str| {
         serde_json::json!({
             "file": sql, "line": 5, "column": column, "end_line": 5, "end_column": end_column,
-            "severity": "error", "message": message, "help": help,
+            "severity": "error", "name": null, "message": message, "help": help,
         })
     };
     let expected = serde_json::json!([

@@ -4,6 +4,7 @@
 --   from a sealed copy of themselves, as container runtimes do to protect themselves, are left out by name.
 -- next_steps: keep a copy of the program, find what wrote it (download, web server, archive), and look for its parent's
 --   other children.
+-- allow: lateness-over-size
 INSERT INTO alerts
 SELECT 'exec_from_memory' AS detection, host_id, concat('pid ', pid, ' ', exe) AS entity, last_seen AS time,
        CASE WHEN starts_with(exe, '/dev/shm/') OR exe_fs_type = 'memfd' THEN 0.9 ELSE 0.6 END AS confidence,

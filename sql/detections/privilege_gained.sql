@@ -4,6 +4,7 @@
 --   own change of user.
 -- next_steps: find how the parent came to run, keep its memory, look for kernel messages at that time, and isolate the
 --   host if nothing explains it.
+-- allow: lateness-over-size
 INSERT INTO alerts
 SELECT 'privilege_gained' AS detection, host_id, concat('pid ', pid, ' ', exe) AS entity, last_seen AS time,
        0.8 AS confidence, execs, uid, parent_euid

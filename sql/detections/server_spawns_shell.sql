@@ -3,6 +3,7 @@
 -- false_positives: CGI scripts, database maintenance jobs and health checks that call a shell.
 -- next_steps: read the shell's command line and the server's access log of that second, look for files written by the
 --   server's user, and block the request's source.
+-- allow: lateness-over-size
 INSERT INTO alerts
 SELECT 'server_spawns_shell' AS detection, host_id, concat(parent_comm, ' started pid ', pid, ' ', exe) AS entity,
        last_seen AS time, 0.85 AS confidence, execs, euid

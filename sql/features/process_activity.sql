@@ -1,5 +1,6 @@
 -- What the children of each process did in the last ten seconds, every second. A burst of discovery shows as many
 -- different short-lived programs under one parent; a build as many runs of a few.
+-- allow: exact-distinct
 CREATE VIEW process_activity AS
 SELECT host_id, parent_pid, parent_comm,
        hop(observed_at, INTERVAL '1 second', INTERVAL '10 seconds')                         AS win,

@@ -77,8 +77,11 @@ impl PlannedProcessor {
             };
             sql::plan(&sources, &options).map_err(|problems| cli::sql_is_wrong(&problems))
         };
-        let dataflows = (0..parts.workers.max(1)).map(plan).collect::<Result<_>>()?;
+        let dataflows: Vec<Dataflow> = (0..parts.workers.max(1)).map(plan).collect::<Result<_>>()?;
         let group = parts.options.member.group.clone();
+        for warning in &dataflows[0].warnings {
+            tracing::warn!("{warning}");
+        }
         let mut planned = Self { dataflows, options: parts.options };
         planned.set_group(group);
         Ok(planned)

@@ -5,15 +5,26 @@ use crate::{
     cli::{DONE, MISUSED},
     print::{self, counted},
 };
-use amoskys_pipeline::sql::{Problems, Wanted};
+use amoskys_pipeline::sql::{Problem, Problems, Severity, Wanted};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use std::{io::IsTerminal, path::PathBuf};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Every fault of every file is told at once: where it is, what is wrong, what to write instead.
+
+Warnings, each with a name; `-- allow: NAME, NAME` above a statement says that it is meant:
+  unread-view            no INSERT reads the view
+  window-gaps            the slide is longer than the window, so rows between windows are in none
+  lateness-over-size     rows may be later than the window is long
+  window-over-retention  the topic forgets rows (OPTIONS (retention '7d')) before a window of them is over
+  exact-distinct         count(DISTINCT x) keeps every value
+  shuffle                groups lie in several partitions, so panes are sent between them
+  unknown-allow          a comment allows what no warning is called
+
 `--format json` prints an array for editors and CI, an object for each fault: file, line, column, end_line, end_column (from 1, in
-letters; 0 for a file as a whole), severity, message, help. Exit code 0: no problem; 2: problems.")]
+letters; 0 for a file as a whole), severity (`error`, `warning`), name (of a warning), message, help. Exit code 0: no error; 2: errors,
+or warnings with --deny warnings.")]
 pub struct Command {
     /// Folders and files of SQL.
     #[arg(required = true, value_name = "SQL_DIR")]
@@ -22,6 +33,9 @@ pub struct Command {
     models: PathBuf,
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+    /// Exit with 2 when there is any warning.
+    #[arg(long, value_enum)]
+    deny: Option<Deny>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -30,39 +44,54 @@ enum Format {
     Json,
 }
 
+/// What makes the exit code 2 although the SQL plans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Deny {
+    Warnings,
+}
+
 pub fn check(command: &Command) -> Result<u8> {
-    match (Planning::new(&command.sql, &command.models, Wanted::Inserts).plan()?, command.format) {
-        (Ok(dataflow), Format::Text) => {
+    let plan = Planning::new(&command.sql, &command.models, Wanted::Inserts).plan()?;
+    let (found, planned) = match plan {
+        Ok(dataflow) => {
             let inserts: usize = dataflow.streams.iter().map(|flow| flow.inserts.len()).sum();
-            let (streams, inserts) = (dataflow.summary(), counted(inserts, "INSERT"));
-            print::line(format_args!("{streams}, {inserts}: no problem"))?;
-            Ok(DONE)
+            let summary = format!("{}, {}", dataflow.summary(), counted(inserts, "INSERT"));
+            (Problems(dataflow.warnings), Some(summary))
         }
-        (Ok(_), Format::Json) => {
-            print::line("[]")?;
-            Ok(DONE)
+        Err(problems) => (problems, None),
+    };
+    match command.format {
+        Format::Text => {
+            let summary = match &planned {
+                Some(summary) if found.0.is_empty() => format!("{summary}: no problem"),
+                Some(summary) => format!("{summary}: {}", found.summary()),
+                None => found.summary(),
+            };
+            print::line(format_args!("{}{summary}", found.drawn(std::io::stdout().is_terminal())))?;
         }
-        (Err(problems), Format::Text) => {
-            let drawn = problems.drawn(std::io::stdout().is_terminal());
-            print::line(format_args!("{drawn}{}", problems.summary()))?;
-            Ok(MISUSED)
-        }
-        (Err(problems), Format::Json) => {
-            print::line(serde_json::to_string_pretty(&objects(&problems))?)?;
-            Ok(MISUSED)
-        }
+        Format::Json => print::line(serde_json::to_string_pretty(&objects(&found))?)?,
     }
+    let is_denied = command.deny == Some(Deny::Warnings) && !found.0.is_empty();
+    Ok(if planned.is_none() || is_denied { MISUSED } else { DONE })
 }
 
 fn objects(problems: &Problems) -> Vec<serde_json::Value> {
-    let object = |problem: &amoskys_pipeline::sql::Problem| {
+    let object = |problem: &Problem| {
         let place = problem.place.as_ref();
         let ((line, column), (end_line, end_column)) =
             place.map_or(((0, 0), (0, 0)), |place| (place.start(), place.end()));
         serde_json::json!({
             "file": place.map(|place| &place.file.path),
             "line": line, "column": column, "end_line": end_line, "end_column": end_column,
-            "severity": "error", "message": problem.message, "help": problem.help,
+            "severity": match problem.severity {
+                Severity::Error => "error",
+                Severity::Warning(_) => "warning",
+            },
+            "name": match problem.severity {
+                Severity::Error => None,
+                Severity::Warning(name) => Some(name),
+            },
+            "message": problem.message, "help": problem.help,
         })
     };
     problems.0.iter().map(object).collect()

@@ -1,12 +1,13 @@
 //! A folder of SQL files, each a test: it plans, or its first lines name what it is refused with.
 //!
 //! Each file of `tests/sql` is planned with `definitions.sql`. It begins with `-- plans`, or with a line for each problem:
-//! `-- refused: LINE:COLUMN «what is underlined» message; help`. `AMOSKYS_BLESS=1` writes these lines anew, to be read
+//! `-- refused: LINE:COLUMN «what is underlined» message; help`; before `-- plans` stands what it is warned of, as
+//! `-- warns of NAME: …`. `AMOSKYS_BLESS=1` writes these lines anew, to be read
 //! before they are committed. Deliberately not here: what accepted SQL computes.
 
 mod common;
 
-use amoskys_pipeline::sql::{Dataflow, Problem, Problems, Sources, plan};
+use amoskys_pipeline::sql::{Dataflow, Problem, Problems, Severity, Sources, plan};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -44,17 +45,26 @@ fn planned(path: &Path, body: &str, definitions: &Sources) -> Result<Dataflow, P
 /// The lines that a file of this text has to begin with. Line numbers are those of the file without them.
 fn verdict(path: &Path, body: &str, definitions: &Sources) -> Vec<String> {
     match planned(path, body, definitions) {
-        Ok(_) => vec!["-- plans".to_owned()],
-        Err(problems) => problems.0.iter().map(refusal).collect(),
+        Ok(dataflow) => {
+            let is_here = |problem: &&Problem| problem.place.as_ref().is_some_and(|place| place.file.path == path);
+            let mut lines: Vec<String> = dataflow.warnings.iter().filter(is_here).map(told).collect();
+            lines.push("-- plans".to_owned());
+            lines
+        }
+        Err(problems) => problems.0.iter().map(told).collect(),
     }
 }
 
-fn refusal(problem: &Problem) -> String {
+fn told(problem: &Problem) -> String {
+    let label = match problem.severity {
+        Severity::Error => "refused".to_owned(),
+        Severity::Warning(name) => format!("warns of {name}"),
+    };
     let place = problem.place.as_ref().expect("a place");
     let (line, column) = place.start();
     let underlined = place.file.text[place.span.clone()].split_whitespace().collect::<Vec<_>>().join(" ");
     let help = problem.help.as_ref().map_or_else(String::new, |help| format!("; {help}"));
-    format!("-- refused: {line}:{column} «{underlined}» {}{help}", problem.message).replace('\n', "⏎")
+    format!("-- {label}: {line}:{column} «{underlined}» {}{help}", problem.message).replace('\n', "⏎")
 }
 
 /// Every `STEP`th word of every file is left out: enough to find what a parser's place or a planner's words can do.
@@ -93,7 +103,8 @@ fn every_file_plans_or_is_refused_with_the_words_of_its_first_lines() {
     let mut wrong = Vec::new();
     for path in &paths {
         let text = fs::read_to_string(path).expect("a file of UTF-8");
-        let is_head = |line: &&str| line.starts_with("-- refused: ") || *line == "-- plans";
+        let is_head =
+            |line: &&str| line.starts_with("-- refused: ") || line.starts_with("-- warns of ") || *line == "-- plans";
         let expected: Vec<&str> = text.lines().take_while(is_head).collect();
         let body: String = text.split_inclusive('\n').skip(expected.len()).collect();
         let found = verdict(path, &body, &definitions);

@@ -8,6 +8,8 @@ pub struct Annotations {
     pub technique: Option<String>,
     pub false_positives: Option<String>,
     pub next_steps: Option<String>,
+    /// Names of warnings, apart by commas.
+    pub allow: Option<String>,
 }
 
 impl Annotations {
@@ -34,8 +36,14 @@ impl Annotations {
         annotations
     }
 
+    /// Names of warnings that are meant.
+    pub fn allowed(&self) -> Vec<String> {
+        let names = self.allow.iter().flat_map(|names| names.split(','));
+        names.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+    }
+
     fn key(key: &str) -> Option<&'static str> {
-        ["title", "technique", "false_positives", "next_steps"].into_iter().find(|known| *known == key)
+        ["title", "technique", "false_positives", "next_steps", "allow"].into_iter().find(|known| *known == key)
     }
 
     fn field(&mut self, key: &str) -> &mut Option<String> {
@@ -43,7 +51,8 @@ impl Annotations {
             "title" => &mut self.title,
             "technique" => &mut self.technique,
             "false_positives" => &mut self.false_positives,
-            _ => &mut self.next_steps,
+            "next_steps" => &mut self.next_steps,
+            _ => &mut self.allow,
         }
     }
 }

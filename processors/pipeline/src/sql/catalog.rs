@@ -37,6 +37,8 @@ pub struct Stream {
     pub bounds: StateBounds,
     /// Panes are sealed whenever the watermark passes a multiple of this, nanoseconds since 1970.
     pub replay_max_ns: i64,
+    /// How long the topic keeps records, as far as the SQL says; only warnings use it.
+    pub retention_ns: Option<i64>,
     /// The column that decides a record's partition.
     pub partition_key: Option<String>,
 }
@@ -72,12 +74,13 @@ pub fn late_field() -> Field {
     Field::new(LATE_COLUMN, DataType::Boolean, true)
 }
 
-const OPTIONS: [&str; 9] = [
+const OPTIONS: [&str; 10] = [
     "event_time",
     "lateness",
     "idle",
     "max_skew",
     "replay_max",
+    "retention",
     "partition_key",
     "message",
     "keys_max",
@@ -138,6 +141,7 @@ impl Stream {
         let columns = columns.map_err(|fault| faults.push(fault)).ok();
         let rules = rules(&options, &mut faults);
         let replay_max_ns = duration_ns(&options, "replay_max", &mut faults).unwrap_or(REPLAY_MAX_NS);
+        let retention_ns = duration_ns(&options, "retention", &mut faults);
         let bounds = bounds(&options, &mut faults);
         let (Some(format), Some(columns)) = (format, columns) else { return Err(faults) };
         let stream = Stream {
@@ -149,6 +153,7 @@ impl Stream {
             rules,
             bounds,
             replay_max_ns,
+            retention_ns,
             partition_key: options.get("partition_key").map(|&name| name.to_owned()),
         };
         faults.extend(stream.check());

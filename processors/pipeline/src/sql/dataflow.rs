@@ -1,7 +1,7 @@
 //! What a folder of SQL files amounts to: per stream, the windowed views that are kept and the INSERTs they feed.
 
 use super::{
-    Annotations, Ship, Shuffle, Sink, StateBounds, Stream, Template, lineage::Bound, rowwise::RowProgram,
+    Annotations, Problem, Ship, Shuffle, Sink, StateBounds, Stream, Template, lineage::Bound, rowwise::RowProgram,
     statics::StaticTable,
 };
 use amoskys_bus::TopicSpec;
@@ -26,6 +26,8 @@ pub struct Dataflow {
     pub streams: Vec<StreamFlow>,
     /// Files that are joined with.
     pub statics: Vec<Arc<StaticTable>>,
+    /// What planned, but may not be what was meant; in the order of files and places.
+    pub warnings: Vec<Problem>,
 }
 
 /// One stream and what is computed from it.

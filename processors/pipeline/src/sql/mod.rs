@@ -28,6 +28,7 @@ mod simplify;
 mod slots;
 mod statics;
 mod template;
+mod warnings;
 
 pub use annotations::Annotations;
 pub use catalog::{Format, LATE_COLUMN, Sink, StateBounds, Stream, late_field};
@@ -36,7 +37,7 @@ pub use files::{Sources, Statement, load};
 pub use lineage::Bound;
 pub use outline::{InsertOutline, Outline, PanesFrom, PanesOutline, Recovery, StreamOutline, ViewOutline};
 pub use planner::{Options, Wanted, plan};
-pub use problem::{Place, Problem, Problems, SourceFile};
+pub use problem::{Place, Problem, Problems, Severity, SourceFile};
 pub use rowwise::RowProgram;
 pub use shuffle::{Ship, ShipSource, Shuffle};
 pub use statics::StaticTable;

@@ -1,5 +1,7 @@
 //! Plans all statements of all files together, in the order in which they need each other.
 
+mod warning;
+
 use super::{
     Annotations, Dataflow, Insert, Problem, Problems, Sink, Sources, Statement, Stream, anchor,
     catalog::{Format, nearest, nearest_of_all},
@@ -14,6 +16,7 @@ use super::{
     rowwise::RowProgram,
     simplify::simplified,
     statics::StaticTable,
+    warnings,
 };
 use amoskys_functions::{
     aggregate::{CheckArguments, aggregates},
@@ -41,7 +44,6 @@ use prost_reflect::DescriptorPool;
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Range,
-    path::PathBuf,
     sync::Arc,
 };
 
@@ -90,6 +92,7 @@ struct Planner<'a> {
     named: Vec<(logical_expr::Aggregate, String)>,
     flows: Flows,
     problems: Vec<Problem>,
+    warnings: Vec<Problem>,
 }
 
 enum Kind<'a> {
@@ -169,6 +172,7 @@ impl<'a> Planner<'a> {
             named: Vec::new(),
             flows: Flows::default(),
             problems: sources.problems.clone(),
+            warnings: Vec::new(),
         }
     }
 
@@ -340,7 +344,9 @@ impl<'a> Planner<'a> {
             // What can never be computed is told of at the view, not at what reads it.
             RowProgram::compile(&self.context.state().optimize(&parts.above)?, &self.streams, &self.context)?;
         }
-        self.named.extend(parts.aggregates.into_iter().map(|(aggregate, _)| (aggregate, name.to_owned())));
+        let aggregates: Vec<_> = parts.aggregates.into_iter().map(|(aggregate, _)| aggregate).collect();
+        self.warn_of_new(index, &aggregates)?;
+        self.named.extend(aggregates.into_iter().map(|aggregate| (aggregate, name.to_owned())));
         let table = ViewTable::new(view.input.as_ref().clone(), view.definition.clone());
         self.context.register_table(TableReference::bare(name), Arc::new(table))?;
         Ok(())
@@ -400,9 +406,8 @@ impl<'a> Planner<'a> {
         let query = match_sink(rename(query, &names)?, &sink)?;
         let statement = &self.statements[index];
         let stem = statement.file.path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        let hash = self.hash(&self.reads[index].clone());
         let annotations = Annotations::parse(&statement.comments);
-        self.add(query, Some(sink), stem, statement.file.path.clone(), annotations, hash)
+        self.add(index, query, Some(sink), stem, annotations)
     }
 
     fn plan_collected(&mut self) {
@@ -429,11 +434,9 @@ impl<'a> Planner<'a> {
             if self.is_broken(index) {
                 continue;
             }
-            let hash = self.hash(&self.reads[index].clone());
-            let file = self.statements[index].file.path.clone();
             let query = block_on(self.context.table(TableReference::bare(name.as_str())))
                 .map(|table| table.into_unoptimized_plan());
-            let added = query.and_then(|query| self.add(query, None, name.clone(), file, Annotations::default(), hash));
+            let added = query.and_then(|query| self.add(index, query, None, name.clone(), Annotations::default()));
             if let Err(error) = added {
                 self.fail_by(index, &error);
             }
@@ -450,15 +453,16 @@ impl<'a> Planner<'a> {
         hasher.finalize().to_hex().to_string()
     }
 
+    /// `index`: the statement that the query is of.
     fn add(
         &mut self,
+        index: usize,
         query: LogicalPlan,
         sink: Option<Sink>,
         name: String,
-        file: PathBuf,
         annotations: Annotations,
-        sql_hash: String,
     ) -> Result<()> {
+        let (file, sql_hash) = (self.statements[index].file.path.clone(), self.hash(&self.reads[index]));
         let analyzed = simplified(self.analyze(query)?, &self.context)?;
         let (analyzed, explained) = with_explained(analyzed, sink.as_ref())?;
         let models = models_of(&analyzed)?;
@@ -466,9 +470,15 @@ impl<'a> Planner<'a> {
         if let Some(sink) = &sink {
             check_encoder(sink, &output)?;
         }
+        let aggregates: Vec<_> =
+            cut(analyzed.clone())?.aggregates.into_iter().map(|(aggregate, _)| aggregate).collect();
         let around = Around { streams: &self.streams, context: &self.context, named: &self.named };
         let (flow, query) = self.flows.add(analyzed, around)?;
         flow.inserts.push(Insert { name, file, sink, annotations, sql_hash, models, query, output, explained });
+        let shuffled = flow.shuffle.iter().flat_map(|shuffle| &shuffle.streams).find_map(|name| self.streams.get(name));
+        let shuffled = shuffled.map(warnings::of_shuffle);
+        self.warn_of_new(index, &aggregates)?;
+        shuffled.into_iter().for_each(|warning| self.warn_of_shuffle(index, &aggregates, &warning));
         Ok(())
     }
 
@@ -478,6 +488,9 @@ impl<'a> Planner<'a> {
             self.problems.dedup();
             return Err(Problems(self.problems));
         }
+        self.warn_of_statements();
+        self.warnings.sort_by_cached_key(|warning| (warning.order(), warning.message.clone()));
+        self.warnings.dedup();
         let around = Around { streams: &self.streams, context: &self.context, named: &self.named };
         // Each view was checked by itself; what fails now is ours.
         let streams = self.flows.finish(around).map_err(|error| {
@@ -485,7 +498,7 @@ impl<'a> Planner<'a> {
             let ours = faults.map(|fault| Fault::new(format!("a fault of the planner: {fault}")));
             Problems(ours.map(|fault| Problem::new(None, fault)).collect())
         })?;
-        Ok(Dataflow { streams, statics: self.statics })
+        Ok(Dataflow { streams, statics: self.statics, warnings: self.warnings })
     }
 }
 

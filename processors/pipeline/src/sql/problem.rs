@@ -22,11 +22,20 @@ pub struct Place {
     pub span: Range<usize>,
 }
 
-/// One fault.
+/// Whether something has to be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    Error,
+    /// By its name, by which it can be allowed.
+    Warning(&'static str),
+}
+
+/// One fault, or one warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// `None`: of what was asked for, not of a file.
     pub place: Option<Place>,
+    pub severity: Severity,
     pub message: String,
     pub help: Option<String>,
 }
@@ -70,7 +79,11 @@ impl fmt::Display for Place {
 
 impl Problem {
     pub fn new(place: Option<Place>, fault: Fault) -> Self {
-        Self { place, message: fault.message, help: fault.help }
+        Self { place, severity: Severity::Error, message: fault.message, help: fault.help }
+    }
+
+    pub fn warning(place: Option<Place>, name: &'static str, fault: Fault) -> Self {
+        Self { severity: Severity::Warning(name), ..Self::new(place, fault) }
     }
 
     /// What orders problems: their place.
@@ -104,8 +117,15 @@ impl Problems {
 
     /// How many there are.
     pub fn summary(&self) -> String {
-        let causes = self.causes().len();
-        format!("{causes} error{} in the SQL", if causes == 1 { "" } else { "s" })
+        let causes = self.causes();
+        let warnings = causes.iter().filter(|(first, _)| first.severity != Severity::Error).count();
+        let words = |count: usize, noun: &str| match count {
+            0 => None,
+            1 => Some(format!("1 {noun}")),
+            count => Some(format!("{count} {noun}s")),
+        };
+        let all = [words(causes.len() - warnings, "error"), words(warnings, "warning")];
+        format!("{} in the SQL", all.into_iter().flatten().collect::<Vec<_>>().join(", "))
     }
 
     /// One cause may be in the way of many statements (a model that is not there): it is told once, with the other
@@ -113,7 +133,10 @@ impl Problems {
     fn causes(&self) -> Vec<(&Problem, Vec<String>)> {
         let mut causes: Vec<(&Problem, Vec<String>)> = Vec::new();
         for problem in &self.0 {
-            match causes.iter_mut().find(|(first, _)| first.message == problem.message) {
+            match causes
+                .iter_mut()
+                .find(|(first, _)| first.message == problem.message && first.severity == problem.severity)
+            {
                 Some((_, others)) => others.extend(problem.place.as_ref().map(Place::to_string)),
                 None => causes.push((problem, Vec::new())),
             }
@@ -134,7 +157,10 @@ fn draw(problem: &Problem, others: &[String], renderer: &Renderer) -> String {
         Some(_) => format!("{path} {}", problem.message),
         None => problem.message.clone(),
     };
-    let title = Level::ERROR.primary_title(&message);
+    let title = match problem.severity {
+        Severity::Error => Level::ERROR.primary_title(&message),
+        Severity::Warning(name) => Level::WARNING.primary_title(&message).id(name),
+    };
     let mut group = match problem.place.as_ref().filter(|place| !place.is_whole_file()) {
         Some(place) => {
             let mark = AnnotationKind::Primary.span(place.span.clone());

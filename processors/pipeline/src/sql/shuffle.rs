@@ -87,6 +87,7 @@ impl Stream {
             rules: WatermarkRules { lateness_ns: 0, max_skew_ns: i64::MAX, idle_ns: None },
             bounds: bounds.unwrap_or_default(),
             replay_max_ns: replay_max_ns.unwrap_or(i64::MAX),
+            retention_ns: None,
             partition_key: None,
         }
     }
