@@ -149,6 +149,18 @@ impl Outputs {
         self.0[index].write(rows)
     }
 
+    /// Shows what is waiting, of a table or JSON.
+    pub fn flush(&mut self) -> Result<()> {
+        for output in &mut self.0 {
+            match &mut output.writer {
+                Writer::Table(pages) => pages.flush()?,
+                Writer::Json(writer) => writer.get_mut().flush()?,
+                Writer::Csv(_) | Writer::Arrow(_) | Writer::Parquet(_) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Rows of each.
     pub fn close(self) -> Result<Vec<usize>> {
         self.0.into_iter().map(Output::close).collect()

@@ -1,4 +1,4 @@
-//! `sql run`: what the SQL computes over files, as it would have live.
+//! `sql run`: what the SQL computes over files, as it would have live; or from now on, for a look.
 
 use super::{
     Planning,
@@ -9,19 +9,27 @@ use crate::{
     cli::{self, DONE, Misuse},
     print::counted,
     progress::{self, Done},
+    stop,
+    topics::Login,
 };
+use amoskys_bus::Address;
 use amoskys_pipeline::{
-    run::{History, HistoryCounts, HistoryOptions, Progress, run_history},
+    run::{Emission, History, HistoryCounts, HistoryOptions, Progress, TailError, TailFrom, Verify, run_history, tail},
     sql::{Dataflow, Wanted},
 };
+use amoskys_proto::KeyRing;
 use anyhow::{Result, bail};
 use clap::Args;
 use std::{
     collections::BTreeSet,
+    io::IsTerminal,
     num::NonZeroUsize,
     ops::ControlFlow,
     path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -38,18 +46,36 @@ are sorted, on disk where they are larger than memory. All windows are closed at
 Without --view: what the INSERTs write, as it would be read from their topics. With it: the rows of views, or of tables
 that are inserted into. Several go into a folder, a file for each, or to standard output as a table or JSON.
 
+With --bus and without --from it follows the topics until it is interrupted: no consumer group, nothing is committed,
+nothing written, so it disturbs nobody. Windows that were open when it began lack what came before.
+
 Examples:
   amoskys topics export amoskys.telemetry.process.v1 --output processes.parquet
   amoskys sql run sql --from processes=processes.parquet
   amoskys sql run sql --from processes=processes.parquet --view process_activity --output features.parquet
+  amoskys sql run sql --bus kafka://127.0.0.1:9092 --view process_activity
   amoskys sql run sql --from 'processes=history/day=2026-01-*' --partitions 0-3 --output out --format parquet")]
 pub struct Command {
     /// Folders and files of SQL.
     #[arg(required = true, value_name = "SQL_DIR")]
     sql: Vec<PathBuf>,
-    /// What a stream is read from; may be given several times.
-    #[arg(long, required = true, value_name = "NAME=FILE", value_parser = source)]
+    /// What a stream is read from; may be given several times. Without it the streams' topics are followed.
+    #[arg(long, value_name = "NAME=FILE", value_parser = source)]
     from: Vec<(String, PathBuf)>,
+    /// The log whose topics are followed: kafka://host:port, nats://host:port or local:PATH.
+    #[arg(long, value_name = "URL", env = "AMOSKYS_BUS", value_parser = cli::address)]
+    bus: Option<Address>,
+    #[command(flatten)]
+    login: Login,
+    /// With --bus: begin with all that the topics hold, not with what is written from now on.
+    #[arg(long, conflicts_with = "from")]
+    from_beginning: bool,
+    /// With --bus: leave out envelopes that are signed by none of the public keys in this folder, as processors do.
+    #[arg(long, value_name = "DIR", conflicts_with = "from")]
+    keys_dir: Option<PathBuf>,
+    /// End after this many rows.
+    #[arg(long, value_name = "N")]
+    max: Option<usize>,
     /// A view, or a table that is inserted into, whose rows are wanted; may be given several times.
     #[arg(long, value_name = "NAME")]
     view: Vec<String>,
@@ -109,6 +135,12 @@ pub fn run(command: Command) -> Result<u8> {
     let wanted = if command.view.is_empty() { Wanted::Inserts } else { Wanted::Rows(command.view.clone()) };
     let planning = Planning::new(&command.sql, &command.models, wanted);
     let plan = || -> Result<Dataflow> { planning.plan()?.map_err(|problems| cli::sql_is_wrong(&problems)) };
+    if command.from.is_empty() {
+        let Some(bus) = &command.bus else {
+            bail!(Misuse("say by --from NAME=FILE what to read, or by --bus URL which topics to follow".into()));
+        };
+        return follow(&command, bus, &plan()?);
+    }
     let threads = command.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     // What a plan runs over, and a model's session, are one thread's.
     let dataflows = (0..threads).map(|_| plan()).collect::<Result<Vec<_>>>()?;
@@ -125,18 +157,66 @@ pub fn run(command: Command) -> Result<u8> {
     let mut outputs = Outputs::open(&target, &names)?;
     let options =
         HistoryOptions { partitions: command.partitions.map(|Partitions(set)| set), ..HistoryOptions::default() };
-    let mut written = Ok(());
+    let (mut written, mut left) = (Ok(()), command.max.unwrap_or(usize::MAX));
     let counts = with_progress(&options.progress, || {
         run_history(&dataflows, &history, &options, &mut |flow, emission| {
-            let rows = outlets.rows(flow, &emission);
-            written = rows.and_then(|(outlet, rows)| outputs.write(outlet, &rows));
-            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            written = write(&mut outlets, &mut outputs, &mut left, (flow, &emission));
+            if written.is_ok() && left > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })
     });
     let counts = counts.map_err(|error| if error.is_misuse() { Misuse::because(error) } else { error.into() })?;
     written?;
     let rows = outputs.close()?;
     summary(&counts, outlets.all().map(|(name, _)| name).zip(rows));
+    Ok(DONE)
+}
+
+/// At most `left` of an emission's rows.
+fn write(
+    outlets: &mut Outlets,
+    outputs: &mut Outputs,
+    left: &mut usize,
+    (flow, emission): (usize, &Emission),
+) -> Result<()> {
+    let (outlet, rows) = outlets.rows(flow, emission)?;
+    let rows = rows.slice(0, rows.num_rows().min(*left));
+    *left -= rows.num_rows();
+    outputs.write(outlet, &rows)
+}
+
+/// Prints what comes of records as they come.
+fn follow(command: &Command, bus: &Address, dataflow: &Dataflow) -> Result<u8> {
+    let usual = if std::io::stdout().is_terminal() { Format::Table } else { Format::Json };
+    let format = command.format.unwrap_or(usual);
+    if command.output.is_some() || command.partitions.is_some() || !matches!(format, Format::Table | Format::Json) {
+        let hint = "--output, --partitions and other formats are for files, by --from";
+        bail!(Misuse(format!("what follows topics is printed as it comes, as a table or JSON; {hint}")));
+    }
+    let verify = match &command.keys_dir {
+        Some(folder) => Verify::Required(Arc::new(KeyRing::load(folder).map_err(Misuse::because)?)),
+        None => Verify::Off,
+    };
+    let mut outlets = Outlets::of(dataflow)?;
+    let names: Vec<_> = outlets.all().collect();
+    if names.is_empty() {
+        bail!(Misuse("the SQL has no INSERT; say by --view NAME which rows are wanted".into()));
+    }
+    let mut outputs = Outputs::open(&Target { format: Some(format), path: None, force: false }, &names)?;
+    let stop = stop::on_signal()?;
+    let from = if command.from_beginning { TailFrom::Earliest } else { TailFrom::Latest };
+    let bus = command.login.open(bus, false)?;
+    let (mut written, mut left) = (Ok(()), command.max.unwrap_or(usize::MAX));
+    tail(bus.as_ref(), dataflow, &verify, from, &stop, &mut |flow, emission| {
+        written = write(&mut outlets, &mut outputs, &mut left, (flow, &emission)).and_then(|()| outputs.flush());
+        if written.is_ok() && left > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })
+    .map_err(|error| match error {
+        // Says itself whose fault it is.
+        TailError::Bus(error) => anyhow::Error::from(error),
+        error => error.into(),
+    })?;
+    written?;
+    outputs.close()?;
     Ok(DONE)
 }
 

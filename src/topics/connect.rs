@@ -14,6 +14,13 @@ pub struct BusArguments {
     /// The log: kafka://host:port[,host:port], nats://host:port[,host:port] or local:PATH
     #[arg(long, value_name = "URL", env = "AMOSKYS_BUS")]
     pub bus: Address,
+    #[command(flatten)]
+    pub login: Login,
+}
+
+/// How to log in.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Login {
     /// A property of librdkafka's or of a NATS login, e.g. security.protocol=SASL_SSL; may be given again
     #[arg(short = 'X', long = "property", value_name = "KEY=VALUE", value_parser = key_value)]
     pub properties: Vec<(String, String)>,
@@ -23,9 +30,16 @@ pub struct BusArguments {
 }
 
 impl BusArguments {
-    /// Opens the log. A folder that is no local log is not made into one unless `create` says so.
+    /// As [`Login::open`].
     pub fn open(&self, create: bool) -> anyhow::Result<Arc<dyn Bus>> {
-        if let Address::Local { path } = &self.bus
+        self.login.open(&self.bus, create)
+    }
+}
+
+impl Login {
+    /// Opens the log. A folder that is no local log is not made into one unless `create` says so.
+    pub fn open(&self, address: &Address, create: bool) -> anyhow::Result<Arc<dyn Bus>> {
+        if let Address::Local { path } = address
             && !create
             && !amoskys_bus::local::is_log(path)
         {
@@ -34,7 +48,7 @@ impl BusArguments {
         }
         let mut extra = self.file_properties()?;
         extra.extend(self.properties.iter().cloned());
-        let (address, client_id) = (self.bus.clone(), "amoskys-topics".to_owned());
+        let (address, client_id) = (address.clone(), "amoskys-topics".to_owned());
         Ok(amoskys_bus::open(&BusOptions { address, security: Security::default(), client_id, extra })?)
     }
 

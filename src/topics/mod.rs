@@ -21,7 +21,7 @@ mod tests;
 pub mod text;
 mod unfinished;
 
-pub use connect::BusArguments;
+pub use connect::{BusArguments, Login};
 pub use own::{ALERTS, DEMO_FAMILY, PROCESS_FEATURES, PROCESS_TELEMETRY, STATUS, default_settings, own_topics};
 pub use unfinished::{refuse_to_overwrite, unfinished_beside};
 

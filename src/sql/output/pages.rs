@@ -15,11 +15,12 @@ pub struct Pages<W: Write> {
     name: Option<String>,
     waiting: Vec<RecordBatch>,
     waiting_rows: usize,
+    is_printed: bool,
 }
 
 impl<W: Write> Pages<W> {
     pub fn new(out: W, schema: SchemaRef, name: Option<String>) -> Self {
-        Self { out, schema, name, waiting: Vec::new(), waiting_rows: 0 }
+        Self { out, schema, name, waiting: Vec::new(), waiting_rows: 0, is_printed: false }
     }
 
     pub fn write(&mut self, rows: &RecordBatch) -> Result<()> {
@@ -36,14 +37,20 @@ impl<W: Write> Pages<W> {
         Ok(())
     }
 
-    /// Also without any row: then the names of the columns alone.
+    /// What is waiting.
+    pub fn flush(&mut self) -> Result<()> {
+        if self.waiting_rows == 0 { Ok(()) } else { self.print() }
+    }
+
+    /// Without any row the names of the columns alone.
     pub fn finish(mut self) -> Result<()> {
-        self.print()
+        if self.waiting_rows == 0 && self.is_printed { Ok(()) } else { self.print() }
     }
 
     fn print(&mut self) -> Result<()> {
         let page = concat_batches(&self.schema, &self.waiting)?;
         self.waiting.clear();
+        self.is_printed = true;
         self.waiting_rows = 0;
         if let Some(name) = &self.name {
             writeln!(self.out, "{name}")?;

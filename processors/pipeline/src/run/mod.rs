@@ -1,4 +1,4 @@
-//! Running a [`Dataflow`](crate::sql::Dataflow): on the partitions of a log, or over files.
+//! Running a [`Dataflow`](crate::sql::Dataflow): on the partitions of a log, over files, or for a look.
 
 mod alignment;
 mod clock;
@@ -18,6 +18,7 @@ mod snapshot;
 mod spans;
 mod stages;
 mod status;
+mod tail;
 mod task;
 mod topology;
 mod view_gauges;
@@ -32,5 +33,6 @@ pub use position::{Checkpoint, PositionError};
 pub use shipment::{Shipment, records as shipment_records};
 pub use snapshot::{Mark, Restored, SnapshotReader, SnapshotRecord};
 pub use status::{PanesStatus, PartitionStatus, Status, WaitsStatus, WindowStatus};
+pub use tail::{TailError, TailFrom, tail};
 pub use task::{Task, TaskError};
 pub use worker::{Worker, WorkerError, WorkerOptions};

@@ -30,6 +30,11 @@ impl Topology {
         Ok(Self { panes, partitions: ends.into_iter().map(count).collect::<Result<_, BusError>>()? })
     }
 
+    /// Of topics whose numbers of partitions are known; nothing is kept.
+    pub fn of_counts(partitions: BTreeMap<String, i32>) -> Self {
+        Self { panes: None, partitions }
+    }
+
     pub fn partitions_of(&self, topic: &str) -> i32 {
         self.partitions.get(topic).copied().unwrap_or(1)
     }
