@@ -5,7 +5,7 @@ use amoskys_bus::{Address, BusError, Fault};
 use amoskys_pipeline::sql::Problems;
 use amoskys_proto::Signer;
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::{io::IsTerminal, path::PathBuf};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -115,6 +115,17 @@ pub enum Command {
     /// Check configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print a script that completes commands in a shell: amoskys completions bash > /etc/bash_completion.d/amoskys
+    Completions {
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages, one for each command, e.g. to /usr/local/share/man/man1.
+    Man {
+        /// The folder; it is made.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
     /// Make an agent's signing key; the public half goes beside it, for the processors.
     Keygen {
         /// The private key's file (PKCS#8 PEM, mode 0600); its folder is made, a key never overwritten.
@@ -137,6 +148,21 @@ impl Command {
             Command::Process(command) => roles::process(command),
             Command::Sql(command) => sql::run(command),
             Command::Topics(command) => topics::run(command, log.quiet),
+            Command::Completions { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "amoskys", &mut script);
+                print::text(String::from_utf8_lossy(&script))?;
+                Ok(DONE)
+            }
+            Command::Man { folder } => {
+                std::fs::create_dir_all(&folder)
+                    .and_then(|()| clap_mangen::generate_to(Cli::command(), &folder))
+                    .map_err(|error| {
+                        Misuse(format!("manual pages cannot be written to {}: {error}", folder.display()))
+                    })?;
+                print::line(format_args!("manual pages are in {}", folder.display()))?;
+                Ok(DONE)
+            }
             Command::Keygen { key } => {
                 if let Some(folder) = key.parent() {
                     let made = std::fs::create_dir_all(folder);

@@ -296,6 +296,49 @@ fn warnings_are_told_and_denied_on_demand() {
 }
 
 #[test]
+fn functions_are_listed_and_told_one_by_one() {
+    let (out, _, code) = amoskys(&["sql", "functions"]);
+    assert_eq!(code, 0);
+    for part in ["  hop(time, slide, size)", "in `GROUP BY`: windows that overlap", "DataFusion's, scalar:", " upper"] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+    assert!(!out.contains("random"), "what gives another value each time is refused: {out}");
+    let (out, _, code) = amoskys(&["sql", "functions", "HLL_distinct"]);
+    assert!(code == 0 && out.starts_with("hll_distinct(x)\n  aggregate; gives") && out.contains("```sql"), "{out}");
+    let (out, _, _) = amoskys(&["sql", "functions", "lower"]);
+    assert!(out.starts_with("lower(str)\n  scalar, DataFusion's\n\nConverts a string to lower-case."), "{out}");
+    let (_, error, code) = amoskys(&["sql", "functions", "hll_distinkt"]);
+    assert!(code == 2 && error.contains("is not known; did you mean `hll_distinct`?"), "{error}");
+    let (out, _, _) = amoskys(&["sql", "functions", "hop", "--format", "json"]);
+    let found: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((&found[0]["of"], &found[0]["syntax"]), (&"amoskys".into(), &"hop(time, slide, size)".into()), "{out}");
+}
+
+#[test]
+fn completions_and_manual_pages_are_made_of_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let (out, error, code) = amoskys(&["completions", shell]);
+        assert!(code == 0 && out.contains("explain") && out.contains("partitions"), "{shell}: {error} {out}");
+    }
+    let place = Place::new();
+    let folder = place.path("man/man1");
+    let (_, error, code) = amoskys(&["man", &folder.display().to_string()]);
+    assert_eq!(code, 0, "{error}");
+    let page = fs::read_to_string(folder.join("amoskys-sql-run.1")).expect("a page for each command");
+    assert!(page.contains("\\-\\-partitions") && page.contains(".SH NAME"), "{page}");
+    // The shell itself reads its script.
+    let mut bash = Command::new("bash");
+    bash.args(["--norc", "-c", "source /dev/stdin && complete -p amoskys"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut bash = bash.spawn().expect("bash is there");
+    let script = amoskys(&["completions", "bash"]).0;
+    std::io::Write::write_all(&mut bash.stdin.take().expect("piped"), script.as_bytes()).expect("it reads");
+    let output = bash.wait_with_output().expect("it ends");
+    assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("amoskys"), "{output:?}");
+}
+
+#[test]
 fn one_cause_is_told_once_and_a_missing_folder_has_a_hint() {
     let place = Place::new();
     let insert =

@@ -38,19 +38,29 @@ fn root() -> PathBuf {
 
 #[test]
 fn the_first_page_of_the_guide_leads_to_an_alert() {
-    let page = read("docs/guide/01-your-first-alert.md");
-    let folder = tempfile::tempdir().expect("a temporary folder");
     let port = common::free_port();
+    let ports = ["AMOSKYS_AGENT_METRICS_PORT", "AMOSKYS_AGENT_HEALTH_PORT"].map(|name| (name, port.to_string()));
+    follow("docs/guide/01-your-first-alert.md", &ports, &|what| match what {
+        "running" => agent_is_running(port),
+        "closed" => windows_are_closed(port),
+        other => panic!("nobody knows how to wait for `{other}`"),
+    });
+}
+
+#[test]
+fn the_page_about_the_workbench_does_what_it_says() {
+    let nothing = |what: &str| panic!("nobody knows how to wait for `{what}`");
+    follow("docs/guide/02-the-sql-workbench.md", &[], &nothing);
+}
+
+/// Does what a page says, block by block.
+fn follow(page: &str, environment: &[(&str, String)], wait: &dyn Fn(&str)) {
+    let page = read(page);
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let target = Path::new(BINARY).ancestors().nth(2).expect("a target folder").display().to_string();
-    let mut shell = Shell::start(
-        &root(),
-        &[
-            ("TMPDIR", folder.path().display().to_string()),
-            ("CARGO_TARGET_DIR", target),
-            ("AMOSKYS_AGENT_METRICS_PORT", port.to_string()),
-            ("AMOSKYS_AGENT_HEALTH_PORT", port.to_string()),
-        ],
-    );
+    let usual = [("TMPDIR", folder.path().display().to_string()), ("CARGO_TARGET_DIR", target)];
+    let environment: Vec<_> = usual.iter().chain(environment).cloned().collect();
+    let mut shell = Shell::start(&root(), &environment);
     let mut printed = String::new();
     for step in steps(&page) {
         match step {
@@ -67,11 +77,7 @@ fn the_first_page_of_the_guide_leads_to_an_alert() {
                 let missing = missing(&text, &printed);
                 assert_eq!(missing, None, "line {line} of the page says so, printed was:\n{printed}");
             }
-            Step::Wait { what } => match what.as_str() {
-                "running" => agent_is_running(port),
-                "closed" => windows_are_closed(port),
-                other => panic!("nobody knows how to wait for `{other}`"),
-            },
+            Step::Wait { what } => wait(&what),
         }
     }
 }

@@ -1,7 +1,8 @@
-//! `amoskys sql`: check SQL, explain it, run it over history.
+//! `amoskys sql`: check SQL, explain it, run it over history, list what it may call.
 
 mod check;
 mod explain;
+mod functions;
 mod outlet;
 mod output;
 mod run;
@@ -21,15 +22,18 @@ pub enum Command {
     Check(check::Command),
     /// Show what SQL becomes: what is decoded, where it is cut, which views share panes, what is read again.
     Explain(explain::Command),
+    /// List what SQL may call, or say what one function does.
+    Functions(functions::Command),
     /// Run views and INSERTs over files: the same SQL, windows and watermarks as live.
-    Run(run::Command),
+    Run(Box<run::Command>),
 }
 
 pub fn run(command: Command) -> Result<u8> {
     match command {
         Command::Check(command) => check::check(&command),
         Command::Explain(command) => explain::explain(command),
-        Command::Run(command) => run::run(command),
+        Command::Functions(command) => functions::functions(&command),
+        Command::Run(command) => run::run(*command),
     }
 }
 

@@ -130,7 +130,7 @@ fn name_of(name: &ast::ObjectName) -> String {
     }
 }
 
-fn session(models: &Arc<Lookup>) -> SessionContext {
+pub(super) fn session(models: &Arc<Lookup>) -> SessionContext {
     let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
     // A plan that is executed again must not keep what a filter learnt in the last execution.
     config.options_mut().optimizer.enable_dynamic_filter_pushdown = false;
