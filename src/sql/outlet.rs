@@ -1,6 +1,7 @@
 //! Rows by the name that they were asked for: a view's as they are, a table's as the records that are inserted into it
 //! would be read from its topic, with their ids and provenance.
 
+use crate::cli::Misuse;
 use amoskys_columns::{Decoder, JsonDecoder, Layout, Limits};
 use amoskys_pipeline::{
     run::{Emission, Emitter},
@@ -38,6 +39,7 @@ enum Reading {
 }
 
 impl Outlets {
+    /// None at all is a misuse.
     pub fn of(dataflow: &Dataflow) -> Result<Self> {
         let mut all = Self { outlets: Vec::new(), of_insert: HashMap::new() };
         for (flow, of) in dataflow.streams.iter().enumerate() {
@@ -46,6 +48,9 @@ impl Outlets {
                 let outlet = all.outlet(insert)?;
                 all.of_insert.insert((flow, index), Way { outlet, emitter });
             }
+        }
+        if all.outlets.is_empty() {
+            bail!(Misuse("the SQL has no INSERT; say by --view NAME which rows are wanted".into()));
         }
         Ok(all)
     }

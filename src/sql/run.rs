@@ -150,9 +150,6 @@ pub fn run(command: Command) -> Result<u8> {
     }
     let mut outlets = Outlets::of(&dataflows[0])?;
     let names: Vec<_> = outlets.all().collect();
-    if names.is_empty() {
-        bail!(Misuse("the SQL has no INSERT; say by --view NAME which rows are wanted".into()));
-    }
     let target = Target { format: command.format, path: command.output, force: command.force };
     let mut outputs = Outputs::open(&target, &names)?;
     let options =
@@ -198,9 +195,6 @@ fn follow(command: &Command, bus: &Address, dataflow: &Dataflow) -> Result<u8> {
     };
     let mut outlets = Outlets::of(dataflow)?;
     let names: Vec<_> = outlets.all().collect();
-    if names.is_empty() {
-        bail!(Misuse("the SQL has no INSERT; say by --view NAME which rows are wanted".into()));
-    }
     let mut outputs = Outputs::open(&Target { format: Some(format), path: None, force: false }, &names)?;
     let stop = stop::on_signal()?;
     let from = if command.from_beginning { TailFrom::Earliest } else { TailFrom::Latest };

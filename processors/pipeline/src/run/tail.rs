@@ -10,7 +10,6 @@ use super::{
     decode::Verify,
     emit::Emission,
     position::Checkpoint,
-    shipment::records as shipment_records,
     task::{Task, TaskError},
     topology::Topology,
 };
@@ -252,13 +251,7 @@ impl Tailed {
 
     fn ship(&mut self, dataflow: &Dataflow, topology: &Topology, sent: &mut Vec<Outgoing>) -> Result<(), TailError> {
         let flow = &dataflow.streams[self.flow];
-        for shipment in self.task.core.take_shipments() {
-            let shared = &flow.panes[shipment.panes];
-            let Some(ship) = &shared.ship else { continue };
-            let partitions = topology.partitions_of(&ship.topic);
-            let records = shipment_records(ship, shared, self.task.core.partition(), &shipment, partitions);
-            sent.extend(records.map_err(TaskError::Arrow)?);
-        }
+        sent.extend(topology.take_sent(flow, &mut self.task.core).map_err(TaskError::Arrow)?);
         Ok(())
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! Limits: asked once; a topic that gets more partitions is known as it was until the processor is started again.
 
-use super::{alignment::Source, load::PanesTopic, worker::WorkerOptions};
-use crate::sql::{Dataflow, ShipSource, Shuffle};
-use amoskys_bus::{Bus, BusError};
+use super::{alignment::Source, core::Core, load::PanesTopic, shipment::records, worker::WorkerOptions};
+use crate::sql::{Dataflow, ShipSource, Shuffle, StreamFlow};
+use amoskys_bus::{Bus, BusError, Outgoing};
+use arrow::error::ArrowError;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Debug, Default)]
@@ -37,6 +38,17 @@ impl Topology {
 
     pub fn partitions_of(&self, topic: &str) -> i32 {
         self.partitions.get(topic).copied().unwrap_or(1)
+    }
+
+    /// Takes the panes that a partition sends away, as records of the topics where they are merged.
+    pub fn take_sent(&self, flow: &StreamFlow, core: &mut Core) -> Result<Vec<Outgoing>, ArrowError> {
+        let mut sent = Vec::new();
+        for shipment in core.take_shipments() {
+            let shared = &flow.panes[shipment.panes];
+            let Some(ship) = &shared.ship else { continue };
+            sent.extend(records(ship, shared, core.partition(), &shipment, self.partitions_of(&ship.topic))?);
+        }
+        Ok(sent)
     }
 
     /// All that a partition of a shuffle has to wait for.

@@ -18,7 +18,6 @@ use super::{
     load::Loading,
     metrics::Metrics,
     position::PositionError,
-    shipment::records,
     status::{End, PartitionStatus, Status},
     task::{Task, TaskError},
     topology::Topology,
@@ -324,13 +323,7 @@ impl Worker {
     /// Panes of groups that are merged elsewhere.
     fn send_panes(&self, owned: &mut Owned, outputs: &mut Vec<Outgoing>) -> Result<(), WorkerError> {
         let flow = &self.dataflow.streams[owned.flow];
-        for shipment in owned.task.core.take_shipments() {
-            let shared = &flow.panes[shipment.panes];
-            let Some(ship) = &shared.ship else { continue };
-            let partitions = self.topology.partitions_of(&ship.topic);
-            let records = records(ship, shared, owned.task.core.partition(), &shipment, partitions);
-            outputs.extend(records.map_err(TaskError::Arrow)?);
-        }
+        outputs.extend(self.topology.take_sent(flow, &mut owned.task.core).map_err(TaskError::Arrow)?);
         Ok(())
     }
 

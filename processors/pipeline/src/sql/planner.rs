@@ -3,7 +3,7 @@
 mod warning;
 
 use super::{
-    Annotations, Dataflow, Insert, Problem, Problems, Sink, Sources, Statement, Stream, anchor,
+    Annotations, Dataflow, Insert, Problem, Problems, Query, Sink, Sources, Statement, Stream, anchor,
     catalog::{Format, nearest, nearest_of_all},
     cut::cut,
     diagnose, explain,
@@ -470,10 +470,12 @@ impl<'a> Planner<'a> {
         if let Some(sink) = &sink {
             check_encoder(sink, &output)?;
         }
-        let aggregates: Vec<_> =
-            cut(analyzed.clone())?.aggregates.into_iter().map(|(aggregate, _)| aggregate).collect();
         let around = Around { streams: &self.streams, context: &self.context, named: &self.named };
         let (flow, query) = self.flows.add(analyzed, around)?;
+        let aggregates: Vec<_> = match &query {
+            Query::Rows(_) => Vec::new(),
+            Query::Windows { views, .. } => views.iter().map(|&view| flow.views[view].aggregate.clone()).collect(),
+        };
         flow.inserts.push(Insert { name, file, sink, annotations, sql_hash, models, query, output, explained });
         let shuffled = flow.shuffle.iter().flat_map(|shuffle| &shuffle.streams).find_map(|name| self.streams.get(name));
         let shuffled = shuffled.map(warnings::of_shuffle);

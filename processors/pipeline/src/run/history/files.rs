@@ -40,6 +40,11 @@ pub(super) struct HistoryFile {
 }
 
 impl HistoryFile {
+    /// What a folder above it says of a column.
+    pub fn constant(&self, name: &str) -> Option<&str> {
+        self.constants.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
     pub fn refuse(&self, detail: impl Into<String>) -> HistoryError {
         HistoryError::File { path: self.path.clone(), detail: detail.into() }
     }

@@ -53,8 +53,7 @@ pub(super) fn order(files: &[HistoryFile]) -> Result<(Order, OfLog), HistoryErro
         own.push(names(file)?);
     }
     let in_all = |wanted: &str| {
-        let in_path = |file: &HistoryFile| file.constants.iter().any(|(name, _)| name == wanted);
-        files.iter().zip(&own).all(|(file, own)| own.contains(wanted) || in_path(file))
+        files.iter().zip(&own).all(|(file, own)| own.contains(wanted) || file.constant(wanted).is_some())
     };
     let offsets = in_all(OFFSET);
     let envelopes = offsets && ["agent_id", "boot_id", "sequence"].into_iter().all(in_all);
@@ -86,7 +85,7 @@ pub(super) fn order(files: &[HistoryFile]) -> Result<(Order, OfLog), HistoryErro
 }
 
 fn partition_of_path(file: &HistoryFile) -> Result<i32, HistoryError> {
-    let value = file.constants.iter().find(|(name, _)| name == PARTITION).map_or("0", |(_, value)| value);
+    let value = file.constant(PARTITION).unwrap_or("0");
     value.parse().map_err(|_| file.refuse(format!("`{PARTITION}={value}` in its path is no partition's number")))
 }
 

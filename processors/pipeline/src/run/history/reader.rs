@@ -109,8 +109,7 @@ impl Reader {
             FileFormat::JsonLines => {
                 let keys = keys(file)?;
                 // What is null in all of the first rows may come later, but not what has to be there.
-                let may_come =
-                    |name: &str| !shape.requires(name) && !file.constants.iter().any(|(constant, _)| constant == name);
+                let may_come = |name: &str| !shape.requires(name) && file.constant(name).is_none();
                 let fields = shape.wanted(&|name| keys.is_empty() || keys.contains(name) || may_come(name));
                 let read = fields.iter().map(|field| field.name().clone()).collect();
                 let schema = Arc::new(Schema::new(fields));

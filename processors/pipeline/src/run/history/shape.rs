@@ -129,11 +129,11 @@ impl Shape {
         let mut missing = Vec::new();
         let mut sources = Vec::new();
         for column in &self.columns {
-            let constant = file.constants.iter().find(|(name, _)| *name == column.source);
+            let constant = file.constant(&column.source);
             sources.push(match (read.iter().position(|name| *name == column.source), constant) {
                 (Some(index), _) => Source::Batch(index),
-                (None, Some((_, value))) => Source::Constant(
-                    cast_strictly(&(Arc::new(StringArray::from(vec![value.as_str()])) as ArrayRef), column)
+                (None, Some(value)) => Source::Constant(
+                    cast_strictly(&(Arc::new(StringArray::from(vec![value])) as ArrayRef), column)
                         .map_err(|detail| file.refuse(detail))?,
                 ),
                 (None, None) => {
