@@ -93,7 +93,8 @@ pub fn produce(bus: &dyn Bus, records: impl IntoIterator<Item = Outgoing>) {
         }
         token += 1;
     }
-    let deadline = Instant::now() + Duration::from_secs(60);
+    // A broker that was held up may be long in giving out what a producer needs.
+    let deadline = Instant::now() + PATIENCE;
     while reports.len() < sent {
         assert!(Instant::now() < deadline, "{} of {sent} records were acknowledged", reports.len());
         producer.poll(Duration::from_millis(50), &mut reports);

@@ -3,7 +3,7 @@
 //! What the user passes in `extra` comes last and wins.
 
 use crate::{Address, BusError, BusOptions, Delivery, MemberOptions, ProducerOptions, ReaderOptions};
-use rdkafka::ClientConfig;
+use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 use std::time::Duration;
 
 /// What a record may have beside key, payload and headers, so that its size limit means what it says.
@@ -47,6 +47,10 @@ pub(super) fn base(options: &BusOptions) -> Result<ClientConfig, BusError> {
 fn with_extra(mut config: ClientConfig, options: &BusOptions) -> ClientConfig {
     for (key, value) in &options.extra {
         config.set(key, value);
+        if key == "debug" {
+            // Else it would say nothing: what is below the level is left out before anybody here hears of it.
+            config.set_log_level(RDKafkaLogLevel::Debug);
+        }
     }
     config
 }

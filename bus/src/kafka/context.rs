@@ -17,7 +17,7 @@ use rdkafka::{
 use std::{
     collections::BTreeSet,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -167,7 +167,7 @@ pub(super) struct ConsumerEvents {
     /// Partitions being read. The others of the assignment are the member's, but librdkafka does not know them.
     pub started: Mutex<BTreeSet<TopicPartition>>,
     /// The group's generation as of the last rebalance, which a commit has to name.
-    pub group: Mutex<Option<ConsumerGroupMetadata>>,
+    pub group: Mutex<Option<Arc<ConsumerGroupMetadata>>>,
     /// Going away: give up at once what is asked back.
     pub closing: AtomicBool,
     /// A rebalance was concluded, and librdkafka reads on what stays where it takes the reader to be.
@@ -194,7 +194,7 @@ impl ConsumerContext for ConsumerEvents {
             // librdkafka waits without a limit for its group's answer. That of a consumer that is closing may end with what
             // was just concluded, and then never answers; nor is anything committed any more.
             if !self.closing.load(Ordering::Relaxed) {
-                *lock(&self.group) = consumer.group_metadata();
+                *lock(&self.group) = consumer.group_metadata().map(Arc::new);
             }
             lock(&self.rebalances).push(Rebalance::Assigned(partitions));
         } else if consumer.assignment_lost() || self.closing.load(Ordering::Relaxed) {
@@ -202,7 +202,7 @@ impl ConsumerContext for ConsumerEvents {
             lock(&self.rebalances).push(Rebalance::Lost(partitions));
         } else {
             // Concluded by the member's next poll, so that it can commit once more before.
-            *lock(&self.group) = consumer.group_metadata();
+            *lock(&self.group) = consumer.group_metadata().map(Arc::new);
             lock(&self.rebalances).push(Rebalance::Revoked(partitions));
         }
     }

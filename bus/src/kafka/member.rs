@@ -215,10 +215,9 @@ impl KafkaMember {
 
     fn transact(&mut self, outputs: &[Outgoing], positions: &[(TopicPartition, Position)]) -> Result<(), BusError> {
         let list = self.offsets(positions)?;
-        let events = self.fetcher.events();
-        let group = lock(&events.group);
-        let offsets = match &*group {
-            Some(group) if !positions.is_empty() => Some(Offsets { list: &list, group }),
+        let group = lock(&self.fetcher.events().group).clone();
+        let offsets = match group {
+            Some(group) if !positions.is_empty() => Some(Offsets { list, group }),
             None if !positions.is_empty() => {
                 return Err(BusError::Fenced { detail: "this member has not joined its group".to_owned() });
             }

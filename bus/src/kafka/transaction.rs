@@ -1,7 +1,8 @@
 //! The producer behind a member: outputs and positions in one transaction, or outputs acknowledged one by one.
 //!
 //! librdkafka retries by itself what can be retried; what is left is to abort, to go on with a commit whose outcome
-//! is not known yet, or to stop because somebody else took the transactional id.
+//! is not known yet, or to stop because somebody else took the transactional id. Limits: a call that librdkafka never answers
+//! keeps its producer and a thread until its broker is next away (see [`Writer::send_offsets`]).
 
 use super::{
     context::{ProducerEvents, lock},
@@ -17,7 +18,12 @@ use rdkafka::{
     producer::{BaseProducer, Producer as _},
     types::RDKafkaErrorCode as Code,
 };
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    sync::{Arc, mpsc::sync_channel},
+    thread,
+    time::{Duration, Instant},
+};
 
 const ABORT_WITHIN: Duration = Duration::from_secs(5);
 /// An abort waits for the reports of what it gives up, and only a poll takes them: it is gone on with this often.
@@ -25,10 +31,13 @@ const ABORT_STEP: Duration = Duration::from_millis(10);
 /// As often when there is nothing to report: librdkafka can mix up the answers to calls that were given up.
 const ABORT_QUIET_STEP: Duration = Duration::from_secs(1);
 
+/// What positions may take beyond the time that they were given, before nobody waits for them any more.
+const OFFSETS_GRACE: Duration = Duration::from_secs(1);
+
 /// Positions as librdkafka wants them, and the group's generation that vouches for them.
-pub(super) struct Offsets<'a> {
-    pub list: &'a TopicPartitionList,
-    pub group: &'a ConsumerGroupMetadata,
+pub(super) struct Offsets {
+    pub list: TopicPartitionList,
+    pub group: Arc<ConsumerGroupMetadata>,
 }
 
 pub(super) struct Writer {
@@ -37,7 +46,7 @@ pub(super) struct Writer {
     address: String,
     record_bytes_max: usize,
     timeout: Duration,
-    producer: Option<BaseProducer<ProducerEvents>>,
+    producer: Option<Arc<BaseProducer<ProducerEvents>>>,
     state: State,
 }
 
@@ -95,7 +104,7 @@ impl Writer {
     }
 
     /// Writes outputs and positions so that both or neither can be read.
-    pub(super) fn transact(&mut self, outputs: &[Outgoing], offsets: Option<Offsets<'_>>) -> Result<(), BusError> {
+    pub(super) fn transact(&mut self, outputs: &[Outgoing], offsets: Option<Offsets>) -> Result<(), BusError> {
         self.init(self.timeout)?;
         if !self.is_committing() {
             self.begin()?;
@@ -114,15 +123,16 @@ impl Writer {
         self.wait_for_reports()
     }
 
-    fn producer(&mut self) -> Result<&BaseProducer<ProducerEvents>, BusError> {
+    fn producer(&mut self) -> Result<&Arc<BaseProducer<ProducerEvents>>, BusError> {
         if self.producer.is_none() {
             let created = self.config.create_with_context(ProducerEvents::new(self.address.clone()));
-            self.producer = Some(created.map_err(|error| self.during("creating a producer").error(&error))?);
+            let created = created.map_err(|error| self.during("creating a producer").error(&error))?;
+            self.producer = Some(Arc::new(created));
         }
         self.producer.as_ref().ok_or_else(|| self.gone())
     }
 
-    fn existing(&self) -> Result<&BaseProducer<ProducerEvents>, BusError> {
+    fn existing(&self) -> Result<&Arc<BaseProducer<ProducerEvents>>, BusError> {
         self.producer.as_ref().ok_or_else(|| self.gone())
     }
 
@@ -147,14 +157,37 @@ impl Writer {
     }
 
     /// Outputs travel while the offsets are being sent.
-    fn fill(&mut self, outputs: &[Outgoing], offsets: Option<Offsets<'_>>) -> Result<(), BusError> {
+    fn fill(&mut self, outputs: &[Outgoing], offsets: Option<Offsets>) -> Result<(), BusError> {
         self.enqueue_all(outputs)?;
         self.existing()?.poll(Duration::ZERO);
         if let Some(offsets) = offsets {
-            let sent = self.existing()?.send_offsets_to_transaction(offsets.list, offsets.group, self.timeout);
-            sent.map_err(|error| self.sort_out("adding positions to a transaction", &error))?;
+            self.send_offsets(offsets)?;
         }
         self.wait_for_reports()
+    }
+
+    /// librdkafka looks for the group's coordinator, where it does not know it, without a limit of time: it asks three times in
+    /// turn, and where it hears that none is available yet, as from a broker that has just started, again when the next
+    /// broker comes or goes. So another thread waits. Whom it leaves waiting is replaced, and by that fenced: nothing of
+    /// what it may still send counts.
+    fn send_offsets(&mut self, Offsets { list, group }: Offsets) -> Result<(), BusError> {
+        let (producer, timeout) = (self.existing()?.clone(), self.timeout);
+        let answer = answer_within(timeout + OFFSETS_GRACE, move || {
+            let sent = producer.send_offsets_to_transaction(&list, &group, timeout);
+            // Whoever hears the answer may want to have the last one.
+            drop(producer);
+            sent
+        });
+        let action = "adding positions to a transaction";
+        let failed = |error: io::Error| BusError::Failed { action, detail: error.to_string(), retryable: true };
+        match answer.map_err(failed)? {
+            Some(sent) => sent.map_err(|error| self.sort_out(action, &error)),
+            None => {
+                self.replace();
+                let detail = "positions were not taken in time; another producer goes on".to_owned();
+                Err(BusError::Unreachable { address: self.address.clone(), detail })
+            }
+        }
     }
 
     fn enqueue_all(&self, outputs: &[Outgoing]) -> Result<(), BusError> {
@@ -279,6 +312,27 @@ impl Writer {
     }
 }
 
+/// `None` when it takes longer; it is left to itself then.
+fn answer_within<T: Send + 'static>(time: Duration, ask: impl FnOnce() -> T + Send + 'static) -> io::Result<Option<T>> {
+    let (answer, answered) = sync_channel(1);
+    thread::Builder::new().name("answer".to_owned()).spawn(move || drop(answer.send(ask())))?;
+    Ok(answered.recv_timeout(time).ok())
+}
+
 fn may_go_on(error: &RDKafkaError) -> bool {
     error.is_retriable() && !error.txn_requires_abort() && !error.is_fatal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_an_answer_that_does_not_come() {
+        assert_eq!(answer_within(Duration::from_secs(60), || 7).expect("a thread"), Some(7));
+        let (end, ended) = sync_channel::<()>(0);
+        let never = answer_within(Duration::from_millis(10), move || ended.recv().is_ok());
+        assert_eq!(never.expect("a thread"), None);
+        drop(end);
+    }
 }

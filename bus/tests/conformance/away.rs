@@ -172,7 +172,7 @@ impl Copier {
     }
 }
 
-fn read_all(bus: &dyn Bus, topic: &str) -> Vec<String> {
+pub fn read_all(bus: &dyn Bus, topic: &str) -> Vec<String> {
     let mut reader = bus.reader(&ReaderOptions::default()).expect("a reader");
     reader.assign(&tp(topic, 0), 0).expect("assigned");
     let mut seen = Vec::new();

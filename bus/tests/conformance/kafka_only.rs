@@ -1,7 +1,7 @@
 //! What only Kafka has: its access control, its settings.
 
 use crate::{
-    away::spec,
+    away::{read_all, spec},
     fixture::{
         assigned, commit, connect, kafka, member_options, options, outgoing, poll, produce_with, send, tp, unique,
         until,
@@ -149,6 +149,26 @@ fn a_commit_for_an_old_generation_is_refused_and_then_made_for_the_new_one() {
     commit(&mut *first, &written, &[(tp(&topic, 0), at(3, "")), (tp(&topic, 1), at(3, ""))]).expect("committed");
     stop.store(true, Ordering::Relaxed);
     second.join().expect("the second member ends");
+}
+
+#[test]
+fn a_commit_that_nobody_answers_is_given_up_and_made_again() {
+    let broker = KafkaBroker::start();
+    let bus = connect(&broker.address());
+    let (topic, output) = (unique("topic"), unique("output"));
+    [&topic, &output].into_iter().for_each(|name| drop(bus.create_topic(&spec(name)).expect("the topic is created")));
+    let (session_timeout, transaction_timeout) = (Duration::from_secs(30), Duration::from_secs(2));
+    let options = MemberOptions { session_timeout, transaction_timeout, ..member_options(&unique("group"), &topic) };
+    let mut member = bus.member(&options).expect("a member");
+    assigned(&mut *member, 1).iter().for_each(|given| member.start(&given.partition, 0).expect("started"));
+    commit(&mut *member, &[outgoing(&output, "k", "1")], &[(tp(&topic, 0), at(1, ""))]).expect("committed");
+    let (written, positions) = ([outgoing(&output, "k", "2")], [(tp(&topic, 0), at(2, ""))]);
+    broker.freeze();
+    let given_up = member.commit(&written, &positions).expect_err("nobody answers");
+    broker.thaw();
+    assert!(matches!(given_up, BusError::Unreachable { .. }), "{given_up}");
+    commit(&mut *member, &written, &positions).expect("committed");
+    assert_eq!(read_all(bus.as_ref(), &output), ["1", "2"]);
 }
 
 #[test]
