@@ -281,6 +281,7 @@ CREATE VIEW again AS SELECT k, c + 1 AS d FROM o;",
 fn warnings_are_told_and_denied_on_demand() {
     let place = Place::new();
     let sql = place.write("q.sql", &format!("{EVENTS}\n{INSERTED}\nCREATE VIEW nobody AS SELECT k FROM ev;"));
+    place.write("q.test.sql", "-- its tests");
     let (out, _, code) = amoskys(&["sql", "check", &sql]);
     assert!(code == 0 && out.contains("warning[unread-view]: no INSERT reads view `nobody`"), "{code} {out}");
     assert!(out.ends_with("1 stream, 1 INSERT: 1 warning in the SQL\n"), "{out}");
@@ -375,6 +376,7 @@ fn an_editor_is_told_where_each_fault_begins_and_ends() {
     ]);
     assert_eq!((code, &found), (2, &expected));
     let good = place.write("good.sql", EVENTS);
+    place.write("good.test.sql", "-- its tests");
     let (out, _, code) = amoskys(&["sql", "check", &good, "--format", "json"]);
     assert_eq!((code, out.trim_end()), (0, "[]"));
 }

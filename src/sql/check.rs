@@ -5,7 +5,7 @@ use crate::{
     cli::{DONE, MISUSED},
     print::{self, counted},
 };
-use amoskys_pipeline::sql::{Problem, Problems, Severity, Wanted};
+use amoskys_pipeline::sql::{Problem, Problems, Severity, Wanted, untested};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use std::{io::IsTerminal, path::PathBuf};
@@ -20,6 +20,7 @@ Warnings, each with a name; `-- allow: NAME, NAME` above a statement says that i
   window-over-retention  the topic forgets rows (OPTIONS (retention '7d')) before a window of them is over
   exact-distinct         count(DISTINCT x) keeps every value
   shuffle                groups lie in several partitions, so panes are sent between them
+  untested               no file of tests, x.test.sql, is beside the x.sql of the view or INSERT
   unknown-allow          a comment allows what no warning is called
 
 `--format json` prints an array for editors and CI, an object for each fault: file, line, column, end_line, end_column (from 1, in
@@ -51,11 +52,13 @@ enum Deny {
 }
 
 pub fn check(command: &Command) -> Result<u8> {
-    let plan = Planning::new(&command.sql, &command.models, Wanted::Inserts).plan()?;
-    let (found, planned) = match plan {
-        Ok(dataflow) => {
+    let planning = Planning::new(&command.sql, &command.models, Wanted::Inserts);
+    let (found, planned) = match planning.plan()? {
+        Ok(mut dataflow) => {
             let inserts: usize = dataflow.streams.iter().map(|flow| flow.inserts.len()).sum();
             let summary = format!("{}, {}", dataflow.summary(), counted(inserts, "INSERT"));
+            dataflow.warnings.extend(untested(&planning.sources));
+            dataflow.warnings.sort_by_cached_key(Problem::order);
             (Problems(dataflow.warnings), Some(summary))
         }
         Err(problems) => (problems, None),

@@ -1,4 +1,4 @@
-//! `amoskys sql`: check SQL, explain it, run it over history, list what it may call.
+//! `amoskys sql`: check SQL, explain it, test it, run it over history, list what it may call.
 
 mod check;
 mod explain;
@@ -6,12 +6,14 @@ mod functions;
 mod outlet;
 mod output;
 mod run;
+mod test;
 
 use crate::roles::{ModelPlace, Models};
-use amoskys_pipeline::sql::{self, Dataflow, Problems, Sources, Wanted};
+use amoskys_pipeline::sql::{self, Dataflow, Problems, Sources, Statement, Wanted};
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -26,6 +28,8 @@ pub enum Command {
     Functions(functions::Command),
     /// Run views and INSERTs over files: the same SQL, windows and watermarks as live.
     Run(Box<run::Command>),
+    /// Run the tests that stand beside the SQL: rows and moments in, rows, alerts and counts out.
+    Test(test::Command),
 }
 
 pub fn run(command: Command) -> Result<u8> {
@@ -34,6 +38,7 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Explain(command) => explain::explain(command),
         Command::Functions(command) => functions::functions(&command),
         Command::Run(command) => run::run(*command),
+        Command::Test(command) => test::test(&command),
     }
 }
 
@@ -51,11 +56,29 @@ impl Planning {
     }
 
     fn plan(&self) -> Result<Result<Dataflow, Problems>> {
+        self.plan_of(&self.sources, self.wanted.clone())
+    }
+
+    /// With more statements, each in the place of one that defines the same name: every INSERT, and those of the names that
+    /// are views.
+    fn plan_with(
+        &self,
+        statements: impl Iterator<Item = Statement>,
+        names: impl Iterator<Item = String>,
+    ) -> Result<Result<Dataflow, Problems>> {
+        let mut sources = self.sources.clone();
+        sources.replace(statements);
+        let views = sql::views_of(&sources);
+        let names: BTreeSet<String> = names.filter(|name| views.contains(name)).collect();
+        self.plan_of(&sources, Wanted::All(names.into_iter().collect()))
+    }
+
+    fn plan_of(&self, sources: &Sources, wanted: Wanted) -> Result<Result<Dataflow, Problems>> {
         let options = sql::Options {
             pool: amoskys_proto::pool().context("the wire contract does not load")?,
             models: self.models.lookup(),
-            wanted: self.wanted.clone(),
+            wanted,
         };
-        Ok(sql::plan(&self.sources, &options))
+        Ok(sql::plan(sources, &options))
     }
 }

@@ -39,7 +39,6 @@ enum Reading {
 }
 
 impl Outlets {
-    /// None at all is a misuse.
     pub fn of(dataflow: &Dataflow) -> Result<Self> {
         let mut all = Self { outlets: Vec::new(), of_insert: HashMap::new() };
         for (flow, of) in dataflow.streams.iter().enumerate() {
@@ -49,6 +48,12 @@ impl Outlets {
                 all.of_insert.insert((flow, index), Way { outlet, emitter });
             }
         }
+        Ok(all)
+    }
+
+    /// A misuse when nothing is computed.
+    pub fn some_of(dataflow: &Dataflow) -> Result<Self> {
+        let all = Self::of(dataflow)?;
         if all.outlets.is_empty() {
             bail!(Misuse("the SQL has no INSERT; say by --view NAME which rows are wanted".into()));
         }

@@ -148,7 +148,7 @@ pub fn run(command: Command) -> Result<u8> {
     for (name, file) in command.from {
         history.entry(name).or_default().push(file);
     }
-    let mut outlets = Outlets::of(&dataflows[0])?;
+    let mut outlets = Outlets::some_of(&dataflows[0])?;
     let names: Vec<_> = outlets.all().collect();
     let target = Target { format: command.format, path: command.output, force: command.force };
     let mut outputs = Outputs::open(&target, &names)?;
@@ -193,7 +193,7 @@ fn follow(command: &Command, bus: &Address, dataflow: &Dataflow) -> Result<u8> {
         Some(folder) => Verify::Required(Arc::new(KeyRing::load(folder).map_err(Misuse::because)?)),
         None => Verify::Off,
     };
-    let mut outlets = Outlets::of(dataflow)?;
+    let mut outlets = Outlets::some_of(dataflow)?;
     let names: Vec<_> = outlets.all().collect();
     let mut outputs = Outputs::open(&Target { format: Some(format), path: None, force: false }, &names)?;
     let stop = stop::on_signal()?;

@@ -156,7 +156,9 @@ fn a_commit_that_nobody_answers_is_given_up_and_made_again() {
     let broker = KafkaBroker::start();
     let bus = connect(&broker.address());
     let (topic, output) = (unique("topic"), unique("output"));
-    [&topic, &output].into_iter().for_each(|name| drop(bus.create_topic(&spec(name)).expect("the topic is created")));
+    for name in [&topic, &output] {
+        bus.create_topic(&spec(name)).expect("the topic is created");
+    }
     let (session_timeout, transaction_timeout) = (Duration::from_secs(30), Duration::from_secs(2));
     let options = MemberOptions { session_timeout, transaction_timeout, ..member_options(&unique("group"), &topic) };
     let mut member = bus.member(&options).expect("a member");

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
-use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
+use prost_reflect::{
+    FieldDescriptor, Kind, MessageDescriptor,
+    prost::encoding::{WireType, encode_key, encode_varint},
+};
 
 use crate::Limits;
 use crate::error::LayoutError;
@@ -92,6 +95,21 @@ pub fn batch_element(batch: &MessageDescriptor) -> Result<MessageDescriptor, Lay
         Kind::Message(element) => Ok(element),
         _ => Err(LayoutError::NotABatch { message: batch.full_name().to_owned() }),
     }
+}
+
+/// A batch message of these serialized elements.
+///
+/// # Errors
+/// A message that is no batch.
+pub fn batch_of(batch: &MessageDescriptor, elements: &[Vec<u8>]) -> Result<Vec<u8>, LayoutError> {
+    let number = batch_field(batch)?.number();
+    let mut bytes = Vec::new();
+    for element in elements {
+        encode_key(number, WireType::LengthDelimited, &mut bytes);
+        encode_varint(element.len() as u64, &mut bytes);
+        bytes.extend_from_slice(element);
+    }
+    Ok(bytes)
 }
 
 fn batch_field(batch: &MessageDescriptor) -> Result<FieldDescriptor, LayoutError> {

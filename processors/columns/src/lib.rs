@@ -31,6 +31,6 @@ pub use decode::Decoder;
 pub use encode::{EncodeError, JsonEncoder, Mismatch, Mismatches, ProtobufEncoder, json_lines};
 pub use error::{DecodeError, LayoutError, What};
 pub use json::{JsonDecoder, JsonError};
-pub use layout::{Layout, batch_element};
+pub use layout::{Layout, batch_element, batch_of};
 pub use limits::Limits;
 pub use schema::{COLUMNS_MAX, NESTING_MAX, message_schema};

@@ -10,6 +10,7 @@
 
 pub mod aggregate;
 pub mod fault;
+pub mod map_keys;
 pub mod model;
 pub mod types;
 pub mod window;

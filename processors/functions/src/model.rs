@@ -293,7 +293,7 @@ impl AnalyzerRule for BindModels {
     }
 }
 
-fn inputs_schema(node: &LogicalPlan) -> Result<DFSchema> {
+pub(crate) fn inputs_schema(node: &LogicalPlan) -> Result<DFSchema> {
     let mut schema = DFSchema::empty();
     for input in node.inputs() {
         schema.merge(input.schema());

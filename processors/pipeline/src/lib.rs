@@ -3,7 +3,8 @@
 //! - [`sql`]: reads a folder of SQL files, plans all of it and cuts each query at its windowed aggregate.
 //! - [`run`]: one [`run::Task`] per partition turns records into rows, rows into windows, windows into records for
 //!   sinks; a [`run::Worker`] does this for the partitions a group member owns and commits outputs and positions
-//!   together; [`run::history`] does the same over files.
+//!   together; [`run::run_history`] does the same over files.
+//! - [`trial`]: tests of SQL, on the same tasks and a clock that the test moves.
 //!
 //! Everything between poll and commit is a function of (state, records), so it is tested without a log.
 //! Deliberately not here: how a log works (`bus`), how bytes become columns (`columns`), what a window is (`windows`),
@@ -12,3 +13,4 @@
 
 pub mod run;
 pub mod sql;
+pub mod trial;

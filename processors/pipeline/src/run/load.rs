@@ -15,7 +15,7 @@ const RECORDS_MAX: usize = 1024;
 
 /// The compacted topic that a group keeps panes in.
 #[derive(Debug, Clone)]
-pub(super) struct PanesTopic {
+pub(crate) struct PanesTopic {
     name: String,
     partitions: i32,
     group: String,

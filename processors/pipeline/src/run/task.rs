@@ -19,6 +19,7 @@ use amoskys_proto::v1::DeadLetterReason;
 use amoskys_windows::{ReplayPoint, WindowError};
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
+use std::ops::AddAssign;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TaskError {
@@ -46,6 +47,22 @@ pub struct TaskCounters {
     pub rows_without_time: u64,
     pub closed_windows: u64,
     pub emitted_rows: u64,
+}
+
+impl AddAssign for TaskCounters {
+    fn add_assign(&mut self, other: Self) {
+        self.records += other.records;
+        self.rows += other.rows;
+        self.dead_records += other.dead_records;
+        self.duplicate_records += other.duplicate_records;
+        self.late_rows += other.late_rows;
+        self.dropped_rows += other.dropped_rows;
+        self.shed_rows += other.shed_rows;
+        self.quarantined_rows += other.quarantined_rows;
+        self.rows_without_time += other.rows_without_time;
+        self.closed_windows += other.closed_windows;
+        self.emitted_rows += other.emitted_rows;
+    }
 }
 
 /// A decoder in front of a [`Core`].

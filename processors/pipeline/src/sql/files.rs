@@ -45,7 +45,7 @@ impl Statement {
     }
 
     /// Of bytes within [`text`](Self::text).
-    pub(super) fn place(&self, within: Range<usize>) -> Place {
+    pub(crate) fn place(&self, within: Range<usize>) -> Place {
         let start = self.span.start;
         Place { file: self.file.clone(), span: start + within.start..start + within.end }
     }
@@ -67,7 +67,7 @@ pub fn load(paths: &[PathBuf]) -> Sources {
     let mut files = Vec::new();
     let mut sources = Sources::default();
     for path in paths {
-        if let Err(error) = find(path, &mut files) {
+        if let Err(error) = find(path, &|name| name.ends_with(".sql") && !is_test(name), &mut files) {
             let hint = "give the folder or file of the SQL by its path (in a checkout of Amoskys it is `sql`)";
             sources.fail(path, Fault::new(format!("cannot be read: {error}")).help(hint));
         }
@@ -90,13 +90,30 @@ pub fn load(paths: &[PathBuf]) -> Sources {
     sources
 }
 
-fn find(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+/// Files of tests below the given folders, and those that are given, in the order of their paths.
+///
+/// # Errors
+/// A folder that cannot be read, with its path.
+pub fn tests_below(paths: &[PathBuf]) -> Result<Vec<PathBuf>, (PathBuf, std::io::Error)> {
+    let mut files = Vec::new();
+    for path in paths.iter().filter(|path| path.is_dir() || is_test(&path.to_string_lossy())) {
+        find(path, &is_test, &mut files).map_err(|error| (path.clone(), error))?;
+    }
+    files.sort();
+    files.dedup();
+    Ok(files)
+}
+
+pub(super) fn is_test(name: &str) -> bool {
+    name.ends_with(".test.sql")
+}
+
+fn find(path: &Path, is_wanted: &dyn Fn(&str) -> bool, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     if path.is_dir() {
         for entry in fs::read_dir(path)? {
             let path = entry?.path();
-            let name = path.to_string_lossy();
-            if path.is_dir() || (name.ends_with(".sql") && !name.ends_with(".test.sql")) {
-                find(&path, files)?;
+            if path.is_dir() || is_wanted(&path.to_string_lossy()) {
+                find(&path, is_wanted, files)?;
             }
         }
     } else {
@@ -130,16 +147,14 @@ impl Sources {
     /// Adds one file's statements; each that does not parse is a problem of its own.
     pub fn add(&mut self, path: &Path, text: String) {
         let file = Arc::new(SourceFile { path: path.to_owned(), text });
-        let mut tokens = Vec::new();
-        let mut tokenizer = Tokenizer::new(&GenericDialect {}, &file.text);
-        if let Err(error) = tokenizer.tokenize_with_location_into_buf(&mut tokens) {
-            let start = byte_at(&file.text, error.location);
-            let end = file.text[start..].find('\n').map_or(file.text.len(), |newline| start + newline);
-            let place = Place { file, span: start..end };
-            self.problems.push(Problem::new(Some(place), Fault::new(error.message)));
-            self.is_cut_short = true;
-            return;
-        }
+        let tokens = match tokens(&file) {
+            Ok(tokens) => tokens,
+            Err(problem) => {
+                self.problems.push(problem);
+                self.is_cut_short = true;
+                return;
+            }
+        };
         for tokens in tokens.split(|token| token.token == Token::SemiColon) {
             match statement(&file, tokens) {
                 Ok(statement) => self.statements.extend(statement),
@@ -150,6 +165,54 @@ impl Sources {
             }
         }
     }
+
+    /// The statements of a file with what stands between them, and what does not parse.
+    pub(crate) fn parts(file: &Arc<SourceFile>) -> (Vec<Part>, Vec<Problem>) {
+        let tokens = match tokens(file) {
+            Ok(tokens) => tokens,
+            Err(problem) => return (Vec::new(), vec![problem]),
+        };
+        let (mut parts, mut problems) = (Vec::new(), Vec::new());
+        let (mut rest, mut from) = (tokens.as_slice(), 0);
+        loop {
+            let semicolon = rest.iter().position(|token| token.token == Token::SemiColon);
+            let tokens = &rest[..semicolon.unwrap_or(rest.len())];
+            let ends = semicolon.map_or(file.text.len(), |index| byte_at(&file.text, rest[index].span.start));
+            let begins = tokens.iter().find(|token| !is_space(token));
+            let to = begins.map_or(ends, |token| byte_at(&file.text, token.span.start));
+            let statement = statement(file, tokens).unwrap_or_else(|problem| {
+                problems.push(problem);
+                None
+            });
+            parts.push(Part { before: from..to, statement });
+            let Some(index) = semicolon else { break };
+            from = byte_at(&file.text, rest[index].span.end);
+            rest = &rest[index + 1..];
+        }
+        (parts, problems)
+    }
+}
+
+/// A statement, and the bytes of the file's text between the last one's semicolon and it.
+pub(crate) struct Part {
+    pub before: Range<usize>,
+    pub statement: Option<Statement>,
+}
+
+fn tokens(file: &Arc<SourceFile>) -> Result<Vec<TokenWithSpan>, Problem> {
+    let mut tokens = Vec::new();
+    let mut tokenizer = Tokenizer::new(&GenericDialect {}, &file.text);
+    let error = match tokenizer.tokenize_with_location_into_buf(&mut tokens) {
+        Ok(()) => return Ok(tokens),
+        Err(error) => error,
+    };
+    let start = byte_at(&file.text, error.location);
+    let end = file.text[start..].find('\n').map_or(file.text.len(), |newline| start + newline);
+    Err(Problem::new(Some(Place { file: file.clone(), span: start..end }), Fault::new(error.message)))
+}
+
+fn is_space(token: &TokenWithSpan) -> bool {
+    matches!(token.token, Token::Whitespace(_) | Token::EOF)
 }
 
 /// `CREATE EXTERNAL TABLE name`, `CREATE VIEW name`: the name.
@@ -169,7 +232,6 @@ pub(super) fn folded(name: &str, quote: Option<char>) -> String {
 }
 
 fn statement(file: &Arc<SourceFile>, tokens: &[TokenWithSpan]) -> Result<Option<Statement>, Problem> {
-    let is_space = |token: &TokenWithSpan| matches!(token.token, Token::Whitespace(_) | Token::EOF);
     let Some(first) = tokens.iter().position(|token| !is_space(token)) else { return Ok(None) };
     let last = tokens.iter().rposition(|token| !is_space(token)).unwrap_or(first);
     let span = byte_at(&file.text, tokens[first].span.start)..byte_at(&file.text, tokens[last].span.end);

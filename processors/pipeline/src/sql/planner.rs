@@ -6,10 +6,10 @@ use super::{
     Annotations, Dataflow, Insert, Problem, Problems, Query, Sink, Sources, Statement, Stream, anchor,
     catalog::{Format, nearest, nearest_of_all},
     cut::cut,
+    definitions::{Kind, kind, name_of, table_of},
     diagnose, explain,
     explained::with_explained,
     expressions::refuse_impossible,
-    files::folded,
     flows::{Flows, reads_stream},
     insert::{check_encoder, match_sink, rename},
     panes::Around,
@@ -21,6 +21,7 @@ use super::{
 use amoskys_functions::{
     aggregate::{CheckArguments, aggregates},
     fault::{Fault, refuse},
+    map_keys::CastMapKeys,
     model::{BindModels, Lookup, models_of, unbound},
     window,
 };
@@ -34,10 +35,7 @@ use datafusion::{
     optimizer::Analyzer,
     physical_optimizer::optimizer::PhysicalOptimizer,
     prelude::{SessionConfig, SessionContext},
-    sql::{
-        parser::Statement as Ast,
-        sqlparser::ast::{self, TableObject},
-    },
+    sql::{parser::Statement as Ast, sqlparser::ast},
 };
 use futures::executor::block_on;
 use prost_reflect::DescriptorPool;
@@ -62,6 +60,8 @@ pub enum Wanted {
     Inserts,
     /// These alone: views, whose rows are handed to the caller, and tables, for what is inserted into them.
     Rows(Vec<String>),
+    /// Every INSERT, and these views.
+    All(Vec<String>),
 }
 
 /// Plans everything; every problem of every statement is reported.
@@ -95,42 +95,7 @@ struct Planner<'a> {
     warnings: Vec<Problem>,
 }
 
-enum Kind<'a> {
-    Table(String),
-    View(String),
-    Insert(&'a ast::Insert),
-    Other,
-}
-
-fn kind(statement: &Statement) -> Kind<'_> {
-    match &statement.ast {
-        Ast::CreateExternalTable(table) => Kind::Table(name_of(&table.name)),
-        Ast::Statement(statement) => match statement.as_ref() {
-            ast::Statement::CreateView(view) => Kind::View(name_of(&view.name)),
-            ast::Statement::Insert(insert) => Kind::Insert(insert),
-            _ => Kind::Other,
-        },
-        _ => Kind::Other,
-    }
-}
-
-/// Where an INSERT goes.
-fn table_of(insert: &ast::Insert) -> Option<String> {
-    match &insert.table {
-        TableObject::TableName(name) => Some(name_of(name)),
-        _ => None,
-    }
-}
-
-/// The last part of a name, folded as the planner folds it.
-fn name_of(name: &ast::ObjectName) -> String {
-    match name.0.last().and_then(|part| part.as_ident()) {
-        Some(ident) => folded(&ident.value, ident.quote_style),
-        None => name.to_string(),
-    }
-}
-
-pub(super) fn session(models: &Arc<Lookup>) -> SessionContext {
+pub(crate) fn session(models: &Arc<Lookup>) -> SessionContext {
     let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
     // A plan that is executed again must not keep what a filter learnt in the last execution.
     config.options_mut().optimizer.enable_dynamic_filter_pushdown = false;
@@ -138,6 +103,7 @@ pub(super) fn session(models: &Arc<Lookup>) -> SessionContext {
     config.options_mut().sql_parser.collect_spans = true;
     let mut rules = Analyzer::new().rules;
     rules.insert(0, Arc::new(BindModels::new(models.clone())));
+    rules.insert(0, Arc::new(CastMapKeys));
     rules.push(Arc::new(CheckArguments));
     // This rule alone takes no notice of volatile functions: it would move a filter on a score below the projection
     // that computes it, and so run the model twice. The logical optimizer has moved all other filters already.
@@ -377,7 +343,7 @@ impl<'a> Planner<'a> {
 
     fn wants(&self, insert: &ast::Insert) -> bool {
         match &self.options.wanted {
-            Wanted::Inserts => true,
+            Wanted::Inserts | Wanted::All(_) => true,
             Wanted::Rows(names) => table_of(insert).is_some_and(|name| names.contains(&name)),
         }
     }
@@ -411,7 +377,7 @@ impl<'a> Planner<'a> {
     }
 
     fn plan_collected(&mut self) {
-        let Wanted::Rows(names) = &self.options.wanted else { return };
+        let (Wanted::Rows(names) | Wanted::All(names)) = &self.options.wanted else { return };
         let mut known: Vec<(String, Option<usize>)> = Vec::new();
         for (index, statement) in self.statements.iter().enumerate() {
             match kind(statement) {

@@ -87,7 +87,7 @@ impl Problem {
     }
 
     /// What orders problems: their place.
-    pub(super) fn order(&self) -> impl Ord + use<> {
+    pub fn order(&self) -> impl Ord + use<> {
         self.place.as_ref().map(|place| (place.file.path.clone(), place.span.start, place.span.end))
     }
 }

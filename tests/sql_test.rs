@@ -1,0 +1,154 @@
+//! `sql test` as its users have it: what ships passes its own tests, every kind of step does what it says, and what fails
+//! is told so that it can be found.
+
+use std::{
+    fs,
+    process::{Command, Output},
+};
+
+fn amoskys(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_amoskys")).args(arguments).output().expect("it starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Standard output, where the exit code is this.
+fn ends_with(code: i32, arguments: &[&str]) -> String {
+    let output = amoskys(arguments);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{out}\n{err}");
+    if code == 2 { err } else { out }
+}
+
+/// A copy whose files may be written.
+fn copy(from: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        fs::copy(&path, folder.path().join(path.file_name().expect("a name"))).expect("copied");
+    }
+    folder
+}
+
+#[test]
+fn every_view_and_detection_that_ships_passes_its_tests_and_has_some_that_alert_and_some_that_do_not() {
+    let out = ends_with(0, &["sql", "test", "sql"]);
+    ends_with(0, &["sql", "check", "sql", "--deny", "warnings"]);
+    for entry in fs::read_dir("sql/detections").expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.display().to_string();
+        if name.ends_with(".test.sql") {
+            assert!(out.contains(&format!("ok {name}: ")), "{out}");
+            // With rows behind the names of the columns, and without.
+            let detection = path.file_name().expect("a name").to_string_lossy().replace(".test.sql", "");
+            let tests = fs::read_to_string(&path).expect("reads");
+            let alerts =
+                tests.split("-- test: ").skip(1).map(|test| test.matches(&format!("\n-- | {detection} ")).count());
+            let alerts: Vec<usize> = alerts.collect();
+            assert!(alerts.iter().any(|count| *count > 0) && alerts.contains(&0), "{name}: {alerts:?}");
+        }
+    }
+}
+
+#[test]
+fn steps_of_every_kind_do_what_they_say() {
+    let out = ends_with(0, &["sql", "test", "tests/sql_test"]);
+    assert!(out.contains("ok tests/sql_test/windows.test.sql: 13 tests\n"), "{out}");
+    assert!(out.contains("16 tests passed in "), "{out}");
+    // As many plans as there are tests, and one.
+    for jobs in ["1", "16"] {
+        ends_with(0, &["sql", "test", "tests/sql_test", "--jobs", jobs]);
+    }
+}
+
+#[test]
+fn what_fails_is_shown_and_can_be_blessed() {
+    let folder = copy("tests/sql_test");
+    let path = folder.path().join("windows.test.sql");
+    let right = fs::read_to_string(&path).expect("reads");
+    let wrong = right.replace("-- | a | 20 |", "-- | a | 21 |").replace("-- | it's | t3  |\n", "");
+    let wrong = wrong.replace("-- error: Divide by zero", "-- error: Divide by two");
+    fs::write(&path, &wrong).expect("written");
+    let sql = folder.path().to_str().expect("text");
+
+    let out = ends_with(1, &["sql", "test", sql]);
+    for part in [
+        "windows.test.sql: 3 of 13 tests",
+        "      - | a    | 21        |\n      + | a    | 20        |\n",
+        "      + | it's | t3  |\n",
+        "fails: computing failed: Arrow error: Divide by zero error; was to fail with `Divide by two`",
+        "13 tests passed, 3 failed in ",
+    ] {
+        assert!(out.contains(part), "{part}\n{out}");
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&ends_with(1, &["sql", "test", sql, "--format", "json", "--filter", "lists"]))
+            .expect("JSON");
+    assert_eq!(json.as_array().map(Vec::len), Some(1));
+    assert_eq!(json[0]["failures"][0]["lines"][1], "+ | it's | t3  |");
+
+    let junit = folder.path().join("tests.xml");
+    ends_with(1, &["sql", "test", sql, "--junit", junit.to_str().expect("text")]);
+    let xml = fs::read_to_string(&junit).expect("written");
+    assert!(xml.contains("tests=\"16\"") && xml.contains("failures=\"3\""), "{xml}");
+    assert!(xml.contains("+ | it&apos;s | t3  |") || xml.contains("+ | it's | t3  |"), "{xml}");
+
+    // What is not a table stays wrong.
+    let out = ends_with(1, &["sql", "test", sql, "--bless"]);
+    assert!(out.contains("2 tables written"), "{out}");
+    let blessed =
+        fs::read_to_string(&path).expect("reads").replace("-- error: Divide by two", "-- error: Divide by zero");
+    fs::write(&path, &blessed).expect("written");
+    ends_with(0, &["sql", "test", sql]);
+    assert!(blessed.contains("-- | it's | t3  |\n"), "{blessed}");
+}
+
+#[test]
+fn tests_that_are_none_are_told_all_at_once() {
+    let folder = copy("tests/sql_test");
+    fs::write(folder.path().join("a.test.sql"), "SELECT 1;\n-- test: x\n-- exepct: y\n").expect("written");
+    fs::write(folder.path().join("b.test.sql"), "-- nothing\n").expect("written");
+    let sql = folder.path().to_str().expect("text");
+    let err = ends_with(2, &["sql", "test", sql]);
+    for part in [
+        "a.test.sql:1:1",
+        "a statement stands before the first test",
+        "`exepct:` is no step of a test",
+        "b.test.sql",
+        "holds no test",
+    ] {
+        assert!(err.contains(part), "{part}\n{err}");
+    }
+    let empty = tempfile::tempdir().expect("a folder");
+    let err = ends_with(2, &["sql", "test", empty.path().to_str().expect("text")]);
+    assert!(err.contains("no test is below"), "{err}");
+    let err = ends_with(2, &["sql", "test", "tests/sql_test", "--filter", "no such"]);
+    assert!(err.contains("none of 16 tests has `no such`"), "{err}");
+    let err = ends_with(2, &["sql", "test", "tests/sql_test/windows.test.sql"]);
+    assert!(err.contains("tests need the SQL that they are of"), "{err}");
+}
+
+#[test]
+fn names_are_listed_and_views_without_tests_are_warned_of() {
+    let out = ends_with(0, &["sql", "test", "tests/sql_test", "--list", "--filter", "shuffled"]);
+    assert_eq!(out.lines().count(), 3, "{out}");
+    assert!(out.starts_with("tests/sql_test/shuffled.test.sql: groups of all partitions are merged\n"), "{out}");
+    let folder = copy("tests/sql_test");
+    fs::remove_file(folder.path().join("shuffled.test.sql")).expect("removed");
+    let out = ends_with(0, &["sql", "check", folder.path().to_str().expect("text")]);
+    for part in ["warning[untested]: has no test", "shuffled.sql:3:1\n", "the same at", "shuffled.sql:8:1\n"] {
+        assert!(out.contains(part), "{part}\n{out}");
+    }
+}
+
+#[test]
+fn what_the_model_says_of_its_threshold_is_of_the_one_that_its_sql_alerts_at() {
+    let sql = fs::read_to_string("sql/detections/discovery_burst.sql").expect("it is shipped");
+    let threshold = sql.lines().find_map(|line| line.strip_prefix("WHERE confidence >= ")).expect("it has a threshold");
+    let versions = fs::read_dir("models/process_behaviour").expect("it is shipped");
+    let newest = versions.map(|entry| entry.expect("an entry").path()).max().expect("a version");
+    let model = fs::read_to_string(newest.join("model.toml")).expect("it says what it is");
+    assert!(model.contains(&format!("\nthreshold = {threshold}\n")), "{threshold} is not what was measured:\n{model}");
+}
