@@ -47,7 +47,8 @@ INSERT INTO logins (_partition, at, host, attempts) VALUES (0, '12:00:00', 'a', 
 INSERT INTO logins (_partition, at, host, attempts) VALUES (0, '12:00:09', 'a', 1), (0, NULL, 'a', 1);
 INSERT INTO logins (_partition, at, _log_time, host, attempts) VALUES (1, '12:05:00', '12:00:21', 'b', 1);
 -- close
-SELECT partition, rows, late_rows, rows_without_time, quarantined_rows FROM counters ORDER BY partition;
+SELECT partition, rows, late_rows, rows_without_time, quarantined_rows
+FROM counters WHERE stream = 'logins' ORDER BY partition;
 -- | partition | rows | late_rows | rows_without_time | quarantined_rows |
 -- |-----------|------|-----------|-------------------|------------------|
 -- | 0         | 3    | 2         | 1                 | 0                |
@@ -69,7 +70,7 @@ SELECT "offset", reason FROM dead_letters ORDER BY "offset";
 -- |--------|-----------|
 -- | 1      | malformed |
 -- | 2      | malformed |
-SELECT records, rows, dead_records FROM counters;
+SELECT records, rows, dead_records FROM counters WHERE stream = 'logins';
 -- | records | rows | dead_records |
 -- |---------|------|--------------|
 -- | 3       | 1    | 2            |
