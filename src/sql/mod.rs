@@ -1,12 +1,15 @@
-//! `amoskys sql`: check SQL, explain it, test it, run it over history, list what it may call.
+//! `amoskys sql`: check SQL, explain it, test it, run it over history, compare versions of it, say why it fires, list
+//! what it may call.
 
 mod check;
+mod diff;
 mod explain;
 mod functions;
 mod outlet;
 mod output;
 mod run;
 mod test;
+mod why;
 
 use crate::roles::{ModelPlace, Models};
 use amoskys_pipeline::sql::{self, Dataflow, Problems, Sources, Statement, Wanted};
@@ -22,6 +25,8 @@ use std::{
 pub enum Command {
     /// Plan all files together and print every problem, each with file, line and column.
     Check(check::Command),
+    /// Run two versions over the same history: which alerts appear, disappear or change, and gates for CI.
+    Diff(diff::Command),
     /// Show what SQL becomes: what is decoded, where it is cut, which views share panes, what is read again.
     Explain(explain::Command),
     /// List what SQL may call, or say what one function does.
@@ -30,15 +35,19 @@ pub enum Command {
     Run(Box<run::Command>),
     /// Run the tests that stand beside the SQL: rows and moments in, rows, alerts and counts out.
     Test(test::Command),
+    /// Say why a detection fired or did not: what every condition on the way saw, and the first that said no.
+    Why(Box<why::Command>),
 }
 
 pub fn run(command: Command) -> Result<u8> {
     match command {
         Command::Check(command) => check::check(&command),
+        Command::Diff(command) => diff::diff(&command),
         Command::Explain(command) => explain::explain(command),
         Command::Functions(command) => functions::functions(&command),
         Command::Run(command) => run::run(*command),
         Command::Test(command) => test::test(&command),
+        Command::Why(command) => why::why(&command),
     }
 }
 
@@ -51,8 +60,12 @@ struct Planning {
 
 impl Planning {
     fn new(paths: &[PathBuf], models: &Path, wanted: Wanted) -> Self {
+        Self::of(sql::load(paths), models, wanted)
+    }
+
+    fn of(sources: Sources, models: &Path, wanted: Wanted) -> Self {
         let models = Models::new(ModelPlace { models_dir: models.to_owned(), onnxruntime: None });
-        Self { sources: sql::load(paths), models, wanted }
+        Self { sources, models, wanted }
     }
 
     fn plan(&self) -> Result<Result<Dataflow, Problems>> {

@@ -14,7 +14,10 @@ use crate::{
 };
 use amoskys_bus::Address;
 use amoskys_pipeline::{
-    run::{Emission, History, HistoryCounts, HistoryOptions, Progress, TailError, TailFrom, Verify, run_history, tail},
+    run::{
+        Emission, History, HistoryCounts, HistoryOptions, Progress, TailError, TailFrom, TailOptions, TailTo, Verify,
+        run_history, tail,
+    },
     sql::{Dataflow, Wanted},
 };
 use amoskys_proto::KeyRing;
@@ -105,7 +108,7 @@ struct Partitions(BTreeSet<i32>);
 /// More is a mistake in writing.
 const PARTITIONS_MAX: i32 = 1_000_000;
 
-fn source(text: &str) -> Result<(String, PathBuf), String> {
+pub(super) fn source(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
         Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok((name.to_owned(), file.into())),
         _ => Err(format!("`{text}` is not NAME=FILE, e.g. processes=processes.parquet")),
@@ -200,7 +203,8 @@ fn follow(command: &Command, bus: &Address, dataflow: &Dataflow) -> Result<u8> {
     let from = if command.from_beginning { TailFrom::Earliest } else { TailFrom::Latest };
     let bus = command.login.open(bus, false)?;
     let (mut written, mut left) = (Ok(()), command.max.unwrap_or(usize::MAX));
-    tail(bus.as_ref(), dataflow, &verify, from, &stop, &mut |flow, emission| {
+    let options = TailOptions { verify, from, to: TailTo::Stop };
+    tail(bus.as_ref(), dataflow, &options, &stop, &mut |flow, emission| {
         written = write(&mut outlets, &mut outputs, &mut left, (flow, &emission)).and_then(|()| outputs.flush());
         if written.is_ok() && left > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })
@@ -215,7 +219,7 @@ fn follow(command: &Command, bus: &Address, dataflow: &Dataflow) -> Result<u8> {
 }
 
 /// Shows how far it is while `work` goes on.
-fn with_progress<T>(progress: &Progress, work: impl FnOnce() -> T) -> T {
+pub(super) fn with_progress<T>(progress: &Progress, work: impl FnOnce() -> T) -> T {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let shower = scope.spawn(|| {

@@ -33,7 +33,7 @@ pub use position::{Checkpoint, PositionError};
 pub use shipment::{Shipment, records as shipment_records};
 pub use snapshot::{Mark, Restored, SnapshotReader, SnapshotRecord};
 pub use status::{PanesStatus, PartitionStatus, Status, WaitsStatus, WindowStatus};
-pub use tail::{TailError, TailFrom, tail};
+pub use tail::{TailCounts, TailError, TailFrom, TailOptions, TailTo, tail};
 pub use task::{Task, TaskCounters, TaskError};
 pub(crate) use topology::Topology;
 pub use worker::{Worker, WorkerError, WorkerOptions};

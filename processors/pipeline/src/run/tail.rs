@@ -1,6 +1,6 @@
 //! What a dataflow gives from now on: no consumer group, nothing committed, nothing written.
 //!
-//! For a look at what SQL does to records that are being written. Groups that are sent to other partitions live are merged in one
+//! For a look at what SQL does to records that are being written, or once through all that topics hold. Groups that are sent to other partitions live are merged in one
 //! here. Windows that were open when it began are computed from what came since, so their rows are a part.
 //! Deliberately not here: recovery; a partition that a topic gets later is not read.
 
@@ -46,6 +46,35 @@ pub enum TailFrom {
     Earliest,
 }
 
+/// Where to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TailTo {
+    /// When told to.
+    Stop,
+    /// Once through: where the topics end, every window is closed.
+    End,
+}
+
+/// What is tailed, and how.
+#[derive(Debug, Clone)]
+pub struct TailOptions {
+    pub verify: Verify,
+    pub from: TailFrom,
+    pub to: TailTo,
+}
+
+/// What came of records that gave no rows.
+#[derive(Debug, Clone, Default)]
+pub struct TailCounts {
+    pub duplicate_records: u64,
+    /// Records that a processor would send to the dead-letter topic.
+    pub dead_records: u64,
+    /// The first of them: stream, partition, offset, why.
+    pub dead: Vec<(String, i32, i64, String)>,
+}
+
+const DEAD_TOLD_MAX: usize = 20;
+
 struct Tailed {
     task: Task,
     flow: usize,
@@ -62,6 +91,7 @@ struct Tail<'a> {
     /// Of each shuffle's one partition: the next record.
     next_offsets: BTreeMap<String, i64>,
     clock: LogClock,
+    counts: TailCounts,
 }
 
 /// Runs until `stop` is set or [`ControlFlow::Break`]; emissions are handed over, with their flow's index, as windows close.
@@ -71,13 +101,12 @@ struct Tail<'a> {
 pub fn tail(
     bus: &dyn Bus,
     dataflow: &Dataflow,
-    verify: &Verify,
-    from: TailFrom,
+    options: &TailOptions,
     stop: &AtomicBool,
     on_emission: &mut dyn FnMut(usize, Emission) -> ControlFlow<()>,
-) -> Result<(), TailError> {
+) -> Result<TailCounts, TailError> {
     let mut reader = bus.reader(&ReaderOptions { prefetch_bytes_max: PREFETCH_BYTES_MAX, ..Default::default() })?;
-    let mut tail = Tail::new(bus, dataflow, verify, from, reader.as_mut())?;
+    let mut tail = Tail::new(bus, dataflow, options, reader.as_mut())?;
     let mut last_told = false;
     while !stop.load(Ordering::Relaxed) {
         let mut emissions = Vec::new();
@@ -92,21 +121,27 @@ pub fn tail(
             }
             Err(error) => return Err(error),
         }
+        let is_over = options.to == TailTo::End && tail.is_at_the_end();
+        if is_over {
+            tail.close(&mut emissions)?;
+        }
         for (flow, emission) in emissions {
             if on_emission(flow, emission).is_break() {
-                return Ok(());
+                return Ok(tail.counts());
             }
         }
+        if is_over {
+            break;
+        }
     }
-    Ok(())
+    Ok(tail.counts())
 }
 
 impl<'a> Tail<'a> {
     fn new(
         bus: &dyn Bus,
         dataflow: &'a Dataflow,
-        verify: &Verify,
-        from: TailFrom,
+        options: &TailOptions,
         reader: &mut dyn Reader,
     ) -> Result<Self, TailError> {
         let there = bus.topics()?;
@@ -135,16 +170,53 @@ impl<'a> Tail<'a> {
             for partition in 0..topology.partitions_of(topic) {
                 let key = TopicPartition { topic: topic.to_owned(), partition };
                 let (first, next) = reader.bounds(&key)?;
-                let begin = if from == TailFrom::Latest { next } else { first };
+                let begin = if options.from == TailFrom::Latest { next } else { first };
                 // Two streams may be of one topic.
                 if !tasks.keys().any(|(known, _)| *known == key) {
                     reader.assign(&key, begin)?;
                 }
-                let task = Task::new(flow, topic, partition, verify.clone(), Checkpoint::start(begin), None)?;
-                tasks.insert((key, index), Tailed { task, flow: index, end: None, changed: false });
+                let task = Task::new(flow, topic, partition, options.verify.clone(), Checkpoint::start(begin), None)?;
+                // Of one that is empty nothing is heard.
+                let end = (begin >= next).then_some(next);
+                tasks.insert((key, index), Tailed { task, flow: index, end, changed: false });
             }
         }
-        Ok(Self { dataflow, topology, tasks, next_offsets: BTreeMap::new(), clock: LogClock::default() })
+        Ok(Self {
+            dataflow,
+            topology,
+            tasks,
+            next_offsets: BTreeMap::new(),
+            clock: LogClock::default(),
+            counts: TailCounts::default(),
+        })
+    }
+
+    fn is_at_the_end(&self) -> bool {
+        let mut rows = self.tasks.values().filter(|tailed| self.dataflow.streams[tailed.flow].shuffle.is_none());
+        rows.all(|tailed| tailed.end.is_some())
+    }
+
+    /// Every window: those of streams first, as they send to the others.
+    fn close(&mut self, emissions: &mut Vec<(usize, Emission)>) -> Result<(), TailError> {
+        for is_shuffle in [false, true] {
+            let mut sent = Vec::new();
+            for tailed in self.tasks.values_mut() {
+                let flow = &self.dataflow.streams[tailed.flow];
+                if flow.shuffle.is_some() == is_shuffle {
+                    let mut found = Vec::new();
+                    tailed.task.core.close_all(flow, &mut found)?;
+                    emissions.extend(found.into_iter().map(|emission| (tailed.flow, emission)));
+                    tailed.ship(self.dataflow, &self.topology, &mut sent)?;
+                }
+            }
+            self.forward(sent, emissions)?;
+        }
+        Ok(())
+    }
+
+    fn counts(&self) -> TailCounts {
+        let duplicates = self.tasks.values().map(|tailed| tailed.task.core.counters.duplicate_records);
+        TailCounts { duplicate_records: duplicates.sum(), ..self.counts.clone() }
     }
 
     /// One poll and what comes of it.
@@ -168,7 +240,7 @@ impl<'a> Tail<'a> {
         self.clock.see(log_time_ms.saturating_mul(1_000_000), Instant::now());
         let mut sent = Vec::new();
         for tailed in self.tasks.values_mut().filter(|tailed| tailed.changed) {
-            tailed.flush(self.dataflow, &self.topology, emissions, &mut sent)?;
+            tailed.flush(self.dataflow, &self.topology, emissions, (&mut sent, &mut self.counts))?;
         }
         self.follow_clock(reader, emissions, &mut sent)?;
         self.forward(sent, emissions)
@@ -219,7 +291,7 @@ impl<'a> Tail<'a> {
         }
         // Those that were sent to; they send nothing themselves.
         for tailed in self.tasks.values_mut().filter(|tailed| tailed.changed) {
-            tailed.flush(self.dataflow, &self.topology, emissions, &mut Vec::new())?;
+            tailed.flush(self.dataflow, &self.topology, emissions, (&mut Vec::new(), &mut self.counts))?;
         }
         Ok(())
     }
@@ -231,7 +303,7 @@ impl Tailed {
         dataflow: &Dataflow,
         topology: &Topology,
         emissions: &mut Vec<(usize, Emission)>,
-        sent: &mut Vec<Outgoing>,
+        (sent, counts): (&mut Vec<Outgoing>, &mut TailCounts),
     ) -> Result<(), TailError> {
         let flow = &dataflow.streams[self.flow];
         let (mut found, mut dead) = (Vec::new(), Vec::new());
@@ -240,6 +312,11 @@ impl Tailed {
         for record in dead {
             let (stream, offset, reason) = (&flow.stream.name, record.offset, &record.detail);
             tracing::warn!(stream, offset, reason, "a processor would send this record to the dead-letter topic");
+            counts.dead_records += 1;
+            if counts.dead.len() < DEAD_TOLD_MAX {
+                let partition = self.task.core.partition();
+                counts.dead.push((stream.clone(), partition, offset, record.detail.clone()));
+            }
         }
         emissions.extend(found.into_iter().map(|emission| (self.flow, emission)));
         if self.task.core.keeps_snapshots() {

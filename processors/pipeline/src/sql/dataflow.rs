@@ -1,8 +1,8 @@
 //! What a folder of SQL files amounts to: per stream, the windowed views that are kept and the INSERTs they feed.
 
 use super::{
-    Annotations, Problem, Ship, Shuffle, Sink, StateBounds, Stream, Template, lineage::Bound, rowwise::RowProgram,
-    statics::StaticTable,
+    Annotations, Probe, Problem, Ship, Shuffle, Sink, StateBounds, Stream, Template, lineage::Bound,
+    rowwise::RowProgram, statics::StaticTable,
 };
 use amoskys_bus::TopicSpec;
 use amoskys_functions::model::Model;
@@ -28,6 +28,8 @@ pub struct Dataflow {
     pub statics: Vec<Arc<StaticTable>>,
     /// What planned, but may not be what was meant; in the order of files and places.
     pub warnings: Vec<Problem>,
+    /// What was asked why of, from the streams to the result.
+    pub probes: Vec<Probe>,
 }
 
 /// One stream and what is computed from it.

@@ -5,6 +5,7 @@ use datafusion::sql::{
     parser::Statement as Ast,
     sqlparser::ast::{self, TableObject},
 };
+use std::collections::BTreeSet;
 
 pub(super) enum Kind<'a> {
     Table(String),
@@ -71,4 +72,23 @@ pub(crate) fn name_of(name: &ast::ObjectName) -> String {
         Some(ident) => folded(&ident.value, ident.quote_style),
         None => name.to_string(),
     }
+}
+
+/// The name of its file, without folder and ending.
+pub(super) fn file_stem(statement: &Statement) -> String {
+    statement.file.path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
+}
+
+/// The INSERTs that people mean by a name: those that give it to their alerts as their detection, or else those of the
+/// file of that name.
+pub(super) fn inserts_called(statements: &[Statement], name: &str) -> BTreeSet<usize> {
+    let detection = format!("'{}' as detection", name.to_lowercase());
+    let inserts = statements.iter().enumerate().filter(|(_, statement)| matches!(kind(statement), Kind::Insert(_)));
+    let gives = |statement: &Statement| statement.text().to_lowercase().contains(&detection);
+    let found: BTreeSet<usize> =
+        inserts.clone().filter(|(_, statement)| gives(statement)).map(|(index, _)| index).collect();
+    if !found.is_empty() {
+        return found;
+    }
+    inserts.filter(|(_, statement)| file_stem(statement) == name).map(|(index, _)| index).collect()
 }

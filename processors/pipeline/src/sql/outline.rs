@@ -15,7 +15,7 @@ use arrow::{
     datatypes::{DataType, Schema},
 };
 use datafusion::logical_expr::Expr;
-use plain::Plain;
+pub(super) use plain::Plain;
 use serde::Serialize;
 use std::{path::PathBuf, sync::Arc};
 

@@ -6,13 +6,14 @@ use super::{
     Annotations, Dataflow, Insert, Problem, Problems, Query, Sink, Sources, Statement, Stream, anchor,
     catalog::{Format, nearest, nearest_of_all},
     cut::cut,
-    definitions::{Kind, kind, name_of, table_of},
+    definitions::{Kind, file_stem, inserts_called, kind, name_of, table_of},
     diagnose, explain,
     explained::with_explained,
     expressions::refuse_impossible,
     flows::{Flows, reads_stream},
     insert::{check_encoder, match_sink, rename},
     panes::Around,
+    probes::{Probe, probes},
     rowwise::RowProgram,
     simplify::simplified,
     statics::StaticTable,
@@ -62,6 +63,8 @@ pub enum Wanted {
     Rows(Vec<String>),
     /// Every INSERT, and these views.
     All(Vec<String>),
+    /// The INSERTs of this file or detection, or the view, with what every condition on the way sees.
+    Why(String),
 }
 
 /// Plans everything; every problem of every statement is reported.
@@ -93,6 +96,7 @@ struct Planner<'a> {
     flows: Flows,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
+    probes: Vec<Probe>,
 }
 
 pub(crate) fn session(models: &Arc<Lookup>) -> SessionContext {
@@ -139,6 +143,7 @@ impl<'a> Planner<'a> {
             flows: Flows::default(),
             problems: sources.problems.clone(),
             warnings: Vec::new(),
+            probes: Vec::new(),
         }
     }
 
@@ -333,7 +338,7 @@ impl<'a> Planner<'a> {
         inserts.sort_unstable();
         for index in inserts {
             if let Kind::Insert(insert) = kind(&self.statements[index])
-                && self.wants(insert)
+                && self.wants(index, insert)
                 && let Err(error) = self.plan_insert(index, insert)
             {
                 self.fail_by(index, &error);
@@ -341,10 +346,11 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn wants(&self, insert: &ast::Insert) -> bool {
+    fn wants(&self, index: usize, insert: &ast::Insert) -> bool {
         match &self.options.wanted {
             Wanted::Inserts | Wanted::All(_) => true,
             Wanted::Rows(names) => table_of(insert).is_some_and(|name| names.contains(&name)),
+            Wanted::Why(name) => inserts_called(self.statements, name).contains(&index),
         }
     }
 
@@ -371,13 +377,24 @@ impl<'a> Planner<'a> {
         let names: Vec<String> = insert.columns.iter().map(name_of).collect();
         let query = match_sink(rename(query, &names)?, &sink)?;
         let statement = &self.statements[index];
-        let stem = statement.file.path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        let stem = file_stem(statement);
         let annotations = Annotations::parse(&statement.comments);
         self.add(index, query, Some(sink), stem, annotations)
     }
 
     fn plan_collected(&mut self) {
-        let (Wanted::Rows(names) | Wanted::All(names)) = &self.options.wanted else { return };
+        let asked;
+        let names = match &self.options.wanted {
+            Wanted::Inserts => return,
+            Wanted::Rows(names) | Wanted::All(names) => names,
+            Wanted::Why(name) => {
+                if !inserts_called(self.statements, name).is_empty() {
+                    return;
+                }
+                asked = vec![name.clone()];
+                &asked
+            }
+        };
         let mut known: Vec<(String, Option<usize>)> = Vec::new();
         for (index, statement) in self.statements.iter().enumerate() {
             match kind(statement) {
@@ -436,17 +453,50 @@ impl<'a> Planner<'a> {
         if let Some(sink) = &sink {
             check_encoder(sink, &output)?;
         }
+        let probes = match &self.options.wanted {
+            Wanted::Why(_) => probes(&analyzed, &format!("{name} {index}"), &self.streams)?,
+            _ => Vec::new(),
+        };
         let around = Around { streams: &self.streams, context: &self.context, named: &self.named };
         let (flow, query) = self.flows.add(analyzed, around)?;
         let aggregates: Vec<_> = match &query {
             Query::Rows(_) => Vec::new(),
             Query::Windows { views, .. } => views.iter().map(|&view| flow.views[view].aggregate.clone()).collect(),
         };
-        flow.inserts.push(Insert { name, file, sink, annotations, sql_hash, models, query, output, explained });
+        flow.inserts.push(Insert {
+            name: name.clone(),
+            file,
+            sink,
+            annotations,
+            sql_hash,
+            models,
+            query,
+            output,
+            explained,
+        });
         let shuffled = flow.shuffle.iter().flat_map(|shuffle| &shuffle.streams).find_map(|name| self.streams.get(name));
         let shuffled = shuffled.map(warnings::of_shuffle);
         self.warn_of_new(index, &aggregates)?;
         shuffled.into_iter().for_each(|warning| self.warn_of_shuffle(index, &aggregates, &warning));
+        probes.into_iter().try_for_each(|(probe, plan)| self.add_probe(index, probe, plan))
+    }
+
+    fn add_probe(&mut self, index: usize, probe: Probe, plan: LogicalPlan) -> Result<()> {
+        let output: SchemaRef = Arc::new(plan.schema().as_arrow().clone());
+        let around = Around { streams: &self.streams, context: &self.context, named: &self.named };
+        let (flow, query) = self.flows.add(plan, around)?;
+        flow.inserts.push(Insert {
+            name: probe.name.clone(),
+            file: self.statements[index].file.path.clone(),
+            sink: None,
+            annotations: Annotations::default(),
+            sql_hash: String::new(),
+            models: Vec::new(),
+            query,
+            output,
+            explained: Vec::new(),
+        });
+        self.probes.push(probe);
         Ok(())
     }
 
@@ -466,7 +516,7 @@ impl<'a> Planner<'a> {
             let ours = faults.map(|fault| Fault::new(format!("a fault of the planner: {fault}")));
             Problems(ours.map(|fault| Problem::new(None, fault)).collect())
         })?;
-        Ok(Dataflow { streams, statics: self.statics, warnings: self.warnings })
+        Ok(Dataflow { streams, statics: self.statics, warnings: self.warnings, probes: self.probes })
     }
 }
 

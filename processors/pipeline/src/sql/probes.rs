@@ -1,0 +1,153 @@
+//! What each condition of a query sees: for every WHERE and HAVING on the way, the rows that come to it, and for each part of
+//! the condition whether it holds and, where it compares, the two values.
+//!
+//! A probe is a query of its own over the same windows, so what it tells is what was computed, not a model of it.
+//! Deliberately not here: conditions of joins, of aggregates' FILTER, and within subqueries that are expressions.
+
+use super::{Stream, outline::Plain};
+use arrow::datatypes::FieldRef;
+use datafusion::{
+    common::{
+        Column, TableReference,
+        tree_node::{Transformed, TreeNode, TreeNodeRecursion},
+    },
+    error::Result,
+    logical_expr::{BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator, utils::split_conjunction},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Rows that come to one place of a query.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    /// Of its INSERT in the dataflow.
+    pub name: String,
+    pub place: ProbePlace,
+    /// Names of its first columns, those of the rows.
+    pub columns: Vec<String>,
+    /// Each has behind these columns one of its own, and two more where it compares.
+    pub conditions: Vec<Condition>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbePlace {
+    /// Rows of a stream, as they are decoded.
+    Stream(String),
+    /// Rows before a WHERE or HAVING.
+    Filter,
+    /// What the query gives in the end.
+    Result,
+}
+
+/// A part of a WHERE or HAVING, apart by AND.
+#[derive(Debug, Clone)]
+pub struct Condition {
+    pub text: String,
+    /// Index of the column that says whether it holds.
+    pub holds: usize,
+    /// Columns of the values on both sides of a comparison.
+    pub compared: Option<(usize, usize)>,
+}
+
+/// From the streams to the result.
+pub(super) fn probes(
+    query: &LogicalPlan,
+    name: &str,
+    streams: &BTreeMap<String, Stream>,
+) -> Result<Vec<(Probe, LogicalPlan)>> {
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::new();
+    walk(query, &mut |node| {
+        match node {
+            LogicalPlan::TableScan(scan) => {
+                let stream = scan.table_name.table();
+                if streams.contains_key(stream) && seen.insert(stream.to_owned()) {
+                    // All of its columns, whichever the query reads.
+                    let all = LogicalPlanBuilder::scan(scan.table_name.clone(), scan.source.clone(), None)?.build()?;
+                    found.push(probe(ProbePlace::Stream(stream.to_owned()), all, None)?);
+                }
+            }
+            LogicalPlan::Filter(filter) => {
+                found.push(probe(ProbePlace::Filter, filter.input.as_ref().clone(), Some(&filter.predicate))?);
+            }
+            _ => {}
+        }
+        Ok(())
+    })?;
+    found.push(result(query)?);
+    for (number, (probe, _)) in found.iter_mut().enumerate() {
+        probe.name = format!("{name}?{number}");
+    }
+    Ok(found)
+}
+
+/// What is read before what reads it.
+fn walk(node: &LogicalPlan, visit: &mut dyn FnMut(&LogicalPlan) -> Result<()>) -> Result<()> {
+    node.inputs().into_iter().try_for_each(|input| walk(input, visit))?;
+    visit(node)
+}
+
+fn probe(place: ProbePlace, input: LogicalPlan, predicate: Option<&Expr>) -> Result<(Probe, LogicalPlan)> {
+    let plain = Plain::default();
+    let schema = input.schema().clone();
+    let (mut columns, mut expressions): (Vec<String>, Vec<Expr>) = (Vec::new(), Vec::new());
+    for (qualifier, field) in schema.iter() {
+        let column = Column::new(qualifier.cloned(), field.name());
+        let text = plain.expression(&Expr::Column(column.clone()));
+        let name = if columns.contains(&text) { column.flat_name() } else { text };
+        expressions.push(Expr::Column(column).alias(name.clone()));
+        columns.push(name);
+    }
+    let mut conditions = Vec::new();
+    for part in predicate.map(|predicate| split_conjunction(predicate)).unwrap_or_default() {
+        let holds = expressions.len();
+        expressions.push(part.clone().alias(format!("?{holds}")));
+        let compared = match part {
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(*op) => {
+                for side in [left, right] {
+                    expressions.push(side.as_ref().clone().alias(format!("?{}", expressions.len())));
+                }
+                Some((holds + 1, holds + 2))
+            }
+            _ => None,
+        };
+        conditions.push(Condition { text: plain.expression(part), holds, compared });
+    }
+    let plan = LogicalPlanBuilder::from(input).project(expressions)?.build()?;
+    Ok((Probe { name: String::new(), place, columns, conditions }, plan))
+}
+
+/// What passes every condition, by the names that it has there and by those of the result.
+fn result(query: &LogicalPlan) -> Result<(Probe, LogicalPlan)> {
+    let named = |qualifier: Option<&TableReference>, field: &FieldRef| {
+        (field.name().clone(), Expr::Column(Column::new(qualifier.cloned(), field.name())))
+    };
+    let mut outputs: Vec<(String, Expr)> =
+        query.schema().iter().map(|(qualifier, field)| named(qualifier, field)).collect();
+    let mut below = query;
+    while let LogicalPlan::Projection(projection) = below {
+        for (_, expression) in &mut outputs {
+            let through = expression.clone().transform(|part| {
+                let Expr::Column(column) = &part else { return Ok(Transformed::no(part)) };
+                let index = projection.schema.index_of_column(column)?;
+                Ok(Transformed::new(projection.expr[index].clone().unalias(), true, TreeNodeRecursion::Jump))
+            })?;
+            *expression = through.data;
+        }
+        below = &projection.input;
+    }
+    let (mut probe, _) = probe(ProbePlace::Result, below.clone(), None)?;
+    let inner = below.schema().iter().zip(&probe.columns);
+    let mut expressions: Vec<Expr> =
+        inner.map(|((qualifier, field), name)| named(qualifier, field).1.alias(name.clone())).collect();
+    for (name, expression) in outputs {
+        if !probe.columns.contains(&name) {
+            expressions.push(expression.alias(name.clone()));
+            probe.columns.push(name);
+        }
+    }
+    Ok((probe, LogicalPlanBuilder::from(below.clone()).project(expressions)?.build()?))
+}
+
+fn is_comparison(operator: Operator) -> bool {
+    matches!(operator, Operator::Eq | Operator::NotEq | Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq)
+}

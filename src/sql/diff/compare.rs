@@ -1,0 +1,394 @@
+//! Rows of both versions side by side: which are new, which are lost, and in which columns others differ.
+//!
+//! Each version's rows are sorted by all columns, keys first, on disk where they are larger than [`MEMORY_BYTES_MAX`], and gone through
+//! together. Rows that are the same in all columns are each other's; of what is left those of equal keys, in the order of their values.
+//! Limits: rows of one key are held in memory; of each kind as many rows are kept as are shown; alerts are counted by
+//! host and day in memory.
+
+use super::spool::{Spool, Table, Tables};
+use anyhow::{Context, Result};
+use arrow::{
+    array::{Array, AsArray, RecordBatch, StringArray},
+    compute::{SortOptions, cast},
+    datatypes::{DataType, Schema},
+    row::{RowConverter, Rows, SortField},
+    util::display::{ArrayFormatter, FormatOptions},
+};
+use datafusion::{
+    execution::{SendableRecordBatchStream, SessionStateBuilder, runtime_env::RuntimeEnvBuilder},
+    prelude::{ParquetReadOptions, SessionConfig, SessionContext},
+};
+use futures::StreamExt;
+use std::{cmp::Ordering, collections::BTreeMap, iter::Peekable, ops::AddAssign, sync::Arc, vec};
+
+/// Of each version, while its rows are sorted.
+const MEMORY_BYTES_MAX: usize = 256 << 20;
+const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S%.f";
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub before: u64,
+    pub after: u64,
+    pub new: u64,
+    pub lost: u64,
+    pub changed: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.before += other.before;
+        self.after += other.after;
+        self.new += other.new;
+        self.lost += other.lost;
+        self.changed += other.changed;
+    }
+}
+
+/// Column and value, as it is shown.
+pub type Row = Vec<(String, String)>;
+
+/// Of one row: what its columns have, before and after.
+pub type Change = Vec<(String, String, String)>;
+
+/// Of one table.
+#[derive(Debug, Default)]
+pub struct Comparison {
+    pub table: String,
+    pub counts: Counts,
+    /// Of alerts: by detection.
+    pub detections: BTreeMap<String, Counts>,
+    /// Of alerts: how many there were before and are after, by day and host.
+    pub days: BTreeMap<(String, String), (u64, u64)>,
+    /// How many rows differ in each column.
+    pub columns: BTreeMap<String, u64>,
+    pub new: Vec<Row>,
+    pub lost: Vec<Row>,
+    /// The key, and what differs: column, before, after.
+    pub changed: Vec<(Row, Change)>,
+}
+
+/// In the order of the tables' names; at most `rows_max` rows of each kind.
+pub fn compare(tables: &Tables, before: &Spool, after: &Spool, rows_max: usize) -> Result<Vec<Comparison>> {
+    let compare = |(name, table): (&String, &Table)| {
+        let paths = [before, after].map(|spool| spool.path(name).display().to_string());
+        compare_table(name, table, &paths, (rows_max, MEMORY_BYTES_MAX)).with_context(|| format!("comparing `{name}`"))
+    };
+    tables.0.iter().map(compare).collect()
+}
+
+fn compare_table(
+    name: &str,
+    table: &Table,
+    paths: &[String; 2],
+    (rows_max, memory_bytes_max): (usize, usize),
+) -> Result<Comparison> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().context("comparing cannot begin")?;
+    let keys = table.keys.iter().cloned();
+    let values =
+        table.schema.fields().iter().map(|field| field.name().clone()).filter(|name| !table.keys.contains(name));
+    let columns: Vec<String> = keys.chain(values).collect();
+    let mut sides = Vec::new();
+    for path in paths {
+        let stream = runtime.block_on(sorted(path, &columns, memory_bytes_max))?;
+        sides.push(Side::new(stream, table, &columns)?);
+    }
+    let mut comparison = Comparison { table: name.to_owned(), ..Comparison::default() };
+    loop {
+        for side in &mut sides {
+            runtime.block_on(side.fill())?;
+        }
+        let [old, new] = sides.as_mut_slice() else { break };
+        let order = match (old.key(), new.key()) {
+            (None, None) => break,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(old), Some(new)) => old.cmp(new),
+        };
+        let olds = if order.is_le() { runtime.block_on(old.take_key())? } else { Vec::new() };
+        let news = if order.is_ge() { runtime.block_on(new.take_key())? } else { Vec::new() };
+        comparison.add(olds, news, table, &columns, rows_max)?;
+    }
+    Ok(comparison)
+}
+
+/// The rows of a file by all columns, in the order of [`options`].
+async fn sorted(path: &str, columns: &[String], memory_bytes_max: usize) -> Result<SendableRecordBatchStream> {
+    let memory = RuntimeEnvBuilder::new().with_memory_limit(memory_bytes_max, 1.0).build_arc()?;
+    let mut config = SessionConfig::new().with_target_partitions(1).with_batch_size(4096);
+    // A part of what there is, for merging what went through files.
+    config = config.with_sort_spill_reservation_bytes(memory_bytes_max / 8);
+    // Views keep whole pages of a file in memory, each for a few rows.
+    config.options_mut().execution.parquet.schema_force_view_types = false;
+    let state = SessionStateBuilder::new().with_config(config).with_runtime_env(memory).with_default_features().build();
+    let context = SessionContext::new_with_state(state);
+    context.register_parquet("rows", path, ParquetReadOptions::default()).await?;
+    let quoted: Vec<String> = columns.iter().map(|name| format!("\"{}\"", name.replace('"', "\"\""))).collect();
+    let order: Vec<String> = quoted.iter().map(|name| format!("{name} ASC NULLS LAST")).collect();
+    let query = format!("SELECT {} FROM rows ORDER BY {}", quoted.join(", "), order.join(", "));
+    Ok(context.sql(&query).await?.execute_stream().await?)
+}
+
+fn options() -> SortOptions {
+    SortOptions { descending: false, nulls_first: false }
+}
+
+/// A batch of rows, and what orders them.
+struct Loaded {
+    batch: RecordBatch,
+    keys: Rows,
+    all: Rows,
+    /// Of alerts.
+    detections: Option<StringArray>,
+    hosts: Option<StringArray>,
+    days: Option<StringArray>,
+}
+
+/// One version's rows on their way.
+struct Side {
+    stream: SendableRecordBatchStream,
+    keys: usize,
+    of_keys: RowConverter,
+    of_all: RowConverter,
+    is_alerts: bool,
+    columns: Vec<String>,
+    /// Absent at the end.
+    current: Option<(Arc<Loaded>, usize)>,
+    is_over: bool,
+}
+
+/// One row of a batch.
+struct RowRef {
+    of: Arc<Loaded>,
+    row: usize,
+}
+
+impl RowRef {
+    fn text(&self, column: usize) -> Result<String> {
+        let options = FormatOptions::default()
+            .with_null("null")
+            .with_timestamp_format(Some(TIME_FORMAT))
+            .with_timestamp_tz_format(Some(TIME_FORMAT));
+        Ok(ArrayFormatter::try_new(self.of.batch.column(column), &options)?.value(self.row).to_string())
+    }
+}
+
+impl Side {
+    fn new(stream: SendableRecordBatchStream, table: &Table, columns: &[String]) -> Result<Self> {
+        let field = |name: &String| -> Result<SortField> {
+            let data_type = Schema::field_with_name(&table.schema, name)?.data_type().clone();
+            Ok(SortField::new_with_options(data_type, options()))
+        };
+        let all = columns.iter().map(field).collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            stream,
+            keys: table.keys.len(),
+            of_keys: RowConverter::new(all[..table.keys.len()].to_vec())?,
+            of_all: RowConverter::new(all)?,
+            is_alerts: table.is_alerts,
+            columns: columns.to_vec(),
+            current: None,
+            is_over: false,
+        })
+    }
+
+    /// Until there is a row, or no more.
+    async fn fill(&mut self) -> Result<()> {
+        while !self.is_over && self.current.as_ref().is_none_or(|(loaded, row)| *row >= loaded.batch.num_rows()) {
+            self.current = match self.stream.next().await {
+                Some(batch) => Some((Arc::new(self.load(batch?)?), 0)),
+                None => {
+                    self.is_over = true;
+                    None
+                }
+            };
+        }
+        Ok(())
+    }
+
+    fn load(&self, batch: RecordBatch) -> Result<Loaded> {
+        let text = |name: &str, through: Option<DataType>| -> Result<Option<StringArray>> {
+            let Some(column) = self.columns.iter().position(|column| column == name).filter(|_| self.is_alerts) else {
+                return Ok(None);
+            };
+            let mut column = batch.column(column).clone();
+            if let Some(through) = through {
+                column = cast(&column, &through)?;
+            }
+            Ok(Some(cast(&column, &DataType::Utf8)?.as_string().clone()))
+        };
+        Ok(Loaded {
+            keys: self.of_keys.convert_columns(&batch.columns()[..self.keys])?,
+            all: self.of_all.convert_columns(batch.columns())?,
+            detections: text("detection", None)?,
+            hosts: text("host_id", None)?,
+            days: text("time", Some(DataType::Date32))?,
+            batch,
+        })
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        self.current.as_ref().map(|(loaded, row)| loaded.keys.row(*row).data())
+    }
+
+    /// All rows of the key that is next.
+    async fn take_key(&mut self) -> Result<Vec<RowRef>> {
+        let Some(key) = self.key().map(<[u8]>::to_vec) else { return Ok(Vec::new()) };
+        let mut taken = Vec::new();
+        while self.key() == Some(key.as_slice()) {
+            if let Some((loaded, row)) = &mut self.current {
+                taken.push(RowRef { of: loaded.clone(), row: *row });
+                *row += 1;
+            }
+            self.fill().await?;
+        }
+        Ok(taken)
+    }
+}
+
+impl Comparison {
+    /// Rows of one key.
+    fn add(
+        &mut self,
+        olds: Vec<RowRef>,
+        news: Vec<RowRef>,
+        table: &Table,
+        columns: &[String],
+        rows_max: usize,
+    ) -> Result<()> {
+        // Both in the order of all columns, so equal ones meet.
+        let (mut left_olds, mut left_news) = (Vec::new(), Vec::new());
+        let (mut olds, mut news) = (olds.into_iter().peekable(), news.into_iter().peekable());
+        let data =
+            |rows: &mut Peekable<vec::IntoIter<RowRef>>| rows.peek().map(|row| row.of.all.row(row.row).data().to_vec());
+        loop {
+            let order = match (data(&mut olds), data(&mut news)) {
+                (None, None) => break,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(old), Some(new)) => old.cmp(&new),
+            };
+            let old = if order.is_le() { olds.next() } else { None };
+            let new = if order.is_ge() { news.next() } else { None };
+            match (old, new) {
+                (Some(old), Some(_)) => self.count(&old, (true, true), false),
+                (old, new) => {
+                    left_olds.extend(old);
+                    left_news.extend(new);
+                }
+            }
+        }
+        let (mut olds, mut news) = (left_olds.into_iter(), left_news.into_iter());
+        loop {
+            match (olds.next(), news.next()) {
+                (None, None) => return Ok(()),
+                (Some(old), None) => {
+                    self.count(&old, (true, false), false);
+                    if self.lost.len() < rows_max {
+                        self.lost.push(whole(&old, columns)?);
+                    }
+                }
+                (None, Some(new)) => {
+                    self.count(&new, (false, true), false);
+                    if self.new.len() < rows_max {
+                        self.new.push(whole(&new, columns)?);
+                    }
+                }
+                (Some(old), Some(new)) => self.change(&old, &new, table, columns, rows_max)?,
+            }
+        }
+    }
+
+    fn change(&mut self, old: &RowRef, new: &RowRef, table: &Table, columns: &[String], rows_max: usize) -> Result<()> {
+        self.count(new, (true, true), true);
+        let mut differ = Vec::new();
+        for (at, name) in columns.iter().enumerate().skip(table.keys.len()) {
+            let (before, after) = (old.text(at)?, new.text(at)?);
+            if before != after {
+                *self.columns.entry(name.clone()).or_default() += 1;
+                differ.push((name.clone(), before, after));
+            }
+        }
+        if self.changed.len() < rows_max {
+            let key = table.keys.iter().enumerate().map(|(at, name)| Ok((name.clone(), new.text(at)?)));
+            self.changed.push((key.collect::<Result<_>>()?, differ));
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, row: &RowRef, (in_old, in_new): (bool, bool), is_changed: bool) {
+        let counts = Counts {
+            before: in_old.into(),
+            after: in_new.into(),
+            new: (in_new && !in_old).into(),
+            lost: (in_old && !in_new).into(),
+            changed: is_changed.into(),
+        };
+        self.counts += counts;
+        let text = |of: &Option<StringArray>| {
+            of.as_ref().map(|of| if of.is_valid(row.row) { of.value(row.row) } else { "" }.to_owned())
+        };
+        if let Some(detection) = text(&row.of.detections) {
+            *self.detections.entry(detection).or_default() += counts;
+        }
+        if let (Some(day), Some(host)) = (text(&row.of.days), text(&row.of.hosts)) {
+            let (before, after) = self.days.entry((day, host)).or_default();
+            *before += counts.before;
+            *after += counts.after;
+        }
+    }
+}
+
+/// All of a row that is not null.
+fn whole(row: &RowRef, columns: &[String]) -> Result<Row> {
+    let there = columns.iter().enumerate().filter(|(at, _)| row.of.batch.column(*at).is_valid(row.row));
+    there.map(|(at, name)| Ok((name.clone(), row.text(at)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::{
+        array::{ArrayRef, Int64Array},
+        datatypes::{Field, Schema},
+    };
+    use parquet::arrow::ArrowWriter;
+    use std::{fs::File, path::Path};
+
+    const ROWS: i64 = 200_000;
+
+    /// Rows in no order, of some 200 bytes each.
+    fn write(path: &Path, schema: &Arc<Schema>, value: impl Fn(i64) -> i64) {
+        let mut writer =
+            ArrowWriter::try_new(File::create(path).expect("made"), schema.clone(), None).expect("a writer");
+        for from in (0..ROWS).step_by(10_000) {
+            let keys: Vec<i64> = (from..from + 10_000).map(|n| n * 7_919 % ROWS).collect();
+            let texts = keys.iter().map(|key| format!("{key:0200}"));
+            let columns: Vec<ArrayRef> = vec![
+                Arc::new(Int64Array::from(keys.clone())),
+                Arc::new(Int64Array::from_iter_values(keys.iter().map(|key| value(*key)))),
+                Arc::new(StringArray::from_iter_values(texts)),
+            ];
+            writer.write(&RecordBatch::try_new(schema.clone(), columns).expect("a batch")).expect("written");
+        }
+        writer.close().expect("written");
+    }
+
+    #[test]
+    fn more_rows_than_memory_holds_are_compared_on_disk() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let fields = [("k", DataType::Int64), ("v", DataType::Int64), ("t", DataType::Utf8)];
+        let schema = Arc::new(Schema::new(fields.map(|(name, data_type)| Field::new(name, data_type, true)).to_vec()));
+        let paths = ["old", "new"].map(|name| folder.path().join(name).display().to_string() + ".parquet");
+        write(Path::new(&paths[0]), &schema, |key| key);
+        write(Path::new(&paths[1]), &schema, |key| if key % 1_000 == 0 { -1 } else { key });
+        let table = Table { schema, keys: vec!["k".into()], is_alerts: false };
+        // A third of what the rows of one version are.
+        let memory_bytes_max = 16 << 20;
+        let found = compare_table("t", &table, &paths, (3, memory_bytes_max)).expect("compared");
+        let rows = u64::try_from(ROWS).expect("positive");
+        assert_eq!(found.counts, Counts { before: rows, after: rows, new: 0, lost: 0, changed: rows / 1_000 });
+        assert_eq!(found.columns, BTreeMap::from([("v".to_owned(), rows / 1_000)]));
+        let changed: Vec<&str> = found.changed.iter().map(|(key, _)| key[0].1.as_str()).collect();
+        assert_eq!(changed, ["0", "1000", "2000"]);
+    }
+}

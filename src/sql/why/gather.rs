@@ -1,0 +1,451 @@
+//! What comes to each place of a query, as far as it is meant: counts, and the rows that come nearest.
+
+use super::question::{Asked, Question};
+use crate::cli::Misuse;
+use amoskys_bus::{Bus, ReaderOptions, TopicPartition};
+use amoskys_pipeline::{
+    run::{
+        Emission, Emitter, History, HistoryOptions, TailError, TailFrom, TailOptions, TailTo, Verify, run_history, tail,
+    },
+    sql::{Dataflow, Probe, ProbePlace, Stream},
+};
+use amoskys_proto::v1::Alert;
+use anyhow::{Context, Result, bail};
+use arrow::{
+    array::{Array, ArrayRef, AsArray, BooleanArray},
+    compute::cast,
+    datatypes::{DataType, Float64Type, TimestampNanosecondType},
+    util::display::{ArrayFormatter, FormatOptions},
+};
+use std::{
+    collections::BTreeMap,
+    ops::ControlFlow,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S%.f";
+
+/// Where rows come from.
+pub enum Reading {
+    Files(History),
+    Topics { bus: Arc<dyn Bus>, verify: Verify },
+}
+
+/// An INSERT of a dataflow.
+pub struct Place<'a> {
+    pub dataflow: &'a Dataflow,
+    pub flow: usize,
+    pub insert: usize,
+}
+
+/// Of records that gave no rows.
+#[derive(Debug, Clone, Default)]
+pub struct Lost {
+    pub duplicate_records: u64,
+    pub dead_records: u64,
+    /// The first of them: stream, partition, offset, why.
+    pub dead: Vec<(String, i32, i64, String)>,
+}
+
+/// A row, or a window's row, and how it fares.
+pub struct Sample {
+    pub window_ns: Option<(i64, i64)>,
+    pub row: Vec<(String, String)>,
+    /// In the order of the probe's conditions.
+    pub verdicts: Vec<Verdict>,
+}
+
+pub struct Verdict {
+    pub holds: bool,
+    /// Both sides of a comparison.
+    pub compared: Option<(String, String)>,
+    /// How far they are apart, where they are numbers.
+    pub apart: Option<f64>,
+}
+
+impl Sample {
+    pub fn held(&self) -> usize {
+        self.verdicts.iter().filter(|verdict| verdict.holds).count()
+    }
+}
+
+/// What came to one place.
+pub struct Seen {
+    pub probe: Probe,
+    /// Conditions of the question that could be asked there.
+    pub applied: Vec<usize>,
+    pub rows: u64,
+    /// Rows of which every condition holds.
+    pub passed: u64,
+    /// How many rows each condition holds of.
+    pub held: Vec<u64>,
+    /// Of a stream's rows: those that were late for a window.
+    pub late: u64,
+    /// Those that come furthest, at most as many as are shown.
+    pub samples: Vec<Sample>,
+}
+
+/// Rows of a stream that are in no window, and why.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Refused {
+    pub rows: u64,
+    pub without_time: u64,
+    pub ahead: u64,
+}
+
+pub struct Gathered {
+    pub seen: Vec<Seen>,
+    /// By stream: all rows that are meant, before any is refused.
+    pub census: BTreeMap<String, Refused>,
+    pub lost: Lost,
+    /// What the INSERTs give: id and record.
+    records: BTreeMap<String, Vec<u8>>,
+}
+
+/// The same streams without their rules, so that every row comes.
+pub fn census(mut dataflow: Dataflow) -> Dataflow {
+    let streams: Vec<String> = dataflow
+        .probes
+        .iter()
+        .filter(|probe| matches!(probe.place, ProbePlace::Stream(_)))
+        .map(|probe| probe.name.clone())
+        .collect();
+    dataflow.streams.retain(|flow| flow.shuffle.is_none());
+    for flow in &mut dataflow.streams {
+        flow.stream.event_time = None;
+        flow.inserts.retain(|insert| streams.contains(&insert.name));
+        (flow.views, flow.panes) = (Vec::new(), Vec::new());
+    }
+    dataflow.streams.retain(|flow| !flow.inserts.is_empty());
+    dataflow
+}
+
+/// Everything that the dataflow gives, over all that there is.
+pub fn run(
+    reading: &Reading,
+    dataflow: &Dataflow,
+    on_emission: &mut dyn FnMut(Place<'_>, &Emission) -> Result<()>,
+) -> Result<Lost> {
+    let mut result = Ok(());
+    let mut take = |flow: usize, emission: Emission| {
+        result = on_emission(Place { dataflow, flow, insert: emission.insert }, &emission);
+        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    };
+    let lost = match reading {
+        Reading::Files(history) => {
+            let reads =
+                |name: &str| dataflow.streams.iter().any(|flow| flow.shuffle.is_none() && flow.stream.name == name);
+            let history: History =
+                history.iter().filter(|(name, _)| reads(name)).map(|(k, v)| (k.clone(), v.clone())).collect();
+            let options = HistoryOptions::default();
+            let counts = crate::sql::run::with_progress(&options.progress, || {
+                run_history(std::slice::from_ref(dataflow), &history, &options, &mut take)
+            });
+            let counts =
+                counts.map_err(|error| if error.is_misuse() { Misuse::because(error) } else { error.into() })?;
+            Lost { duplicate_records: counts.duplicate_records, ..Lost::default() }
+        }
+        Reading::Topics { bus, verify } => {
+            let options = TailOptions { verify: verify.clone(), from: TailFrom::Earliest, to: TailTo::End };
+            let counts = tail(bus.as_ref(), dataflow, &options, &AtomicBool::new(false), &mut take).map_err(
+                |error| match error {
+                    TailError::Bus(error) => anyhow::Error::from(error),
+                    error => error.into(),
+                },
+            )?;
+            Lost { duplicate_records: counts.duplicate_records, dead_records: counts.dead_records, dead: counts.dead }
+        }
+    };
+    result.map(|()| lost)
+}
+
+/// The record of a topic that has this id in its header.
+pub fn record_with_id(bus: &dyn Bus, topic: &str, id: &str) -> Result<Option<Vec<u8>>> {
+    let mut found = None;
+    let partitions = bus.topics()?.into_iter().find(|info| info.name == topic).map_or(0, |info| info.partitions);
+    let mut reader = bus.reader(&ReaderOptions { with_headers: true, ..ReaderOptions::default() })?;
+    for partition in (0..partitions).map(|partition| TopicPartition { topic: topic.to_owned(), partition }) {
+        let (first, end) = reader.bounds(&partition)?;
+        if first >= end {
+            continue;
+        }
+        reader.assign(&partition, first)?;
+        let mut is_over = false;
+        while !is_over && found.is_none() {
+            let changes = reader.poll(Duration::from_millis(100), 1024, &mut |record| {
+                is_over |= record.partition == partition.partition && record.offset + 1 >= end;
+                if record.headers.iter().any(|(name, value)| *name == "amoskys-id" && *value == id.as_bytes()) {
+                    found = Some(record.payload.to_vec());
+                }
+            })?;
+            is_over |= changes
+                .iter()
+                .any(|change| matches!(change, amoskys_bus::Change::End { partition: of, .. } if *of == partition));
+        }
+    }
+    Ok(found)
+}
+
+impl Gathered {
+    pub fn gather(
+        reading: &Reading,
+        dataflow: &Dataflow,
+        census: &Dataflow,
+        question: &Question,
+        samples_max: usize,
+    ) -> Result<Self> {
+        let mut seen = Vec::new();
+        // By flow and INSERT: which probe, and what of the question can be asked there.
+        let mut asked: BTreeMap<(usize, usize), (usize, Asked)> = BTreeMap::new();
+        for (number, probe) in dataflow.probes.iter().enumerate() {
+            let (flow, insert) = insert_of(dataflow, probe)?;
+            let schema = &dataflow.streams[flow].inserts[insert].output;
+            let of = Asked::of(question, schema, probe.columns.len())?;
+            seen.push(Seen {
+                probe: probe.clone(),
+                applied: of.applied.clone(),
+                rows: 0,
+                passed: 0,
+                held: vec![0; probe.conditions.len()],
+                late: 0,
+                samples: Vec::new(),
+            });
+            asked.insert((flow, insert), (number, of));
+        }
+        if let Some(index) =
+            (0..question.conditions.len()).find(|index| !seen.iter().any(|seen| seen.applied.contains(index)))
+        {
+            let streams = dataflow.probes.iter().filter(|probe| matches!(probe.place, ProbePlace::Stream(_)));
+            let columns: Vec<&str> = streams.flat_map(|probe| &probe.columns).map(String::as_str).collect();
+            bail!(Misuse(format!(
+                "--where `{}` has a column that is nowhere on the way; the streams have {}",
+                question.conditions[index],
+                columns.join(", ")
+            )));
+        }
+        let emitters: BTreeMap<(usize, usize), Emitter> = emitters(dataflow)?;
+        let mut records = BTreeMap::new();
+        let lost = run(reading, dataflow, &mut |place, emission| {
+            let key = (place.flow, place.insert);
+            if let Some(emitter) = emitters.get(&key) {
+                let mut of = Vec::new();
+                emitter.encode(emission, &mut of)?;
+                for record in of {
+                    if let Some((_, id)) = record.headers.first() {
+                        records.insert(String::from_utf8_lossy(id).into_owned(), record.payload);
+                    }
+                }
+            }
+            if let Some((number, of)) = asked.get(&key) {
+                seen[*number].add(
+                    question,
+                    of,
+                    &dataflow.streams[place.flow].stream,
+                    windows_ns(dataflow),
+                    emission,
+                    samples_max,
+                )?;
+            }
+            Ok(())
+        })?;
+        let census = refused(reading, census, dataflow, question)?;
+        Ok(Self { seen, census, lost, records })
+    }
+
+    /// Whether an alert is what is computed now, in words.
+    pub fn proof(&self, alert: &Alert, payload: &[u8], is_from_log: bool) -> (bool, String) {
+        let id = alert.provenance.as_ref().map_or("", |provenance| provenance.id.as_str());
+        match self.records.get(id) {
+            None => (false, format!("{id} is not among what this SQL gives now")),
+            Some(computed) if computed == payload && is_from_log => {
+                (true, format!("{id} was computed again, and is what the topic holds, byte for byte"))
+            }
+            Some(computed) if computed == payload => (true, format!("{id} was computed again")),
+            Some(_) => (false, format!("{id} was computed again, and the topic holds another record")),
+        }
+    }
+}
+
+fn emitters(dataflow: &Dataflow) -> Result<BTreeMap<(usize, usize), Emitter>> {
+    let mut emitters = BTreeMap::new();
+    for (flow, of) in dataflow.streams.iter().enumerate() {
+        for (index, insert) in of.inserts.iter().enumerate() {
+            if let Some(emitter) = Emitter::new(insert)? {
+                emitters.insert((flow, index), emitter.without_log());
+            }
+        }
+    }
+    Ok(emitters)
+}
+
+fn insert_of(dataflow: &Dataflow, probe: &Probe) -> Result<(usize, usize)> {
+    let flows = dataflow.streams.iter().enumerate();
+    let mut all =
+        flows.flat_map(|(flow, of)| of.inserts.iter().enumerate().map(move |(index, insert)| (flow, index, insert)));
+    let found = all.find(|(.., insert)| insert.name == probe.name).map(|(flow, index, _)| (flow, index));
+    found.context("a probe that was not planned")
+}
+
+fn windows_ns(dataflow: &Dataflow) -> i64 {
+    dataflow.streams.iter().map(amoskys_pipeline::sql::StreamFlow::windows_ns).max().unwrap_or(0)
+}
+
+/// Rows that are meant, of each stream, and which of them no window sees.
+fn refused(
+    reading: &Reading,
+    census: &Dataflow,
+    dataflow: &Dataflow,
+    question: &Question,
+) -> Result<BTreeMap<String, Refused>> {
+    let rules: BTreeMap<&str, &Stream> =
+        dataflow.streams.iter().map(|flow| (flow.stream.name.as_str(), &flow.stream)).collect();
+    let mut asked = BTreeMap::new();
+    for probe in census.probes.iter().filter(|probe| matches!(probe.place, ProbePlace::Stream(_))) {
+        let (flow, insert) = insert_of(census, probe)?;
+        let schema = &census.streams[flow].inserts[insert].output;
+        asked.insert((flow, insert), Asked::of(question, schema, probe.columns.len())?);
+    }
+    let mut found: BTreeMap<String, Refused> = BTreeMap::new();
+    run(reading, census, &mut |place, emission| {
+        let stream = &census.streams[place.flow].stream;
+        let (Some(of), Some(rules)) = (asked.get(&(place.flow, place.insert)), rules.get(stream.name.as_str())) else {
+            return Ok(());
+        };
+        let mask = of.mask(&emission.batch)?;
+        let times = rules.event_time.as_ref().and_then(|name| emission.batch.column_by_name(name));
+        let log_times = emission.batch.column_by_name("_log_time");
+        let time_of = |column: Option<&ArrayRef>, row: usize| {
+            column
+                .filter(|column| column.is_valid(row))
+                .map(|column| column.as_primitive::<TimestampNanosecondType>().value(row))
+        };
+        let span = question.span_ns(windows_ns(dataflow));
+        let refused = found.entry(stream.name.clone()).or_default();
+        for row in (0..emission.batch.num_rows()).filter(|&row| mask.value(row)) {
+            let (time_ns, log_time_ns) = (time_of(times, row), time_of(log_times, row));
+            // What has no time may be meant.
+            let known_ns = time_ns.or(log_time_ns);
+            if span.zip(known_ns).is_some_and(|((from_ns, to_ns), known_ns)| known_ns < from_ns || known_ns > to_ns) {
+                continue;
+            }
+            refused.rows += 1;
+            if rules.event_time.is_some() && time_ns.is_none() {
+                refused.without_time += 1;
+            }
+            let is_ahead = time_ns
+                .zip(log_time_ns)
+                .is_some_and(|(time_ns, log_time_ns)| time_ns > log_time_ns.saturating_add(rules.rules.max_skew_ns));
+            refused.ahead += u64::from(is_ahead);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+impl Seen {
+    fn add(
+        &mut self,
+        question: &Question,
+        asked: &Asked,
+        stream: &Stream,
+        windows_ns: i64,
+        emission: &Emission,
+        samples_max: usize,
+    ) -> Result<()> {
+        if emission.window_ns.is_some_and(|window_ns| !question.takes_window(window_ns)) {
+            return Ok(());
+        }
+        let batch = &emission.batch;
+        let mask = asked.mask(batch)?;
+        // Rows that no window gave have their own time, if they still have it.
+        let times = stream.event_time.as_ref().filter(|_| emission.window_ns.is_none()).and_then(|name| {
+            let at = self.probe.columns.iter().position(|column| column == name)?;
+            batch.column(at).as_primitive_opt::<TimestampNanosecondType>()
+        });
+        let span = question.span_ns(windows_ns);
+        let is_meant = |row: usize| {
+            let time_ns = times.filter(|times| times.is_valid(row)).map(|times| times.value(row));
+            mask.value(row)
+                && !span.zip(time_ns).is_some_and(|((from_ns, to_ns), time_ns)| time_ns < from_ns || time_ns > to_ns)
+        };
+        let late = batch.column_by_name("_late").map(|late| late.as_boolean());
+        let holds: Vec<&BooleanArray> =
+            self.probe.conditions.iter().map(|condition| batch.column(condition.holds).as_boolean()).collect();
+        let holds = |condition: usize, row: usize| holds[condition].is_valid(row) && holds[condition].value(row);
+        let conditions = self.probe.conditions.len();
+        let mut showing: Option<Showing<'_>> = None;
+        for row in (0..batch.num_rows()).filter(|&row| is_meant(row)) {
+            self.rows += 1;
+            let held: Vec<bool> = (0..conditions).map(|condition| holds(condition, row)).collect();
+            self.passed += u64::from(held.iter().all(|held| *held));
+            self.held.iter_mut().zip(&held).for_each(|(count, held)| *count += u64::from(*held));
+            self.late += u64::from(late.is_some_and(|late| late.is_valid(row) && late.value(row)));
+            // The first of those that come furthest.
+            let count = held.iter().filter(|held| **held).count();
+            let last = self.samples.last().filter(|_| self.samples.len() >= samples_max);
+            if samples_max == 0 || last.is_some_and(|last| last.held() >= count) {
+                continue;
+            }
+            let showing = match &mut showing {
+                Some(showing) => showing,
+                None => showing.insert(Showing::of(batch, &self.probe)?),
+            };
+            let sample = showing.sample(row, emission.window_ns, &held, &self.probe)?;
+            let at = self.samples.partition_point(|other| other.held() >= count);
+            self.samples.insert(at, sample);
+            self.samples.truncate(samples_max);
+        }
+        Ok(())
+    }
+}
+
+/// Rows of a batch as text.
+struct Showing<'a> {
+    texts: Vec<ArrayFormatter<'a>>,
+    batch: &'a arrow::record_batch::RecordBatch,
+}
+
+impl<'a> Showing<'a> {
+    fn of(batch: &'a arrow::record_batch::RecordBatch, probe: &Probe) -> Result<Self> {
+        const OPTIONS: FormatOptions<'static> = FormatOptions::new()
+            .with_null("null")
+            .with_timestamp_format(Some(TIME_FORMAT))
+            .with_timestamp_tz_format(Some(TIME_FORMAT));
+        debug_assert!(probe.columns.len() <= batch.num_columns());
+        let texts = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &OPTIONS));
+        Ok(Self { texts: texts.collect::<Result<_, _>>()?, batch })
+    }
+
+    fn sample(&self, row: usize, window_ns: Option<(i64, i64)>, held: &[bool], probe: &Probe) -> Result<Sample> {
+        let text = |column: usize| self.texts[column].value(row).to_string();
+        let columns = probe.columns.iter().enumerate().filter(|(at, _)| self.batch.column(*at).is_valid(row));
+        let verdict = |(condition, holds): (usize, &bool)| {
+            let compared = probe.conditions[condition].compared;
+            Ok(Verdict {
+                holds: *holds,
+                compared: compared.map(|(left, right)| (text(left), text(right))),
+                apart: match compared {
+                    Some((left, right)) => apart(self.batch.column(left), self.batch.column(right), row)?,
+                    None => None,
+                },
+            })
+        };
+        Ok(Sample {
+            window_ns,
+            row: columns.map(|(at, name)| (name.clone(), text(at))).collect(),
+            verdicts: held.iter().enumerate().map(verdict).collect::<Result<_>>()?,
+        })
+    }
+}
+
+/// Of two numbers the second less the first.
+fn apart(left: &ArrayRef, right: &ArrayRef, row: usize) -> Result<Option<f64>> {
+    let number = |column: &ArrayRef| -> Result<Option<f64>> {
+        if !column.data_type().is_numeric() || column.is_null(row) {
+            return Ok(None);
+        }
+        Ok(Some(cast(&column.slice(row, 1), &DataType::Float64)?.as_primitive::<Float64Type>().value(0)))
+    };
+    Ok(number(left)?.zip(number(right)?).map(|(left, right)| right - left))
+}
