@@ -53,6 +53,12 @@ fn the_page_about_the_workbench_does_what_it_says() {
     follow("docs/guide/02-the-sql-workbench.md", &[], &nothing);
 }
 
+#[test]
+fn the_detections_of_the_cookbook_pass_their_tests() {
+    let nothing = |what: &str| panic!("nobody knows how to wait for `{what}`");
+    follow("docs/guide/03-a-cookbook-of-detections.md", &[], &nothing);
+}
+
 /// Does what a page says, block by block.
 fn follow(page: &str, environment: &[(&str, String)], wait: &dyn Fn(&str)) {
     let page = read(page);

@@ -24,6 +24,7 @@ use amoskys_functions::{
     fault::{Fault, refuse},
     map_keys::CastMapKeys,
     model::{BindModels, Lookup, models_of, unbound},
+    scalar::scalars,
     window,
 };
 use arrow::datatypes::SchemaRef;
@@ -120,7 +121,7 @@ pub(crate) fn session(models: &Arc<Lookup>) -> SessionContext {
         .with_physical_optimizer_rules(physical)
         .build();
     let context = SessionContext::new_with_state(state);
-    for function in unbound().into_iter().chain([window::hop(), window::tumble()]) {
+    for function in unbound().into_iter().chain([window::hop(), window::tumble()]).chain(scalars()) {
         context.register_udf(function);
     }
     aggregates().into_iter().for_each(|function| context.register_udaf(function));
