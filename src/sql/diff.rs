@@ -8,13 +8,13 @@ mod report;
 mod spool;
 mod version;
 
-use super::{Planning, run::source};
+use super::{Planning, over};
 use crate::{
     cli::{self, DONE, FAILED, Misuse},
     print,
 };
 use amoskys_pipeline::{
-    run::{History, HistoryOptions, run_history},
+    run::{History, HistoryOptions},
     sql::{Dataflow, Wanted},
 };
 use anyhow::{Result, bail};
@@ -22,7 +22,7 @@ use clap::{Args, ValueEnum};
 use compare::{Comparison, compare};
 use report::Report;
 use spool::{Spool, Tables};
-use std::{collections::BTreeMap, num::NonZeroUsize, ops::ControlFlow, path::PathBuf, thread};
+use std::{num::NonZeroUsize, ops::ControlFlow, path::PathBuf};
 use version::Version;
 
 #[derive(Debug, Args)]
@@ -45,7 +45,7 @@ pub struct Command {
     #[arg(value_name = "NEW")]
     new: String,
     /// What a stream is read from; may be given several times.
-    #[arg(long, required = true, value_name = "NAME=FILE", value_parser = source)]
+    #[arg(long, required = true, value_name = "NAME=FILE", value_parser = over::source)]
     from: Vec<(String, PathBuf)>,
     /// What makes rows of a table the same; may be given for several tables.
     #[arg(long, value_name = "TABLE=COLUMN,…", value_parser = key)]
@@ -98,11 +98,8 @@ pub fn diff(command: &Command) -> Result<u8> {
     let [old, new] = [&old, &new].map(|version| plans(version, command));
     let (old, new) = (old?, new?);
     let tables = Tables::of([&old[0], &new[0]], &command.key)?;
-    let mut history: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    for (name, file) in &command.from {
-        history.entry(name.clone()).or_default().push(file.clone());
-    }
-    if let Some(name) = history.keys().find(|name| ![&old, &new].iter().any(|plans| reads(&plans[0], name))) {
+    let history = over::history(&command.from);
+    if let Some(name) = history.keys().find(|name| ![&old, &new].iter().any(|plans| over::reads(&plans[0], name))) {
         bail!(Misuse(format!("neither version reads a stream `{name}`")));
     }
     let before = spool(&old, &history, &tables)?;
@@ -119,34 +116,24 @@ pub fn diff(command: &Command) -> Result<u8> {
 
 fn plans(version: &Version, command: &Command) -> Result<Vec<Dataflow>> {
     let planning = Planning::of(version.sources.clone(), &command.models, Wanted::Inserts);
-    let threads = command.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     let plan = || -> Result<Dataflow> {
         let planned = planning.plan()?;
         planned.map_err(|problems| {
             Misuse(format!("{} does not plan: {}", version.name, cli::sql_is_wrong(&problems))).into()
         })
     };
-    (0..threads).map(|_| plan()).collect()
-}
-
-fn reads(dataflow: &Dataflow, stream: &str) -> bool {
-    dataflow.streams.iter().any(|flow| flow.shuffle.is_none() && flow.stream.name == stream)
+    (0..over::threads(command.threads)).map(|_| plan()).collect()
 }
 
 /// What a version gives, in files.
-fn spool(plans: &[Dataflow], from: &BTreeMap<String, Vec<PathBuf>>, tables: &Tables) -> Result<Spool> {
+fn spool(plans: &[Dataflow], history: &History, tables: &Tables) -> Result<Spool> {
     // What only the other version reads is nothing to this one.
-    let history: History =
-        from.iter().filter(|(name, _)| reads(&plans[0], name)).map(|(k, v)| (k.clone(), v.clone())).collect();
-    let options = HistoryOptions::default();
+    let history = over::part_of(history, &plans[0]);
     let (mut spool, mut written) = (Spool::open(tables)?, Ok(()));
-    let counts = super::run::with_progress(&options.progress, || {
-        run_history(plans, &history, &options, &mut |flow, emission| {
-            written = spool.write(tables, &plans[0].streams[flow].inserts[emission.insert], &emission);
-            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })
-    });
-    counts.map_err(|error| if error.is_misuse() { Misuse::because(error) } else { error.into() })?;
+    over::files(plans, &history, &HistoryOptions::default(), &mut |flow, emission| {
+        written = spool.write(tables, &plans[0].streams[flow].inserts[emission.insert], &emission);
+        if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
     written?;
     spool.close()
 }

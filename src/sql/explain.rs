@@ -2,7 +2,7 @@
 
 use super::Planning;
 use crate::{
-    cli::{self, DONE},
+    cli::DONE,
     print::{self, counted},
 };
 use amoskys_pipeline::sql::{
@@ -51,8 +51,7 @@ enum Format {
 
 pub fn explain(command: Command) -> Result<u8> {
     let wanted = if command.view.is_empty() { Wanted::Inserts } else { Wanted::Rows(command.view) };
-    let plan = Planning::new(&command.sql, &command.models, wanted).plan()?;
-    let outline = Outline::of(&plan.map_err(|problems| cli::sql_is_wrong(&problems))?);
+    let outline = Outline::of(&Planning::new(&command.sql, &command.models, wanted).planned()?);
     match command.format {
         Format::Text => print::text(text(&outline)?)?,
         Format::Mermaid => print::text(mermaid(&outline)?)?,

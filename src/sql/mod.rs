@@ -7,11 +7,15 @@ mod explain;
 mod functions;
 mod outlet;
 mod output;
+mod over;
 mod run;
 mod test;
 mod why;
 
-use crate::roles::{ModelPlace, Models};
+use crate::{
+    cli,
+    roles::{ModelPlace, Models},
+};
 use amoskys_pipeline::sql::{self, Dataflow, Problems, Sources, Statement, Wanted};
 use anyhow::{Context, Result};
 use clap::Subcommand;
@@ -70,6 +74,16 @@ impl Planning {
 
     fn plan(&self) -> Result<Result<Dataflow, Problems>> {
         self.plan_of(&self.sources, self.wanted.clone())
+    }
+
+    /// The plan; every problem of the SQL is one error.
+    fn planned(&self) -> Result<Dataflow> {
+        self.plan()?.map_err(|problems| cli::sql_is_wrong(&problems))
+    }
+
+    /// The same for each thread: what a plan runs over, and a model's session, are one thread's.
+    fn planned_for(&self, threads: usize) -> Result<Vec<Dataflow>> {
+        (0..threads).map(|_| self.planned()).collect()
     }
 
     /// With more statements, each in the place of one that defines the same name: every INSERT, and those of the names that

@@ -4,40 +4,23 @@ use super::{
     Planning,
     outlet::Outlets,
     output::{Format, Outputs, Target},
+    over,
 };
 use crate::{
     cli::{self, DONE, Misuse},
     print::counted,
-    progress::{self, Done},
     stop,
     topics::Login,
 };
 use amoskys_bus::Address;
 use amoskys_pipeline::{
-    run::{
-        Emission, History, HistoryCounts, HistoryOptions, Progress, TailError, TailFrom, TailOptions, TailTo, Verify,
-        run_history, tail,
-    },
+    run::{Emission, HistoryCounts, HistoryOptions, TailError, TailFrom, TailOptions, TailTo, Verify, tail},
     sql::{Dataflow, Wanted},
 };
 use amoskys_proto::KeyRing;
 use anyhow::{Result, bail};
 use clap::Args;
-use std::{
-    collections::BTreeSet,
-    io::IsTerminal,
-    num::NonZeroUsize,
-    ops::ControlFlow,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::{Duration, Instant},
-};
-
-const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+use std::{collections::BTreeSet, io::IsTerminal, num::NonZeroUsize, ops::ControlFlow, path::PathBuf, sync::Arc};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -63,7 +46,7 @@ pub struct Command {
     #[arg(required = true, value_name = "SQL_DIR")]
     sql: Vec<PathBuf>,
     /// What a stream is read from; may be given several times. Without it the streams' topics are followed.
-    #[arg(long, value_name = "NAME=FILE", value_parser = source)]
+    #[arg(long, value_name = "NAME=FILE", value_parser = over::source)]
     from: Vec<(String, PathBuf)>,
     /// The log whose topics are followed: kafka://host:port, nats://host:port or local:PATH.
     #[arg(long, value_name = "URL", env = "AMOSKYS_BUS", value_parser = cli::address)]
@@ -108,13 +91,6 @@ struct Partitions(BTreeSet<i32>);
 /// More is a mistake in writing.
 const PARTITIONS_MAX: i32 = 1_000_000;
 
-pub(super) fn source(text: &str) -> Result<(String, PathBuf), String> {
-    match text.split_once('=') {
-        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok((name.to_owned(), file.into())),
-        _ => Err(format!("`{text}` is not NAME=FILE, e.g. processes=processes.parquet")),
-    }
-}
-
 fn partitions(text: &str) -> Result<Partitions, String> {
     let wrong = |part: &str| format!("`{part}` is no partition and no range of them such as 0-3");
     let number = |part: &str| match part.trim().parse::<i32>() {
@@ -137,20 +113,14 @@ fn partitions(text: &str) -> Result<Partitions, String> {
 pub fn run(command: Command) -> Result<u8> {
     let wanted = if command.view.is_empty() { Wanted::Inserts } else { Wanted::Rows(command.view.clone()) };
     let planning = Planning::new(&command.sql, &command.models, wanted);
-    let plan = || -> Result<Dataflow> { planning.plan()?.map_err(|problems| cli::sql_is_wrong(&problems)) };
     if command.from.is_empty() {
         let Some(bus) = &command.bus else {
             bail!(Misuse("say by --from NAME=FILE what to read, or by --bus URL which topics to follow".into()));
         };
-        return follow(&command, bus, &plan()?);
+        return follow(&command, bus, &planning.planned()?);
     }
-    let threads = command.threads.or_else(|| thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
-    // What a plan runs over, and a model's session, are one thread's.
-    let dataflows = (0..threads).map(|_| plan()).collect::<Result<Vec<_>>>()?;
-    let mut history = History::new();
-    for (name, file) in command.from {
-        history.entry(name).or_default().push(file);
-    }
+    let dataflows = planning.planned_for(over::threads(command.threads))?;
+    let history = over::history(&command.from);
     let mut outlets = Outlets::some_of(&dataflows[0])?;
     let names: Vec<_> = outlets.all().collect();
     let target = Target { format: command.format, path: command.output, force: command.force };
@@ -158,13 +128,10 @@ pub fn run(command: Command) -> Result<u8> {
     let options =
         HistoryOptions { partitions: command.partitions.map(|Partitions(set)| set), ..HistoryOptions::default() };
     let (mut written, mut left) = (Ok(()), command.max.unwrap_or(usize::MAX));
-    let counts = with_progress(&options.progress, || {
-        run_history(&dataflows, &history, &options, &mut |flow, emission| {
-            written = write(&mut outlets, &mut outputs, &mut left, (flow, &emission));
-            if written.is_ok() && left > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })
-    });
-    let counts = counts.map_err(|error| if error.is_misuse() { Misuse::because(error) } else { error.into() })?;
+    let counts = over::files(&dataflows, &history, &options, &mut |flow, emission| {
+        written = write(&mut outlets, &mut outputs, &mut left, (flow, &emission));
+        if written.is_ok() && left > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
     written?;
     let rows = outputs.close()?;
     summary(&counts, outlets.all().map(|(name, _)| name).zip(rows));
@@ -216,25 +183,6 @@ fn follow(command: &Command, bus: &Address, dataflow: &Dataflow) -> Result<u8> {
     written?;
     outputs.close()?;
     Ok(DONE)
-}
-
-/// Shows how far it is while `work` goes on.
-pub(super) fn with_progress<T>(progress: &Progress, work: impl FnOnce() -> T) -> T {
-    let is_over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let shower = scope.spawn(|| {
-            let mut line = progress::Progress::new(Instant::now());
-            while !is_over.load(Ordering::Relaxed) {
-                thread::park_timeout(PROGRESS_EVERY);
-                let done = Done { part: progress.bytes(), total: progress.bytes_total(), rows: progress.rows() };
-                line.show(done, Instant::now());
-            }
-        });
-        let result = work();
-        is_over.store(true, Ordering::Relaxed);
-        shower.thread().unpark();
-        result
-    })
 }
 
 /// What was read and what came of it; what did not count is told, since nobody sees it in the rows.

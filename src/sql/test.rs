@@ -5,13 +5,13 @@
 mod report;
 mod trying;
 
-use super::Planning;
+use super::{Planning, over};
 use crate::{
     cli::{self, DONE, FAILED, Misuse},
     print,
 };
 use amoskys_pipeline::{
-    sql::{self, Dataflow, Problem, Problems, Wanted, views_of},
+    sql::{self, Problem, Problems, Wanted, views_of},
     trial::{Action, Script, Trial, blessed},
 };
 use anyhow::{Context, Result, bail};
@@ -179,8 +179,7 @@ fn scripts(command: &Command) -> Result<Vec<Script>> {
 
 /// Every test, in their order.
 fn run_all<'a>(command: &Command, trials: &[(&'a Script, &'a Trial)]) -> Result<Vec<Outcome<'a>>> {
-    let files: Vec<PathBuf> =
-        command.sql.iter().filter(|path| !path.to_string_lossy().ends_with(".test.sql")).cloned().collect();
+    let files: Vec<PathBuf> = command.sql.iter().filter(|path| !sql::is_test(path)).cloned().collect();
     if files.is_empty() {
         bail!(Misuse(
             "tests need the SQL that they are of: give its folder, and --filter for some of its tests".into()
@@ -194,12 +193,9 @@ fn run_all<'a>(command: &Command, trials: &[(&'a Script, &'a Trial)]) -> Result<
     });
     let asked: BTreeSet<String> = asked.flatten().filter(|name| views.contains(*name)).cloned().collect();
     planning.wanted = Wanted::All(asked.into_iter().collect());
-    let plan = || -> Result<Dataflow> { planning.plan()?.map_err(|problems| cli::sql_is_wrong(&problems)) };
-    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let useful = cores.min(trials.len().div_ceil(TESTS_PER_THREAD));
+    let useful = over::threads(None).min(trials.len().div_ceil(TESTS_PER_THREAD));
     let threads = command.jobs.map_or(useful, NonZeroUsize::get).min(trials.len());
-    // What a plan runs over, and a model's session, are one thread's.
-    let dataflows = (0..threads).map(|_| plan()).collect::<Result<Vec<_>>>()?;
+    let dataflows = planning.planned_for(threads)?;
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         let run = |dataflow| -> Result<()> {

@@ -8,7 +8,7 @@ mod answer;
 mod gather;
 mod question;
 
-use super::{Planning, run::source};
+use super::{Planning, over};
 use crate::{
     cli::{self, DONE, FAILED, Misuse},
     print,
@@ -16,14 +16,14 @@ use crate::{
 };
 use amoskys_bus::Address;
 use amoskys_pipeline::{
-    run::{Emitter, Verify},
-    sql::{self, Dataflow, Wanted},
+    run::Verify,
+    sql::{self, Wanted},
 };
 use amoskys_proto::{KeyRing, v1::Alert};
 use answer::Answer;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use gather::{Gathered, Place, Reading};
+use gather::{Gathered, Reading};
 use prost::Message;
 use question::{Question, time_ns};
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -62,7 +62,7 @@ pub struct Command {
     #[arg(long, value_name = "ID", conflicts_with_all = ["condition", "at"])]
     alert: Option<String>,
     /// What a stream is read from; may be given several times.
-    #[arg(long, value_name = "NAME=FILE", value_parser = source, conflicts_with = "bus")]
+    #[arg(long, value_name = "NAME=FILE", value_parser = over::source, conflicts_with = "bus")]
     from: Vec<(String, PathBuf)>,
     /// The log whose topics are read: kafka://host:port, nats://host:port or local:PATH.
     #[arg(long, value_name = "URL", env = "AMOSKYS_BUS", value_parser = cli::address)]
@@ -105,12 +105,11 @@ pub fn why(command: &Command) -> Result<u8> {
         (None, None) => bail!(Misuse("say which detection, or by --alert which alert".into())),
     };
     let planning = Planning::of(planning.sources, &command.models, Wanted::Why(name.clone()));
-    let plan = || -> Result<Dataflow> { planning.plan()?.map_err(|problems| cli::sql_is_wrong(&problems)) };
-    let dataflow = plan()?;
+    let dataflow = planning.planned()?;
     if dataflow.probes.is_empty() {
         bail!(Misuse(format!("no INSERT or view is called `{name}`")));
     }
-    let census = gather::census(plan()?);
+    let census = gather::census(planning.planned()?);
     let gathered = Gathered::gather(&reading, &dataflow, &census, &question, command.rows)?;
     let proof = given.as_ref().map(|given| gathered.proof(&given.alert, &given.payload, given.is_from_log));
     let answer = Answer { name: &name, question: &question, gathered: &gathered, proof };
@@ -123,11 +122,7 @@ pub fn why(command: &Command) -> Result<u8> {
 
 fn reading(command: &Command) -> Result<Reading> {
     if !command.from.is_empty() {
-        let mut history = amoskys_pipeline::run::History::new();
-        for (name, file) in &command.from {
-            history.entry(name.clone()).or_default().push(file.clone());
-        }
-        return Ok(Reading::Files(history));
+        return Ok(Reading::Files(over::history(&command.from)));
     }
     let Some(address) = &command.bus else {
         bail!(Misuse("say by --from NAME=FILE what to read, or by --bus URL whose topics".into()));
@@ -141,7 +136,7 @@ fn reading(command: &Command) -> Result<Reading> {
 
 /// The alert as it was written to the log; or, from files, as it is computed again.
 fn find(id: &str, command: &Command, planning: &Planning, reading: &Reading) -> Result<Given> {
-    let dataflow = planning.plan()?.map_err(|problems| cli::sql_is_wrong(&problems))?;
+    let dataflow = planning.planned()?;
     let (mut found, is_from_log) = (None, matches!(reading, Reading::Topics { .. }));
     match reading {
         Reading::Topics { bus, .. } => {
@@ -153,12 +148,10 @@ fn find(id: &str, command: &Command, planning: &Planning, reading: &Reading) -> 
             }
         }
         Reading::Files(_) => {
-            let emitters = |place: &Place<'_>| -> Result<Option<Emitter>> {
-                Ok(Emitter::new(&place.dataflow.streams[place.flow].inserts[place.insert])?.map(Emitter::without_log))
-            };
+            let emitters = gather::emitters(&dataflow)?;
             gather::run(reading, &dataflow, &mut |place, emission| {
                 let mut records = Vec::new();
-                if let Some(emitter) = emitters(&place)? {
+                if let Some(emitter) = emitters.get(&(place.flow, place.insert)) {
                     emitter.encode(emission, &mut records)?;
                 }
                 let same =

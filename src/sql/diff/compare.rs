@@ -6,13 +6,14 @@
 //! host and day in memory.
 
 use super::spool::{Spool, Table, Tables};
+use amoskys_pipeline::trial::SHOWN;
 use anyhow::{Context, Result};
 use arrow::{
     array::{Array, AsArray, RecordBatch, StringArray},
     compute::{SortOptions, cast},
     datatypes::{DataType, Schema},
     row::{RowConverter, Rows, SortField},
-    util::display::{ArrayFormatter, FormatOptions},
+    util::display::ArrayFormatter,
 };
 use datafusion::{
     execution::{SendableRecordBatchStream, SessionStateBuilder, runtime_env::RuntimeEnvBuilder},
@@ -23,7 +24,6 @@ use std::{cmp::Ordering, collections::BTreeMap, iter::Peekable, ops::AddAssign, 
 
 /// Of each version, while its rows are sorted.
 const MEMORY_BYTES_MAX: usize = 256 << 20;
-const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S%.f";
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -164,11 +164,7 @@ struct RowRef {
 
 impl RowRef {
     fn text(&self, column: usize) -> Result<String> {
-        let options = FormatOptions::default()
-            .with_null("null")
-            .with_timestamp_format(Some(TIME_FORMAT))
-            .with_timestamp_tz_format(Some(TIME_FORMAT));
-        Ok(ArrayFormatter::try_new(self.of.batch.column(column), &options)?.value(self.row).to_string())
+        Ok(ArrayFormatter::try_new(self.of.batch.column(column), &SHOWN)?.value(self.row).to_string())
     }
 }
 

@@ -45,7 +45,7 @@ fn at_revision(text: &str, revision: &str, path: &str) -> Result<Sources> {
     let files = git(&["ls-tree", "-r", "--name-only", "-z", revision, "--", path]).map_err(|error| refuse(&error))?;
     let mut sources = Sources::default();
     let mut count = 0;
-    for file in files.split('\0').filter(|file| file.ends_with(".sql") && !file.ends_with(".test.sql")) {
+    for file in files.split('\0').filter(|file| sql::is_sql(Path::new(file))) {
         let content = git(&["show", &format!("{revision}:./{file}")]).map_err(|error| refuse(&error))?;
         sources.add(Path::new(&format!("{revision}:{file}")), content);
         count += 1;

@@ -1,13 +1,12 @@
 //! What comes to each place of a query, as far as it is meant: counts, and the rows that come nearest.
 
 use super::question::{Asked, Question};
-use crate::cli::Misuse;
+use crate::{cli::Misuse, sql::over};
 use amoskys_bus::{Bus, ReaderOptions, TopicPartition};
 use amoskys_pipeline::{
-    run::{
-        Emission, Emitter, History, HistoryOptions, TailError, TailFrom, TailOptions, TailTo, Verify, run_history, tail,
-    },
+    run::{Emission, Emitter, History, HistoryOptions, TailError, TailFrom, TailOptions, TailTo, Verify, tail},
     sql::{Dataflow, Probe, ProbePlace, Stream},
+    trial::SHOWN,
 };
 use amoskys_proto::v1::Alert;
 use anyhow::{Context, Result, bail};
@@ -15,7 +14,7 @@ use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray},
     compute::cast,
     datatypes::{DataType, Float64Type, TimestampNanosecondType},
-    util::display::{ArrayFormatter, FormatOptions},
+    util::display::ArrayFormatter,
 };
 use std::{
     collections::BTreeMap,
@@ -24,8 +23,6 @@ use std::{
     time::Duration,
 };
 
-const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S%.f";
-
 /// Where rows come from.
 pub enum Reading {
     Files(History),
@@ -33,8 +30,7 @@ pub enum Reading {
 }
 
 /// An INSERT of a dataflow.
-pub struct Place<'a> {
-    pub dataflow: &'a Dataflow,
+pub struct Place {
     pub flow: usize,
     pub insert: usize,
 }
@@ -125,25 +121,17 @@ pub fn census(mut dataflow: Dataflow) -> Dataflow {
 pub fn run(
     reading: &Reading,
     dataflow: &Dataflow,
-    on_emission: &mut dyn FnMut(Place<'_>, &Emission) -> Result<()>,
+    on_emission: &mut dyn FnMut(Place, &Emission) -> Result<()>,
 ) -> Result<Lost> {
     let mut result = Ok(());
     let mut take = |flow: usize, emission: Emission| {
-        result = on_emission(Place { dataflow, flow, insert: emission.insert }, &emission);
+        result = on_emission(Place { flow, insert: emission.insert }, &emission);
         if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
     let lost = match reading {
         Reading::Files(history) => {
-            let reads =
-                |name: &str| dataflow.streams.iter().any(|flow| flow.shuffle.is_none() && flow.stream.name == name);
-            let history: History =
-                history.iter().filter(|(name, _)| reads(name)).map(|(k, v)| (k.clone(), v.clone())).collect();
-            let options = HistoryOptions::default();
-            let counts = crate::sql::run::with_progress(&options.progress, || {
-                run_history(std::slice::from_ref(dataflow), &history, &options, &mut take)
-            });
-            let counts =
-                counts.map_err(|error| if error.is_misuse() { Misuse::because(error) } else { error.into() })?;
+            let (history, options) = (over::part_of(history, dataflow), HistoryOptions::default());
+            let counts = over::files(std::slice::from_ref(dataflow), &history, &options, &mut take)?;
             Lost { duplicate_records: counts.duplicate_records, ..Lost::default() }
         }
         Reading::Topics { bus, verify } => {
@@ -267,7 +255,8 @@ impl Gathered {
     }
 }
 
-fn emitters(dataflow: &Dataflow) -> Result<BTreeMap<(usize, usize), Emitter>> {
+/// What makes records of the INSERTs' rows, by flow and INSERT.
+pub fn emitters(dataflow: &Dataflow) -> Result<BTreeMap<(usize, usize), Emitter>> {
     let mut emitters = BTreeMap::new();
     for (flow, of) in dataflow.streams.iter().enumerate() {
         for (index, insert) in of.inserts.iter().enumerate() {
@@ -408,12 +397,8 @@ struct Showing<'a> {
 
 impl<'a> Showing<'a> {
     fn of(batch: &'a arrow::record_batch::RecordBatch, probe: &Probe) -> Result<Self> {
-        const OPTIONS: FormatOptions<'static> = FormatOptions::new()
-            .with_null("null")
-            .with_timestamp_format(Some(TIME_FORMAT))
-            .with_timestamp_tz_format(Some(TIME_FORMAT));
         debug_assert!(probe.columns.len() <= batch.num_columns());
-        let texts = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &OPTIONS));
+        let texts = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &SHOWN));
         Ok(Self { texts: texts.collect::<Result<_, _>>()?, batch })
     }
 

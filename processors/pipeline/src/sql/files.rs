@@ -67,7 +67,7 @@ pub fn load(paths: &[PathBuf]) -> Sources {
     let mut files = Vec::new();
     let mut sources = Sources::default();
     for path in paths {
-        if let Err(error) = find(path, &|name| name.ends_with(".sql") && !is_test(name), &mut files) {
+        if let Err(error) = find(path, &is_sql, &mut files) {
             let hint = "give the folder or file of the SQL by its path (in a checkout of Amoskys it is `sql`)";
             sources.fail(path, Fault::new(format!("cannot be read: {error}")).help(hint));
         }
@@ -96,7 +96,7 @@ pub fn load(paths: &[PathBuf]) -> Sources {
 /// A folder that cannot be read, with its path.
 pub fn tests_below(paths: &[PathBuf]) -> Result<Vec<PathBuf>, (PathBuf, std::io::Error)> {
     let mut files = Vec::new();
-    for path in paths.iter().filter(|path| path.is_dir() || is_test(&path.to_string_lossy())) {
+    for path in paths.iter().filter(|path| path.is_dir() || is_test(path)) {
         find(path, &is_test, &mut files).map_err(|error| (path.clone(), error))?;
     }
     files.sort();
@@ -104,15 +104,21 @@ pub fn tests_below(paths: &[PathBuf]) -> Result<Vec<PathBuf>, (PathBuf, std::io:
     Ok(files)
 }
 
-pub(super) fn is_test(name: &str) -> bool {
-    name.ends_with(".test.sql")
+/// Whether the file is one of statements, by its name.
+pub fn is_sql(path: &Path) -> bool {
+    path.to_string_lossy().ends_with(".sql") && !is_test(path)
 }
 
-fn find(path: &Path, is_wanted: &dyn Fn(&str) -> bool, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+/// Whether the file is one of tests, by its name.
+pub fn is_test(path: &Path) -> bool {
+    path.to_string_lossy().ends_with(".test.sql")
+}
+
+fn find(path: &Path, is_wanted: &dyn Fn(&Path) -> bool, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     if path.is_dir() {
         for entry in fs::read_dir(path)? {
             let path = entry?.path();
-            if path.is_dir() || is_wanted(&path.to_string_lossy()) {
+            if path.is_dir() || is_wanted(&path) {
                 find(&path, is_wanted, files)?;
             }
         }

@@ -40,7 +40,7 @@ pub use catalog::{ENVELOPE_COLUMNS, Format, LATE_COLUMN, LOG_COLUMNS, Sink, Stat
 pub use dataflow::{Dataflow, Insert, PanesSource, Query, SharedPanes, StreamFlow, WindowRows, WindowedView, behind};
 pub use definitions::views_of;
 pub(crate) use definitions::{name_of, table_of};
-pub use files::{Sources, Statement, load, tests_below};
+pub use files::{Sources, Statement, is_sql, is_test, load, tests_below};
 pub use functions::{FunctionInfo, functions};
 pub use lineage::Bound;
 pub use outline::{InsertOutline, Outline, PanesFrom, PanesOutline, Recovery, StreamOutline, ViewOutline};

@@ -98,6 +98,8 @@ struct Planner<'a> {
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
     probes: Vec<Probe>,
+    /// INSERTs of which is asked why.
+    called: BTreeSet<usize>,
 }
 
 pub(crate) fn session(models: &Arc<Lookup>) -> SessionContext {
@@ -145,6 +147,10 @@ impl<'a> Planner<'a> {
             problems: sources.problems.clone(),
             warnings: Vec::new(),
             probes: Vec::new(),
+            called: match &options.wanted {
+                Wanted::Why(name) => inserts_called(statements, name),
+                _ => BTreeSet::new(),
+            },
         }
     }
 
@@ -351,7 +357,7 @@ impl<'a> Planner<'a> {
         match &self.options.wanted {
             Wanted::Inserts | Wanted::All(_) => true,
             Wanted::Rows(names) => table_of(insert).is_some_and(|name| names.contains(&name)),
-            Wanted::Why(name) => inserts_called(self.statements, name).contains(&index),
+            Wanted::Why(_) => self.called.contains(&index),
         }
     }
 
@@ -389,7 +395,7 @@ impl<'a> Planner<'a> {
             Wanted::Inserts => return,
             Wanted::Rows(names) | Wanted::All(names) => names,
             Wanted::Why(name) => {
-                if !inserts_called(self.statements, name).is_empty() {
+                if !self.called.is_empty() {
                     return;
                 }
                 asked = vec![name.clone()];

@@ -12,7 +12,7 @@ pub fn untested(sources: &Sources) -> Vec<Problem> {
         let path = &statement.file.path;
         let tests = path.with_extension("test.sql");
         let is_allowed = Annotations::parse(&statement.comments).allowed().iter().any(|name| name == UNTESTED);
-        if is_allowed || tests.exists() || is_test(&path.to_string_lossy()) {
+        if is_allowed || tests.exists() || is_test(path) {
             continue;
         }
         let fault =

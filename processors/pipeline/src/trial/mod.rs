@@ -15,4 +15,4 @@ mod table;
 pub use counts::{COUNTERS, DEAD_LETTERS, counters, dead_letters};
 pub use rehearsal::{Rehearsal, RehearsalError};
 pub use script::{Action, Expectation, Rows, Script, Step, Trial, blessed};
-pub use table::{Tables, TextTable, query};
+pub use table::{SHOWN, Tables, TextTable, query};

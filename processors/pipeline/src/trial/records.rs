@@ -4,7 +4,7 @@
 //! too, and has values that suit most tests where it is not.
 //! Limits: a record for each row.
 
-use super::{script::time_ns, table::repeated};
+use super::script::time_ns;
 use crate::sql::{ENVELOPE_COLUMNS, Format, LOG_COLUMNS, Stream, nearest_of_all};
 use amoskys_bus::partition_for_key;
 use amoskys_columns::{JsonEncoder, ProtobufEncoder, batch_element, batch_of};
@@ -154,7 +154,7 @@ impl Given<'_> {
             let array = match self.columns.get(field.name()) {
                 Some(array) => cast_to(field, array)?,
                 None if self.stream.event_time.as_ref() == Some(field.name()) => {
-                    repeated(&(Arc::new(TimestampNanosecondArray::from_value(clock_ns, 1)) as ArrayRef), self.rows)?
+                    Arc::new(TimestampNanosecondArray::from_value(clock_ns, self.rows)) as ArrayRef
                 }
                 None => continue,
             };

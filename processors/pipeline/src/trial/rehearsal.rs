@@ -118,11 +118,7 @@ impl<'a> Rehearsal<'a> {
         let mut around =
             Around { clock_ns: self.clock_ns, partitions: self.partitions, sequences: &mut self.sequences };
         let deliveries = deliveries(of, columns, &rows, &mut around).map_err(RehearsalError::Test)?;
-        // Streams may be of one topic.
-        let topic = of.topic.clone();
-        let readers: Vec<usize> = (0..self.dataflow.streams.len())
-            .filter(|&flow| self.dataflow.streams[flow].stream.topic == topic)
-            .collect();
+        let readers = self.readers_of(&of.topic);
         for delivery in deliveries {
             self.clock_ns = self.clock_ns.max(delivery.log_time_ns);
             readers.iter().try_for_each(|&flow| self.append((flow, delivery.partition), delivery.clone()))?;
@@ -228,6 +224,11 @@ impl<'a> Rehearsal<'a> {
         })
     }
 
+    /// Flows of a topic: streams may be of the same.
+    fn readers_of(&self, topic: &str) -> Vec<usize> {
+        (0..self.dataflow.streams.len()).filter(|&flow| self.dataflow.streams[flow].stream.topic == topic).collect()
+    }
+
     fn name(&self, flow: usize) -> &str {
         &self.dataflow.streams[flow].stream.name
     }
@@ -302,9 +303,9 @@ impl<'a> Rehearsal<'a> {
         let Outgoing { topic, partition, payload, .. } = outgoing;
         let delivery =
             Delivery { partition: partition.unwrap_or_default(), log_time_ns: self.clock_ns, key: None, payload };
-        let readers = self.dataflow.streams.iter().enumerate().filter(|(_, flow)| flow.stream.topic == topic);
-        let readers: Vec<usize> = readers.map(|(index, _)| index).collect();
-        readers.into_iter().try_for_each(|flow| self.append((flow, delivery.partition), delivery.clone()))
+        self.readers_of(&topic)
+            .into_iter()
+            .try_for_each(|flow| self.append((flow, delivery.partition), delivery.clone()))
     }
 
     /// Everything that was computed, at once, as outputs and positions are.

@@ -5,7 +5,6 @@
 use crate::sql::{nearest_of_all, session};
 use amoskys_functions::model::Lookup;
 use arrow::{
-    array::{Array, ArrayRef},
     compute::concat_batches,
     datatypes::SchemaRef,
     record_batch::RecordBatch,
@@ -18,6 +17,12 @@ use datafusion::{
 use std::{collections::BTreeMap, sync::Arc};
 
 const TIME_FORMAT: &str = "%Y-%m-%d %H:%M:%S%.f";
+
+/// How values are shown: times as they are written in SQL.
+pub const SHOWN: FormatOptions<'static> = FormatOptions::new()
+    .with_null("null")
+    .with_timestamp_format(Some(TIME_FORMAT))
+    .with_timestamp_tz_format(Some(TIME_FORMAT));
 
 /// Rows by the names that a SELECT has for them.
 pub type Tables = BTreeMap<String, (SchemaRef, Vec<RecordBatch>)>;
@@ -55,12 +60,8 @@ impl TextTable {
     /// # Errors
     /// A type that has no text.
     pub fn of(rows: &RecordBatch) -> Result<Self, String> {
-        let options = FormatOptions::default()
-            .with_null("null")
-            .with_timestamp_format(Some(TIME_FORMAT))
-            .with_timestamp_tz_format(Some(TIME_FORMAT));
         let columns = rows.schema().fields().iter().map(|field| field.name().clone()).collect();
-        let formatters = rows.columns().iter().map(|column| ArrayFormatter::try_new(column, &options));
+        let formatters = rows.columns().iter().map(|column| ArrayFormatter::try_new(column, &SHOWN));
         let formatters = formatters.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
         let cell = |formatter: &ArrayFormatter<'_>, row: usize| {
             let text = formatter.value(row).try_to_string().map_err(|error| error.to_string())?;
@@ -194,13 +195,6 @@ fn run(context: &SessionContext, ast: &Ast) -> Result<RecordBatch, String> {
 /// DataFusion's sentence without the names of its layers.
 fn in_words(error: &DataFusionError) -> String {
     error.strip_backtrace().lines().next().unwrap_or_default().to_owned()
-}
-
-/// A column of equal values.
-pub(super) fn repeated(value: &ArrayRef, rows: usize) -> Result<ArrayRef, String> {
-    let indices = arrow::array::UInt32Array::from_value(0, rows);
-    debug_assert_eq!(value.len(), 1);
-    arrow::compute::take(value, &indices, None).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
