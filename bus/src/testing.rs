@@ -2,7 +2,8 @@
 //!
 //! [`KafkaBroker`] runs `infra/dev/kafka/run`, which installs Apache Kafka if it has to and stops the broker when the
 //! test's process ends, however it ends. Start one per test binary and share it: a broker costs 2–3 s and 250 MB.
-//! [`NatsServer`] does the same with `infra/dev/nats/run`; it costs 0.2 s and 20 MB.
+//! [`NatsServer`] does the same with `infra/dev/nats/run`; it costs 0.2 s and 20 MB. [`SchemaRegistry`] runs what Kafka's
+//! users have beside it, by `infra/dev/registry/run`: 7 s and 300 MB.
 
 use crate::Address;
 use std::{
@@ -281,6 +282,35 @@ impl NatsServer {
     /// When it cannot be started.
     pub fn restart(&mut self) {
         self.runner.restart();
+    }
+}
+
+/// A running schema registry with Confluent's HTTP interface. Dropping it ends it.
+pub struct SchemaRegistry {
+    runner: Runner,
+}
+
+impl SchemaRegistry {
+    /// Starts a registry without schemas and waits until it answers.
+    ///
+    /// # Panics
+    /// When it cannot be started; the message says why.
+    pub fn start() -> Self {
+        Self { runner: Runner::start("infra/dev/registry/run", "registry.pid", 1, Vec::new()) }
+    }
+
+    /// What the paths of the interface are under.
+    pub fn url(&self) -> &str {
+        &self.runner.addresses[0]
+    }
+
+    /// Holds the registry still with SIGSTOP. Goes on by [`SchemaRegistry::thaw`].
+    pub fn freeze(&self) {
+        self.runner.freeze();
+    }
+
+    pub fn thaw(&self) {
+        self.runner.signal_broker("-CONT");
     }
 }
 

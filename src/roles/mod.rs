@@ -4,6 +4,7 @@ mod agent;
 mod model;
 mod planned;
 mod processor;
+mod reload;
 mod run;
 
 pub use agent::{AgentCommand, agent};

@@ -21,6 +21,7 @@ use prometheus_client::registry::Registry;
 use std::{collections::BTreeSet, num::NonZeroUsize, path::PathBuf, sync::Arc, thread};
 
 /// What a processor is made of.
+#[derive(Clone)]
 pub struct ProcessorParts {
     pub sql: Vec<PathBuf>,
     pub models: ModelPlace,
@@ -109,6 +110,11 @@ impl PlannedProcessor {
         self.options.member.group = group;
     }
 
+    /// One for each worker.
+    pub fn into_dataflows(self) -> Vec<Dataflow> {
+        self.dataflows
+    }
+
     /// What it is, for people.
     pub fn summary(&self) -> String {
         let flows = &self.dataflows[0].streams;
@@ -166,11 +172,13 @@ impl PlannedProcessor {
     /// Workers on the log, with their numbers in `registry`.
     pub fn on(self, bus: Arc<dyn Bus>, registry: &mut Registry) -> Result<Processor> {
         let (metrics, workers) = (Metrics::register(registry), self.dataflows.len());
+        let of_all = metrics.clone();
         let worker = |(index, dataflow)| {
             let options = options_of(&self.options, index, workers);
             Ok(Worker::new(bus.clone(), dataflow, options, metrics.worker(index as u32))?)
         };
-        Ok(Processor { workers: self.dataflows.into_iter().enumerate().map(worker).collect::<Result<_>>()? })
+        let workers = self.dataflows.into_iter().enumerate().map(worker).collect::<Result<_>>()?;
+        Ok(Processor { workers, metrics: of_all })
     }
 }
 

@@ -1,6 +1,6 @@
 //! `amoskys process`: SQL on the partitions that this member of the group owns.
 
-use super::{PlannedProcessor, ProcessorParts, bind, open_bus, serve};
+use super::{PlannedProcessor, ProcessorParts, bind, open_bus, reload::Reloading, serve};
 use crate::{
     cli::{DONE, Misuse, address},
     config,
@@ -8,7 +8,7 @@ use crate::{
     stop,
 };
 use amoskys_bus::Address;
-use amoskys_pipeline::run::{Status, Worker, WorkerError};
+use amoskys_pipeline::run::{Metrics, Status, Worker, WorkerError};
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use prometheus_client::registry::Registry;
@@ -27,7 +27,12 @@ use std::{
 #[command(after_help = "Examples:
   amoskys process sql --bus kafka://broker:9092
   amoskys process sql my-detections --config processor.toml --group night-shift
-Start it on as many machines as you like: processors of one group share the partitions.")]
+  amoskys process sql --bus kafka://broker:9092 --watch
+Start it on as many machines as you like: processors of one group share the partitions.
+
+SIGHUP has it read the SQL again (unless a terminal is its standard input, whose end is that signal, too). SQL that is wrong
+changes nothing. What is unchanged keeps its windows; what is changed or new has its windows rebuilt from the log beside what runs, and
+then takes its place.")]
 pub struct ProcessCommand {
     /// Folders and files of SQL.
     #[arg(required = true, value_name = "SQL_DIR")]
@@ -50,6 +55,9 @@ pub struct ProcessCommand {
     /// Create Amoskys' topics, with this many partitions, where they are missing.
     #[arg(long, value_name = "PARTITIONS")]
     create_topics: Option<i32>,
+    /// Go over to the SQL as it changes.
+    #[arg(long)]
+    watch: bool,
 }
 
 pub fn process(command: ProcessCommand) -> Result<u8> {
@@ -61,19 +69,35 @@ pub fn process(command: ProcessCommand) -> Result<u8> {
     config.instance = command.instance.or(config.instance);
     config.workers = command.workers.map(usize::from).or(config.workers);
     // All that can be wrong is found before anything is opened or made.
-    let planned = PlannedProcessor::new(ProcessorParts::from_config(&config, command.sql)?)?;
+    let parts = ProcessorParts::from_config(&config, command.sql)?;
+    let planned = PlannedProcessor::new(parts.clone())?;
     let ports = bind("processor", config.metrics_address(), config.health_address())?;
-    let stop = stop::on_signal()?;
+    let (stop, hangup) = stop::on_signal_but_hangup()?;
     planned.needs_no_more_than(&config.bus_address, command.create_topics.is_some())?;
     let bus = open_bus(config.bus_address.clone(), &config.bus, "amoskys-processor")?;
     planned.find_topics(bus.as_ref(), command.create_topics)?;
     let mut registry = Registry::default();
     let (summary, group) = (planned.summary(), config.group.clone());
-    let processor = planned.on(bus, &mut registry)?;
+    let processor = planned.on(bus.clone(), &mut registry)?;
     let endpoints = processor.endpoints(registry);
     let servers = serve(ports, &endpoints)?;
     tracing::info!(bus = %config.bus_address, group, "processor running: {summary}");
-    let result = processor.run(&stop);
+    let reloading = Reloading {
+        parts,
+        create_topics: command.create_topics,
+        watch: command.watch,
+        hangup,
+        bus,
+        workers: processor.workers.iter().map(Worker::next_sql).collect(),
+        metrics: processor.metrics.clone(),
+    };
+    let result = thread::scope(|scope| {
+        scope.spawn(|| reloading.run(&stop));
+        let result = processor.run(&stop);
+        // It may have ended by a fault.
+        stop.store(true, Ordering::Relaxed);
+        result
+    });
     drop(servers);
     result?;
     tracing::info!("drained");
@@ -83,6 +107,8 @@ pub fn process(command: ProcessCommand) -> Result<u8> {
 /// Workers that are ready to run. They share the log and the counters, and nothing on the way of an event.
 pub struct Processor {
     pub(super) workers: Vec<Worker>,
+    /// Of all workers.
+    pub(super) metrics: Metrics,
 }
 
 impl Processor {

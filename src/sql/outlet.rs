@@ -2,7 +2,7 @@
 //! would be read from its topic, with their ids and provenance.
 
 use crate::cli::Misuse;
-use amoskys_columns::{Decoder, JsonDecoder, Layout, Limits};
+use amoskys_columns::{ArrowDecoder, Decoder, JsonDecoder, Layout, Limits};
 use amoskys_pipeline::{
     run::{Emission, Emitter},
     sql::{Dataflow, Format, Insert, Sink},
@@ -28,6 +28,7 @@ struct Outlet {
     name: String,
     schema: SchemaRef,
     reading: Reading,
+    prefix_bytes: usize,
 }
 
 /// How records are read back.
@@ -36,6 +37,7 @@ enum Reading {
     Rows,
     Protobuf(Box<Decoder>),
     Json(Box<JsonDecoder>),
+    Arrow(ArrowDecoder),
 }
 
 impl Outlets {
@@ -69,7 +71,9 @@ impl Outlets {
             None => (insert.output.clone(), Reading::Rows),
             Some(sink) => reading(sink, &insert.output)?,
         };
-        self.outlets.push(Outlet { name: name.clone(), schema, reading });
+        let framing = insert.sink.as_ref().and_then(|sink| sink.framing.as_ref());
+        let prefix_bytes = framing.map_or(0, |framing| framing.prefix().len());
+        self.outlets.push(Outlet { name: name.clone(), schema, reading, prefix_bytes });
         Ok(self.outlets.len() - 1)
     }
 
@@ -86,18 +90,20 @@ impl Outlets {
         if let Some(emitter) = &way.emitter {
             emitter.encode(emission, &mut records)?;
         }
+        // What they begin with says which schema wrote them, which is known here.
+        let bodies = records.iter().map(|record| &record.payload[outlet.prefix_bytes.min(record.payload.len())..]);
         let rows = match &mut outlet.reading {
             Reading::Rows => emission.batch.clone(),
             Reading::Protobuf(decoder) => {
-                for record in &records {
-                    decoder.push(&record.payload)?;
-                }
+                bodies.map(|body| decoder.push(body)).collect::<Result<Vec<_>, _>>()?;
                 decoder.finish()?
             }
             Reading::Json(decoder) => {
-                for record in &records {
-                    decoder.push(&record.payload)?;
-                }
+                bodies.map(|body| decoder.push(body)).collect::<Result<Vec<_>, _>>()?;
+                decoder.finish()?
+            }
+            Reading::Arrow(decoder) => {
+                bodies.map(|body| decoder.push(body)).collect::<Result<Vec<_>, _>>()?;
                 decoder.finish()?
             }
         };
@@ -118,6 +124,9 @@ fn reading(sink: &Sink, rows: &SchemaRef) -> Result<(SchemaRef, Reading)> {
             let decoder = JsonDecoder::new(rows.clone(), Limits::default())?;
             Ok((decoder.schema().clone(), Reading::Json(Box::new(decoder))))
         }
-        Format::Envelope { .. } | Format::Panes => bail!("`{}` is nothing that SQL can insert into", sink.name),
+        Format::Arrow => Ok((rows.clone(), Reading::Arrow(ArrowDecoder::new(rows.clone(), Limits::default())))),
+        Format::Envelope { .. } | Format::Avro { .. } | Format::Panes => {
+            bail!("`{}` is nothing that SQL can insert into", sink.name)
+        }
     }
 }

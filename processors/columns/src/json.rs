@@ -1,14 +1,17 @@
 //! JSON records, one object each, into rows: arrow-json's reader, made to say which record is at fault.
 //!
 //! Keys that no column has are ignored, missing ones are null. Times are RFC 3339 strings, or numbers counting the
-//! column's unit from the Unix epoch. Deliberately not here: guessing a schema, several objects in a record.
-//! Limits: [`Limits::record_bytes_max`]; a record's memory is a small multiple of its bytes.
+//! column's unit from the Unix epoch. Where asked for ([`JsonDecoder::null_wrong_values`]), a column whose value is of another
+//! type is null; what is no object, or lacks a value that is NOT NULL, is an error all the same.
+//! Deliberately not here: guessing a schema, several objects in a record.
+//! Limits: [`Limits::record_bytes_max`], and `NESTING_MAX` levels, as the reader's own stack grows with what it refuses; a
+//! record's memory is a small multiple of its bytes.
 
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::json::ReaderBuilder;
 use arrow::json::reader::Decoder;
@@ -18,11 +21,16 @@ use crate::limits::Limits;
 /// Records that are decoded at once, as long as all are good.
 const GROUP_RECORDS_MAX: usize = 1024;
 
+/// Levels of arrays and objects in a record, also in what no column has.
+const NESTING_MAX: usize = 128;
+
 /// A record is not a JSON object of the schema's types: the sender's fault, retrying does not help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     #[error("a record of {bytes} bytes, more than {max}")]
     TooLarge { bytes: usize, max: usize },
+    #[error("a record of more than {max} levels of arrays and objects")]
+    TooDeep { max: usize },
     #[error("not a JSON object of the stream's columns: {0}")]
     Malformed(String),
     #[error("the record ends in the middle of a JSON value")]
@@ -36,7 +44,7 @@ pub enum JsonError {
 impl JsonError {
     /// Whether a stated bound was exceeded.
     pub fn is_limit(&self) -> bool {
-        matches!(self, Self::TooLarge { .. })
+        matches!(self, Self::TooLarge { .. } | Self::TooDeep { .. })
     }
 }
 
@@ -48,13 +56,20 @@ pub struct JsonDecoder {
     decoder: Decoder,
     done: Vec<RecordBatch>,
     rows: usize,
+    nulls_wrong_values: bool,
 }
 
 impl JsonDecoder {
     /// Reads the columns of `schema`. An error names a type that JSON cannot hold.
     pub fn new(schema: SchemaRef, limits: Limits) -> Result<Self, ArrowError> {
         let decoder = decoder(&schema)?;
-        Ok(Self { schema, limits, decoder, done: Vec::new(), rows: 0 })
+        Ok(Self { schema, limits, decoder, done: Vec::new(), rows: 0, nulls_wrong_values: false })
+    }
+
+    /// From now on a column whose value is of another type is null, and the record's other columns are kept.
+    pub fn null_wrong_values(mut self) -> Self {
+        self.nulls_wrong_values = true;
+        self
     }
 
     pub fn schema(&self) -> &SchemaRef {
@@ -68,7 +83,27 @@ impl JsonDecoder {
 
     /// Decodes one record into one row. Several at once cost much less: [`push_all`](JsonDecoder::push_all).
     pub fn push(&mut self, record: &[u8]) -> Result<(), JsonError> {
-        self.group(&[record])
+        let result = self.group(&[record]);
+        match &result {
+            Err(JsonError::Malformed(_)) if self.nulls_wrong_values => match self.right_values(record) {
+                Some(right) => self.group(&[&right]),
+                None => result,
+            },
+            _ => result,
+        }
+    }
+
+    /// The record without the columns whose values are wrong; `None` when it is no object, or none is wrong.
+    fn right_values(&self, record: &[u8]) -> Option<Vec<u8>> {
+        let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(record).ok()?;
+        let before = object.len();
+        object.retain(|name, value| {
+            let Ok(field) = self.schema.field_with_name(name) else { return true };
+            let alone = Arc::new(Schema::new(vec![field.clone()]));
+            let one = serde_json::json!({ name: value }).to_string();
+            Self::new(alone, self.limits).is_ok_and(|mut decoder| decoder.group(&[one.as_bytes()]).is_ok())
+        });
+        (object.len() < before).then(|| serde_json::Value::Object(object).to_string().into_bytes())
     }
 
     /// Decodes records, each into one row, and says of each whether it was good; bad ones add nothing.
@@ -78,7 +113,7 @@ impl JsonDecoder {
             if self.group(group).is_ok() {
                 results.extend(group.iter().map(|_| Ok(())));
             } else {
-                results.extend(group.iter().map(|record| self.group(&[record])));
+                results.extend(group.iter().map(|record| self.push(record)));
             }
         }
         results
@@ -113,6 +148,9 @@ impl JsonDecoder {
             if bytes > max {
                 return Err(JsonError::TooLarge { bytes, max });
             }
+            if is_deep(record) {
+                return Err(JsonError::TooDeep { max: NESTING_MAX });
+            }
             let read = self.decoder.decode(record).map_err(malformed)?;
             if self.decoder.has_partial_record() {
                 return Err(JsonError::Truncated);
@@ -127,6 +165,30 @@ impl JsonDecoder {
         let batch = self.decoder.flush().map_err(malformed)?;
         Ok(batch.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(&self.schema))))
     }
+}
+
+/// Whether there are more than [`NESTING_MAX`] levels.
+fn is_deep(record: &[u8]) -> bool {
+    // Nearly always there are not even as many brackets, and counting them is cheap.
+    let opened = record.iter().filter(|byte| matches!(byte, b'[' | b'{')).count();
+    if opened <= NESTING_MAX {
+        return false;
+    }
+    let (mut depth, mut in_text, mut is_escaped) = (0usize, false, false);
+    for byte in record {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_text => is_escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => depth += 1,
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > NESTING_MAX {
+            return true;
+        }
+    }
+    false
 }
 
 fn decoder(schema: &SchemaRef) -> Result<Decoder, ArrowError> {

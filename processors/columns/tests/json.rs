@@ -119,3 +119,41 @@ proptest! {
         prop_assert_eq!(batch["pid"].as_primitive::<Int64Type>().value(expect), 1);
     }
 }
+
+#[test]
+fn values_of_another_type_are_null_where_that_is_asked_for() {
+    let limits = Limits::default();
+    let mut decoder = JsonDecoder::new(schema(), limits).expect("types that JSON has").null_wrong_values();
+    let records: [&[u8]; 6] = [
+        br#"{"host":"a","pid":"seven","share":0.5,"ok":1,"tags":["x",2],"other":[1]}"#,
+        br#"{"host":7,"pid":3}"#,
+        b"[1]",
+        br#"{"pid":1"#,
+        br#"{"host":{"deep":[[[]]]},"at":"yesterday"}"#,
+        br#"{"host":"b","pid":null,"tags":["y"]}"#,
+    ];
+    let results: Vec<bool> = decoder.push_all(&records).iter().map(Result::is_ok).collect();
+    assert_eq!(results, [true, true, false, false, true, true]);
+    let batch = decoder.finish().expect("a batch");
+    let host = batch["host"].as_string_view();
+    assert_eq!(host.iter().collect::<Vec<_>>(), [Some("a"), None, None, Some("b")]);
+    assert_eq!(batch["pid"].as_primitive::<Int64Type>().iter().collect::<Vec<_>>(), [None, Some(3), None, None]);
+    assert_eq!(batch["share"].null_count(), 3);
+    assert_eq!((batch["ok"].null_count(), batch["tags"].null_count(), batch["at"].null_count()), (4, 3, 4));
+}
+
+#[test]
+fn records_that_nest_deeply_are_refused_whatever_is_in_them() {
+    let deep = |levels: usize| format!("{{\"more\":{}{},\"pid\":1}}", "[".repeat(levels), "]".repeat(levels));
+    let too_deep = Err(JsonError::TooDeep { max: 128 });
+    let decoder = || JsonDecoder::new(schema(), Limits::default()).expect("types that JSON has");
+    for mut decoder in [decoder(), decoder().null_wrong_values()] {
+        assert_eq!(decoder.push(deep(127).as_bytes()), Ok(()));
+        assert_eq!(decoder.push(deep(128).as_bytes()), too_deep);
+        assert_eq!(decoder.push(&b"[".repeat(10_000_000)), too_deep);
+        assert_eq!(decoder.push(&b"{\"host\":".repeat(1_000_000)), too_deep);
+        let text = format!("{{\"host\":\"{}\\\"[\",\"tags\":[{}]}}", "[{".repeat(500), "\"]\",".repeat(200) + "\"\"");
+        assert_eq!(decoder.push(text.as_bytes()), Ok(()), "brackets in texts are no levels");
+        assert_eq!(decoder.finish().expect("a batch").num_rows(), 2);
+    }
+}

@@ -121,19 +121,10 @@ impl WindowCall {
     }
 }
 
-/// Nanoseconds of a literal interval of fixed length; a day is 24 hours.
-fn interval_ns(expression: &Expr, what: &str, function: &WindowFunction) -> Result<i64> {
-    const DAY_NS: i64 = 86_400_000_000_000;
+/// Months, days and nanoseconds of an interval; no nanoseconds where there are too many. `None` for what is no interval.
+fn parts(value: &ScalarValue) -> Option<(i32, i64, Option<i64>)> {
     const MILLISECOND_NS: i64 = 1_000_000;
-    let mut expression = expression;
-    while let Expr::Cast(cast) = expression {
-        expression = &cast.expr;
-    }
-    let Expr::Literal(value, _) = expression else {
-        let message = format!("the {what} of {} must be a literal interval, not `{expression}`", function.name);
-        return refuse(function.fault(message));
-    };
-    let parts = match value {
+    Some(match value {
         ScalarValue::IntervalMonthDayNano(Some(value)) => {
             (value.months, i64::from(value.days), Some(value.nanoseconds))
         }
@@ -145,18 +136,41 @@ fn interval_ns(expression: &Expr, what: &str, function: &WindowFunction) -> Resu
         ScalarValue::DurationMicrosecond(Some(value)) => (0, 0, value.checked_mul(1_000)),
         ScalarValue::DurationMillisecond(Some(value)) => (0, 0, value.checked_mul(MILLISECOND_NS)),
         ScalarValue::DurationSecond(Some(value)) => (0, 0, value.checked_mul(1_000_000_000)),
-        _ => {
-            return refuse(
-                function.fault(format!("the {what} of {} must be an interval, not `{value}`", function.name)),
-            );
-        }
+        _ => return None,
+    })
+}
+
+fn total_ns(days: i64, nanoseconds: Option<i64>) -> Option<i64> {
+    const DAY_NS: i64 = 86_400_000_000_000;
+    days.checked_mul(DAY_NS)?.checked_add(nanoseconds?)
+}
+
+/// Nanoseconds of an interval of fixed length; `None` for what is none, or has months.
+pub fn fixed_interval_ns(value: &ScalarValue) -> Option<i64> {
+    match parts(value)? {
+        (0, days, nanoseconds) => total_ns(days, nanoseconds),
+        _ => None,
+    }
+}
+
+/// Nanoseconds of a literal interval of fixed length; a day is 24 hours.
+fn interval_ns(expression: &Expr, what: &str, function: &WindowFunction) -> Result<i64> {
+    let mut expression = expression;
+    while let Expr::Cast(cast) = expression {
+        expression = &cast.expr;
+    }
+    let Expr::Literal(value, _) = expression else {
+        let message = format!("the {what} of {} must be a literal interval, not `{expression}`", function.name);
+        return refuse(function.fault(message));
     };
-    let (months, days, nanoseconds) = parts;
+    let Some((months, days, nanoseconds)) = parts(value) else {
+        return refuse(function.fault(format!("the {what} of {} must be an interval, not `{value}`", function.name)));
+    };
     if months != 0 {
         let fault = Fault::new(format!("the {what} of {} is in months, which differ in length", function.name));
         return refuse(fault.help("write it in days or less").at(format!("{}(", function.name)));
     }
-    match nanoseconds.and_then(|nanoseconds| days.checked_mul(DAY_NS)?.checked_add(nanoseconds)) {
+    match total_ns(days, nanoseconds) {
         Some(total) => Ok(total),
         None => refuse(function.fault(format!("the {what} of {} is longer than 292 years", function.name))),
     }

@@ -1,6 +1,7 @@
 //! SQL files → a dataflow, and the dataflow run on the partitions of a log.
 //!
 //! - [`sql`]: reads a folder of SQL files, plans all of it and cuts each query at its windowed aggregate.
+//! - [`schemas`]: messages and schemas of streams from files and registries.
 //! - [`run`]: one [`run::Task`] per partition turns records into rows, rows into windows, windows into records for
 //!   sinks; a [`run::Worker`] does this for the partitions a group member owns and commits outputs and positions
 //!   together; [`run::run_history`] does the same over files.
@@ -12,5 +13,6 @@
 //! Limits: what has no window has one stream; streams are joined in windows only.
 
 pub mod run;
+pub mod schemas;
 pub mod sql;
 pub mod trial;

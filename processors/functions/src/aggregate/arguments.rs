@@ -1,9 +1,10 @@
-//! Arguments of the sketches that are not columns: read, and checked when the SQL is planned.
+//! Arguments of the aggregates that are not columns: read, and checked when the SQL is planned.
 
 use super::{
     functions::{DdsketchQuantile, HllDistinct},
     scale::{ACCURACY_MAX, ACCURACY_MIN},
     shed::{ShedRows, takes_no_argument},
+    summary::{self, Ewma, Histogram, Sequence, Summarised, TopK},
 };
 use crate::fault::{Fault, refuse};
 use arrow::{array::RecordBatch, datatypes::Schema};
@@ -26,7 +27,7 @@ use std::sync::Arc;
 /// When it is not said.
 pub const ACCURACY: f64 = 0.01;
 
-/// Refuses calls of the sketches whose arguments cannot be, wherever they are in a plan. They could not be refused later:
+/// Refuses calls of our aggregates whose arguments cannot be, wherever they are in a plan. They could not be refused later:
 /// accumulators are made when the first row comes.
 #[derive(Debug)]
 pub struct CheckArguments;
@@ -55,7 +56,7 @@ impl AnalyzerRule for CheckArguments {
     }
 
     fn name(&self) -> &str {
-        "check_sketches"
+        "check_aggregates"
     }
 }
 
@@ -69,6 +70,18 @@ fn check(function: &AggregateUDF, arguments: &[Expr], distinct: bool) -> Result<
         }
         quantile_and_accuracy(&arguments.iter().skip(1).map(number_of_expression).collect::<Vec<_>>())?;
     }
+    let constants = || -> Vec<Option<ScalarValue>> {
+        arguments.iter().map(|argument| constant(&over_nothing(argument)?)).collect()
+    };
+    if function.is::<Summarised<Sequence>>() {
+        summary::check::<Sequence>(&constants(), distinct)?;
+    } else if function.is::<Summarised<TopK>>() {
+        summary::check::<TopK>(&constants(), distinct)?;
+    } else if function.is::<Summarised<Histogram>>() {
+        summary::check::<Histogram>(&constants(), distinct)?;
+    } else if function.is::<Summarised<Ewma>>() {
+        summary::check::<Ewma>(&constants(), distinct)?;
+    }
     if function.is::<ShedRows>() && !arguments.is_empty() {
         return refuse(takes_no_argument());
     }
@@ -81,18 +94,28 @@ fn check(function: &AggregateUDF, arguments: &[Expr], distinct: bool) -> Result<
 
 /// `None` for what is not a number known beforehand.
 fn number_of_expression(expression: &Expr) -> Option<f64> {
+    number(&over_nothing(expression)?)
+}
+
+/// An expression that reads no column.
+fn over_nothing(expression: &Expr) -> Option<Arc<dyn PhysicalExpr>> {
     let schema = DFSchema::empty();
     let context = PhysicalPlanningContext::default();
-    number(&create_physical_expr(expression, &schema, &ExecutionProps::new(), &context).ok()?)
+    create_physical_expr(expression, &schema, &ExecutionProps::new(), &context).ok()
+}
+
+/// What an expression is that reads no column.
+pub fn constant(expression: &Arc<dyn PhysicalExpr>) -> Option<ScalarValue> {
+    let batch = RecordBatch::new_empty(Arc::new(Schema::empty()));
+    match expression.evaluate(&batch).ok()? {
+        ColumnarValue::Scalar(value) => Some(value),
+        ColumnarValue::Array(_) => None,
+    }
 }
 
 /// The number that an expression over no column is.
 pub fn number(expression: &Arc<dyn PhysicalExpr>) -> Option<f64> {
-    let batch = RecordBatch::new_empty(Arc::new(Schema::empty()));
-    let ColumnarValue::Scalar(value) = expression.evaluate(&batch).ok()? else { return None };
-    if !value.data_type().is_numeric() {
-        return None;
-    }
+    let value = constant(expression).filter(|value| value.data_type().is_numeric())?;
     match value.cast_to(&arrow::datatypes::DataType::Float64) {
         Ok(ScalarValue::Float64(number)) => number,
         _ => None,

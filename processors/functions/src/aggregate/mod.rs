@@ -3,6 +3,7 @@
 //! - `ddsketch_quantile(x, quantile [, accuracy])` ([`quantile`]) and `hll_distinct(x)` ([`distinct_sketch`]): bounded
 //!   memory for each group, results that are a function of the values alone.
 //! - `count(DISTINCT x)` ([`count`]): DataFusion's, vectorised for all flat types.
+//! - `sequence`, `top_k`, `histogram`, `ewma` ([`summary`]): a small summary of each group.
 //! - `bit_xor(DISTINCT x)` ([`bits`]): DataFusion's, right in groups.
 //!
 //! All are plain DataFusion aggregates (`FILTER`, `HAVING`, any window) with accumulators over all groups at once, whose
@@ -23,6 +24,7 @@ mod sets;
 pub mod shed;
 mod single;
 mod sketch_bytes;
+pub mod summary;
 mod tally;
 
 pub use arguments::CheckArguments;
@@ -39,6 +41,10 @@ pub fn aggregates() -> Vec<AggregateUDF> {
         AggregateUDF::from(functions::DdsketchQuantile::default()),
         AggregateUDF::from(functions::HllDistinct::default()),
         AggregateUDF::from(count::VectorisedCount::default()),
+        AggregateUDF::from(summary::Summarised::<summary::Sequence>::default()),
+        AggregateUDF::from(summary::Summarised::<summary::TopK>::default()),
+        AggregateUDF::from(summary::Summarised::<summary::Histogram>::default()),
+        AggregateUDF::from(summary::Summarised::<summary::Ewma>::default()),
         AggregateUDF::from(shed::ShedRows::default()),
         AggregateUDF::from(bits::BitXor::default()),
     ]

@@ -142,6 +142,17 @@ impl Core {
         }
     }
 
+    /// Goes on for another that has come as far: what that has told is told, and its watermark holds.
+    pub fn take_over(&mut self, other: &Self) {
+        self.done_before = other.next_offset;
+        self.next_offset = other.next_offset;
+        self.resume = other.watermark;
+        self.published_through_ns = other.published_through_ns.max(other.watermark.time_ns);
+        self.told_ns = other.told_ns;
+        self.counters = other.counters;
+        self.end_replay();
+    }
+
     pub fn partition(&self) -> i32 {
         self.partition
     }

@@ -1,15 +1,22 @@
 //! Records of one partition into columns: verified, decoded, and with what the log and the envelope say of them.
 //!
-//! Envelopes are copied and verified in groups, because verifying a group of signatures costs half, and JSON is decoded
-//! in groups for the same reason; with verification off, and for plain protobuf, records are decoded as they come, from
-//! the log's own buffer.
-//! Limits: [`amoskys_columns::Limits`] per record; of waiting records `VERIFIED_TOGETHER_MAX` or `JSON_TOGETHER_MAX`,
+//! Envelopes are copied and verified in groups, because verifying a group of signatures costs half, and JSON and Avro are
+//! decoded in groups for the same reason; with verification off, and for other formats, records are decoded as they come, from
+//! the log's own buffer. A record that does not decode becomes a dead letter, or is the end where the stream says so; where
+//! nothing is wrong with it (a schema registry does not answer) it is the end in any case, so that it is read again.
+//! Limits: [`amoskys_columns::Limits`] per record; of waiting records `VERIFIED_TOGETHER_MAX` or `DECODED_TOGETHER_MAX`,
 //! and `TOGETHER_BYTES_MAX` and one more.
 
-use super::duplicates::Seen;
-use crate::sql::{Format, Stream};
+use super::{
+    body::{Body, DecoderError, Failure},
+    duplicates::Seen,
+};
+use crate::{
+    schemas::{Framing, Unframed},
+    sql::{OnError, Stream},
+};
 use amoskys_bus::Record;
-use amoskys_columns::{Constant, ConstantType, Constants, Decoder, JsonDecoder, Layout, LayoutError, Limits};
+use amoskys_columns::{Constant, ConstantType, Constants};
 use amoskys_proto::{EnvelopeView, KeyRing, v1::DeadLetterReason};
 use arrow::{
     array::ArrayRef,
@@ -24,17 +31,6 @@ use std::sync::Arc;
 pub enum Verify {
     Required(Arc<KeyRing>),
     Off,
-}
-
-/// The stream's columns cannot be decoded: a fault of the SQL or of the message type.
-#[derive(Debug, thiserror::Error)]
-pub enum DecoderError {
-    #[error(transparent)]
-    Layout(#[from] LayoutError),
-    #[error(transparent)]
-    Json(#[from] ArrowError),
-    #[error("panes that were sent are no rows")]
-    Panes,
 }
 
 /// A record that could not be used, and why.
@@ -59,8 +55,27 @@ pub struct Taken {
     pub is_duplicate: bool,
 }
 
+/// A record at which reading ends.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("stream `{stream}` stops at partition {partition}, offset {offset}: {detail}")]
+pub struct Stopped {
+    pub stream: String,
+    pub partition: i32,
+    pub offset: i64,
+    pub detail: String,
+}
+
+/// There are no rows.
+#[derive(Debug, thiserror::Error)]
+pub enum RowsError {
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+    #[error(transparent)]
+    Arrow(#[from] ArrowError),
+}
+
 const VERIFIED_TOGETHER_MAX: usize = 16;
-const JSON_TOGETHER_MAX: usize = 256;
+const DECODED_TOGETHER_MAX: usize = 256;
 const TOGETHER_BYTES_MAX: usize = 1 << 20;
 
 pub struct RecordDecoder {
@@ -71,18 +86,16 @@ pub struct RecordDecoder {
     schema: SchemaRef,
     /// For each column of `schema`: where it is among the body's columns and then the constants.
     order: Vec<usize>,
+    stream: String,
     partition: i32,
     verify: Verify,
+    framing: Option<Framing>,
+    on_error: OnError,
+    stopped: Option<Stopped>,
     waiting: Vec<Waiting>,
     waiting_bytes: usize,
     taken: Vec<Taken>,
     dead: Vec<DeadRecord>,
-}
-
-enum Body {
-    Envelope { decoder: Decoder, schema_name: String, seen: Box<Seen> },
-    Protobuf(Decoder),
-    Json(Box<JsonDecoder>),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -133,11 +146,6 @@ struct Source<'a> {
     payload: &'a [u8],
 }
 
-struct Failure {
-    reason: DeadLetterReason,
-    detail: String,
-}
-
 impl RecordDecoder {
     /// Decodes `columns` (names of the stream's schema) of the records of one partition.
     pub fn new(stream: &Stream, columns: &[String], partition: i32, verify: Verify) -> Result<Self, DecoderError> {
@@ -148,18 +156,7 @@ impl RecordDecoder {
             .filter(|name| !is_own(name))
             .filter_map(|name| Extra::of(name).map(|(extra, kind)| (name.as_str(), extra, kind)))
             .collect();
-        let body = match &stream.format {
-            Format::Envelope { batch } => Body::Envelope {
-                decoder: Decoder::new(Layout::batch(batch, &own)?, Limits::default()),
-                schema_name: batch.full_name().to_owned(),
-                seen: Box::default(),
-            },
-            Format::Protobuf { message } => {
-                Body::Protobuf(Decoder::new(Layout::new(message, &own)?, Limits::default()))
-            }
-            Format::Json => Body::Json(Box::new(json(stream, &own)?)),
-            Format::Panes => return Err(DecoderError::Panes),
-        };
+        let body = Body::new(stream, &own)?;
         let constants = Constants::new(extras.iter().map(|(name, _, kind)| (*name, *kind)));
         let mut fields: Vec<FieldRef> = body.schema().fields().iter().cloned().collect();
         fields.extend(constants.fields());
@@ -167,8 +164,23 @@ impl RecordDecoder {
         let order: Vec<usize> = columns.iter().filter_map(place).collect();
         let schema = Arc::new(Schema::new(order.iter().map(|&index| fields[index].clone()).collect::<Vec<_>>()));
         let kinds = extras.iter().map(|(_, extra, _)| *extra).collect();
-        let (waiting, taken, dead) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { body, constants, kinds, schema, order, partition, verify, waiting, waiting_bytes: 0, taken, dead })
+        Ok(Self {
+            body,
+            constants,
+            kinds,
+            schema,
+            order,
+            stream: stream.name.clone(),
+            partition,
+            verify,
+            framing: stream.framing.clone(),
+            on_error: stream.on_error,
+            stopped: None,
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            taken: Vec::new(),
+            dead: Vec::new(),
+        })
     }
 
     /// Goes on knowing which envelopes came before, and lets [`RecordDecoder::seen_before`] be asked.
@@ -176,6 +188,18 @@ impl RecordDecoder {
         if let Body::Envelope { seen, .. } = &mut self.body {
             **seen = known;
             seen.keep_changes();
+        }
+    }
+
+    /// Knows the envelopes that another knew, which has come as far; `keep` as after [`RecordDecoder::know`].
+    pub fn take_seen(&mut self, other: &mut Self, keep: bool) {
+        if let (Body::Envelope { seen: mine, .. }, Body::Envelope { seen: theirs, .. }) =
+            (&mut self.body, &mut other.body)
+        {
+            std::mem::swap(mine, theirs);
+            if keep {
+                mine.keep_changes();
+            }
         }
     }
 
@@ -196,6 +220,9 @@ impl RecordDecoder {
     }
 
     pub fn push(&mut self, record: &Record<'_>) {
+        if self.stopped.is_some() {
+            return;
+        }
         if let Some(records_max) = self.group_records_max() {
             self.waiting.push(Waiting {
                 offset: record.offset,
@@ -217,7 +244,7 @@ impl RecordDecoder {
         };
         let result = match &self.body {
             Body::Envelope { .. } => view(source.payload).and_then(|view| self.add_envelope(&view, &source)),
-            Body::Protobuf(_) | Body::Json(_) => self.add_message(&source),
+            _ => self.add_message(&source),
         };
         self.note(result, &source);
     }
@@ -226,14 +253,17 @@ impl RecordDecoder {
     fn group_records_max(&self) -> Option<usize> {
         match (&self.body, &self.verify) {
             (Body::Envelope { .. }, Verify::Required(_)) => Some(VERIFIED_TOGETHER_MAX),
-            (Body::Json(_), _) => Some(JSON_TOGETHER_MAX),
-            _ => None,
+            (body, _) => body.is_grouped().then_some(DECODED_TOGETHER_MAX),
         }
     }
 
-    /// All rows since the last call, the records they came from, and the records that gave none.
-    pub fn finish(&mut self) -> Result<(RecordBatch, Vec<Taken>, Vec<DeadRecord>), ArrowError> {
+    /// All rows since the last call, the records they came from, and the records that gave none; an error for good once a
+    /// record has stopped the stream.
+    pub fn finish(&mut self) -> Result<(RecordBatch, Vec<Taken>, Vec<DeadRecord>), RowsError> {
         self.take_waiting();
+        if let Some(stopped) = &self.stopped {
+            return Err(stopped.clone().into());
+        }
         let body = self.body.finish()?;
         let rows = body.num_rows();
         let mut arrays: Vec<ArrayRef> = body.columns().to_vec();
@@ -246,23 +276,38 @@ impl RecordDecoder {
 
     fn take_waiting(&mut self) {
         let mut waiting = std::mem::take(&mut self.waiting);
-        match (&mut self.body, self.verify.clone()) {
-            (Body::Json(decoder), _) => {
-                let payloads: Vec<&[u8]> = waiting.iter().map(|record| record.payload.as_slice()).collect();
-                let results = decoder.push_all(&payloads);
-                for (record, result) in waiting.iter().zip(results) {
-                    let source = record.source();
-                    let added = result.map_err(|error| failure(error.is_limit(), &error));
-                    let added = added.and_then(|()| self.add_constants(1, &source));
-                    self.note(added, &source);
-                }
-            }
-            (_, Verify::Required(ring)) => self.verify_waiting(&ring, &waiting),
-            (_, Verify::Off) => {}
+        match (&self.body, self.verify.clone()) {
+            (Body::Envelope { .. }, Verify::Required(ring)) => self.verify_waiting(&ring, &waiting),
+            _ => self.decode_waiting(&waiting),
         }
         waiting.clear();
         self.waiting = waiting;
         self.waiting_bytes = 0;
+    }
+
+    fn decode_waiting(&mut self, waiting: &[Waiting]) {
+        let opened: Vec<_> = waiting.iter().map(|record| self.opened(&record.payload)).collect();
+        let whole: Vec<_> = opened.iter().filter_map(|opened| opened.as_ref().ok().copied()).collect();
+        let mut results = self.body.push_all(&whole).into_iter();
+        for (record, opened) in waiting.iter().zip(opened) {
+            let source = record.source();
+            let decoded = opened.and_then(|_| results.next().unwrap_or_else(|| Err(Failure::internal("no result"))));
+            let added = decoded.and_then(|()| self.add_constants(1, &source));
+            self.note(added, &source);
+        }
+    }
+
+    /// The record's body, and the number of the schema that wrote it where records begin with one.
+    fn opened<'a>(&mut self, payload: &'a [u8]) -> Result<(Option<u32>, &'a [u8]), Failure> {
+        let Some(framing) = &mut self.framing else { return Ok((None, payload)) };
+        let body = framing.open(payload).map_err(|error| match error {
+            Unframed::Bad(detail) => Failure::new(DeadLetterReason::SchemaMismatch, detail),
+            Unframed::Unreachable(detail) => {
+                Failure { is_passing: true, ..Failure::new(DeadLetterReason::SchemaMismatch, detail) }
+            }
+        })?;
+        self.body.learn(body.schema_id, framing.writer(body.schema_id))?;
+        Ok((Some(body.schema_id), body.bytes))
     }
 
     fn verify_waiting(&mut self, ring: &KeyRing, waiting: &[Waiting]) {
@@ -273,7 +318,7 @@ impl RecordDecoder {
         for (record, view) in waiting.iter().zip(views) {
             let source = record.source();
             let result = view.and_then(|view| match verdicts.next() {
-                Some(Err(error)) => Err(Failure { reason: error.reason(), detail: error.to_string() }),
+                Some(Err(error)) => Err(Failure::new(error.reason(), error)),
                 _ => self.add_envelope(&view, &source),
             });
             self.note(result, &source);
@@ -284,6 +329,16 @@ impl RecordDecoder {
     fn note(&mut self, result: Result<Option<u32>, Failure>, source: &Source<'_>) {
         let rows = match result {
             Ok(rows) => rows,
+            Err(failure) if failure.is_passing || self.on_error == OnError::Stop => {
+                let at_will = if failure.is_passing { "" } else { " (on_error is 'stop')" };
+                self.stopped.get_or_insert_with(|| Stopped {
+                    stream: self.stream.clone(),
+                    partition: self.partition,
+                    offset: source.offset,
+                    detail: format!("{}{at_will}", failure.detail),
+                });
+                return;
+            }
             Err(failure) => {
                 self.dead.push(DeadRecord {
                     offset: source.offset,
@@ -304,12 +359,12 @@ impl RecordDecoder {
 
     fn add_envelope(&mut self, envelope: &EnvelopeView<'_>, source: &Source<'_>) -> Result<Option<u32>, Failure> {
         let Body::Envelope { decoder, schema_name, seen } = &mut self.body else {
-            return Err(internal("not a stream of envelopes"));
+            return Err(Failure::internal("not a stream of envelopes"));
         };
         let header = &envelope.header;
         if header.schema != *schema_name {
             let detail = format!("the envelope holds {}, the stream {schema_name}", header.schema);
-            return Err(Failure { reason: DeadLetterReason::SchemaMismatch, detail });
+            return Err(Failure::new(DeadLetterReason::SchemaMismatch, detail));
         }
         if !seen.admit(source.offset, &header.agent_id, &header.boot_id, header.sequence) {
             return Ok(None);
@@ -318,7 +373,7 @@ impl RecordDecoder {
             Ok(rows) => rows,
             Err(error) => {
                 seen.withdraw(source.offset, &header.agent_id, &header.boot_id, header.sequence);
-                return Err(failure(error.is_limit(), format_args!("payload: {error}")));
+                return Err(Failure::of(error.is_limit(), format_args!("payload: {error}")));
             }
         };
         let values: Vec<Constant<'_>> = self
@@ -332,15 +387,13 @@ impl RecordDecoder {
                 other => log_constant(*other, self.partition, source),
             })
             .collect();
-        self.constants.push(&values, rows).map_err(internal)?;
+        self.constants.push(&values, rows).map_err(Failure::internal)?;
         Ok(Some(rows as u32))
     }
 
     fn add_message(&mut self, source: &Source<'_>) -> Result<Option<u32>, Failure> {
-        let Body::Protobuf(decoder) = &mut self.body else {
-            return Err(internal("not a stream of plain messages"));
-        };
-        let rows = decoder.push(source.payload).map_err(|error| failure(error.is_limit(), &error))?;
+        let (_, body) = self.opened(source.payload)?;
+        let rows = self.body.push(body)?;
         self.add_constants(rows, source)
     }
 
@@ -348,52 +401,14 @@ impl RecordDecoder {
     fn add_constants(&mut self, rows: usize, source: &Source<'_>) -> Result<Option<u32>, Failure> {
         let values: Vec<Constant<'_>> =
             self.kinds.iter().map(|kind| log_constant(*kind, self.partition, source)).collect();
-        self.constants.push(&values, rows).map_err(internal)?;
+        self.constants.push(&values, rows).map_err(Failure::internal)?;
         Ok(Some(rows as u32))
     }
 }
 
-impl Body {
-    fn schema(&self) -> &SchemaRef {
-        match self {
-            Body::Envelope { decoder, .. } | Body::Protobuf(decoder) => decoder.schema(),
-            Body::Json(decoder) => decoder.schema(),
-        }
-    }
-
-    fn rows(&self) -> usize {
-        match self {
-            Body::Envelope { decoder, .. } | Body::Protobuf(decoder) => decoder.rows(),
-            Body::Json(decoder) => decoder.rows(),
-        }
-    }
-
-    fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
-        match self {
-            Body::Envelope { decoder, .. } | Body::Protobuf(decoder) => decoder.finish(),
-            Body::Json(decoder) => decoder.finish(),
-        }
-    }
-}
-
-fn json(stream: &Stream, columns: &[&str]) -> Result<JsonDecoder, DecoderError> {
-    let fields: Vec<FieldRef> =
-        stream.columns.fields().iter().filter(|field| columns.contains(&field.name().as_str())).cloned().collect();
-    Ok(JsonDecoder::new(Arc::new(Schema::new(fields)), Limits::default())?)
-}
-
 fn view(payload: &[u8]) -> Result<EnvelopeView<'_>, Failure> {
     EnvelopeView::parse(payload)
-        .map_err(|error| Failure { reason: DeadLetterReason::Malformed, detail: format!("envelope: {error}") })
-}
-
-fn failure(is_limit: bool, detail: impl std::fmt::Display) -> Failure {
-    let reason = if is_limit { DeadLetterReason::TooLarge } else { DeadLetterReason::Malformed };
-    Failure { reason, detail: detail.to_string() }
-}
-
-fn internal(error: impl std::fmt::Display) -> Failure {
-    Failure { reason: DeadLetterReason::Malformed, detail: format!("a fault of the processor: {error}") }
+        .map_err(|error| Failure::new(DeadLetterReason::Malformed, format_args!("envelope: {error}")))
 }
 
 fn log_constant<'a>(kind: Extra, partition: i32, source: &Source<'_>) -> Constant<'a> {

@@ -3,9 +3,11 @@
 //! The id is BLAKE3 over the INSERT's SQL, the window (or the record) and the row, so equal results have equal ids
 //! whoever computes them, and a sink that sees a row twice can tell.
 
-use crate::sql::{Annotations, Format, Insert, Sink};
+use crate::{
+    schemas::Framing,
+    sql::{Annotations, Format, Insert, RowEncoder, Sink},
+};
 use amoskys_bus::Outgoing;
-use amoskys_columns::{JsonEncoder, ProtobufEncoder};
 use amoskys_proto::v1::{self, Alert, FeatureRow, ModelVersion, Provenance};
 use arrow::{
     array::{Array, AsArray, StringArray},
@@ -73,22 +75,19 @@ pub struct Emitter {
     models: Vec<ModelVersion>,
     /// Features that are written only where a contribution names them.
     explained: Vec<String>,
-    encoder: Encoder,
+    encoder: RowEncoder,
+    /// What each record begins with.
+    prefix: Vec<u8>,
     kind: Kind,
     key: Option<usize>,
     /// Whether each alert is logged.
     logs_alerts: bool,
-    /// The column of a JSON sink that says whether a window is whole.
+    /// The column of a sink of listed columns that says whether a window is whole.
     quality: Option<usize>,
 }
 
-/// Filled in with `complete` or `shed` where a JSON sink has it and the SELECT leaves it out.
+/// Filled in with `complete` or `shed` where such a sink has it and the SELECT leaves it out.
 const QUALITY_COLUMN: &str = "quality";
-
-enum Encoder {
-    Protobuf(ProtobufEncoder),
-    Json(JsonEncoder),
-}
 
 /// Messages whose empty fields are filled in.
 enum Kind {
@@ -102,14 +101,7 @@ impl Emitter {
     pub fn new(insert: &Insert) -> Result<Option<Self>, EmitError> {
         let Some(sink) = insert.sink.clone() else { return Ok(None) };
         let refuse = |detail: String| EmitError { insert: insert.name.clone(), topic: sink.topic.clone(), detail };
-        let encoder = match &sink.format {
-            Format::Protobuf { message } => ProtobufEncoder::new(insert.output.clone(), message)
-                .map(Encoder::Protobuf)
-                .map_err(|error| refuse(error.to_string()))?,
-            Format::Json | Format::Envelope { .. } | Format::Panes => {
-                JsonEncoder::new(insert.output.clone()).map(Encoder::Json).map_err(|error| refuse(error.to_string()))?
-            }
-        };
+        let encoder = RowEncoder::new(&sink.format, &insert.output).map_err(|error| refuse(error.to_string()))?;
         let kind = match &sink.format {
             Format::Protobuf { message } if message.full_name() == "amoskys.v1.Alert" => Kind::Alert,
             Format::Protobuf { message } if message.full_name() == "amoskys.v1.FeatureRow" => Kind::FeatureRow,
@@ -118,7 +110,7 @@ impl Emitter {
         let key = sink.partition_key.as_deref().or(Some("host_id")).and_then(|name| insert.output.index_of(name).ok());
         let quality = insert.output.index_of(QUALITY_COLUMN).ok().filter(|&index| {
             let data_type = insert.output.field(index).data_type();
-            sink.format == Format::Json
+            matches!(sink.format, Format::Json | Format::Arrow)
                 && matches!(data_type, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8)
         });
         let models = insert.models.iter().map(|model| ModelVersion {
@@ -133,6 +125,7 @@ impl Emitter {
             models: models.collect(),
             explained: insert.explained.clone(),
             encoder,
+            prefix: sink.framing.as_ref().map(Framing::prefix).unwrap_or_default(),
             kind,
             key,
             quality,
@@ -154,13 +147,8 @@ impl Emitter {
     /// One record per row, in their order.
     pub fn encode(&self, emission: &Emission, records: &mut Vec<Outgoing>) -> Result<(), EmitError> {
         let refuse = |detail: String| EmitError { insert: self.name.clone(), topic: self.sink.topic.clone(), detail };
-        let rows = match &self.encoder {
-            Encoder::Protobuf(encoder) => encoder.encode(&emission.batch).map_err(|error| refuse(error.to_string()))?,
-            Encoder::Json(encoder) => {
-                let batch = self.with_quality(emission).map_err(|error| refuse(error.to_string()))?;
-                encoder.encode(&batch).map_err(|error| refuse(error.to_string()))?
-            }
-        };
+        let batch = self.with_quality(emission).map_err(|error| refuse(error.to_string()))?;
+        let rows = self.encoder.encode(&batch).map_err(|error| refuse(error.to_string()))?;
         let keys = match self.key.map(|index| cast(emission.batch.column(index), &DataType::Utf8)).transpose() {
             Ok(keys) => keys,
             Err(error) => return Err(refuse(error.to_string())),
@@ -173,7 +161,10 @@ impl Emitter {
             let evidence = evidence_of(row);
             let id = self.id(emission.window_ns, evidence, &payload, number, &mut hashed);
             let provenance = || self.provenance(&id, emission, evidence);
-            let payload = self.fill(payload, provenance).map_err(|error| refuse(error.to_string()))?;
+            let mut payload = self.fill(payload, provenance).map_err(|error| refuse(error.to_string()))?;
+            if !self.prefix.is_empty() {
+                payload.splice(..0, self.prefix.iter().copied());
+            }
             let key = keys.as_ref().map(|keys| keys.as_string::<i32>());
             records.push(Outgoing {
                 topic: self.sink.topic.clone(),

@@ -1,6 +1,7 @@
 //! Running a [`Dataflow`](crate::sql::Dataflow): on the partitions of a log, over files, or for a look.
 
 mod alignment;
+mod body;
 mod clock;
 mod committing;
 mod core;
@@ -13,6 +14,7 @@ mod judge;
 mod load;
 mod metrics;
 mod position;
+mod rewind;
 mod shipment;
 mod snapshot;
 mod spans;
@@ -25,7 +27,8 @@ mod view_gauges;
 mod worker;
 
 pub use alignment::Source;
-pub use decode::{DeadRecord, Verify};
+pub use body::DecoderError;
+pub use decode::{DeadRecord, Stopped, Verify};
 pub use emit::{Emission, Emitter, Evidence};
 pub use history::{History, HistoryCounts, HistoryError, HistoryOptions, Progress, run_history};
 pub use metrics::Metrics;
@@ -36,4 +39,4 @@ pub use status::{PanesStatus, PartitionStatus, Status, WaitsStatus, WindowStatus
 pub use tail::{TailCounts, TailError, TailFrom, TailOptions, TailTo, tail};
 pub use task::{Task, TaskCounters, TaskError};
 pub(crate) use topology::Topology;
-pub use worker::{Worker, WorkerError, WorkerOptions};
+pub use worker::{NextSql, Worker, WorkerError, WorkerOptions};

@@ -44,6 +44,9 @@ struct Metadata {
     replay_log_time_ns: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mark: Option<MarkMetadata>,
+    /// Of what windows the position is, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    windows: Option<String>,
 }
 
 /// The offset is that of the mark then.
@@ -75,7 +78,22 @@ impl Checkpoint {
         Self { replay: ReplayPoint { offset, watermark }, position: offset, watermark, mark: None }
     }
 
+    /// With which windows it is of, by their digest.
+    pub fn encode_of(&self, windows_digest: u64) -> Position {
+        self.encoded(Some(format!("{windows_digest:016x}")))
+    }
+
     pub fn encode(&self) -> Position {
+        self.encoded(None)
+    }
+
+    /// Which windows a position is of, where it says so.
+    pub fn windows_digest(position: &Position) -> Option<u64> {
+        let metadata: Metadata = serde_json::from_str(&position.metadata).ok()?;
+        u64::from_str_radix(&metadata.windows?, 16).ok()
+    }
+
+    fn encoded(&self, windows: Option<String>) -> Position {
         let metadata = Metadata {
             v: VERSION,
             position: self.position,
@@ -90,6 +108,7 @@ impl Checkpoint {
                 items: mark.items,
                 digest: format!("{:016x}", mark.digest),
             }),
+            windows,
         };
         // Numbers always serialize.
         let metadata = serde_json::to_string(&metadata).unwrap_or_default();
@@ -144,6 +163,10 @@ mod tests {
         for checkpoint in [full, marked, Checkpoint::start(0)] {
             assert_eq!(Checkpoint::decode("t", 0, &checkpoint.encode()).expect("ours"), checkpoint);
             assert!(checkpoint.encode().metadata.len() < 4096);
+            let told = checkpoint.encode_of(0xabc);
+            assert_eq!(Checkpoint::decode("t", 0, &told).expect("ours"), checkpoint);
+            assert_eq!(Checkpoint::windows_digest(&told), Some(0xabc));
+            assert_eq!(Checkpoint::windows_digest(&checkpoint.encode()), None);
         }
     }
 

@@ -6,8 +6,9 @@
 
 use super::{
     alignment::{Arrived, Source},
+    body::DecoderError,
     core::Core,
-    decode::{DeadRecord, DecoderError, RecordDecoder, Verify},
+    decode::{DeadRecord, RecordDecoder, RowsError, Stopped, Verify},
     emit::Emission,
     position::Checkpoint,
     shipment::{Unusable, read},
@@ -31,6 +32,17 @@ pub enum TaskError {
     Compute(#[from] DataFusionError),
     #[error("computing failed: {0}")]
     Arrow(#[from] ArrowError),
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+impl From<RowsError> for TaskError {
+    fn from(error: RowsError) -> Self {
+        match error {
+            RowsError::Stopped(stopped) => stopped.into(),
+            RowsError::Arrow(error) => error.into(),
+        }
+    }
 }
 
 /// What a task did since it was made, replay left out.
@@ -118,6 +130,14 @@ impl Task {
     /// Whether what was pushed must be flushed before a record at `offset`: replay ends there.
     pub fn ends_replay(&self, offset: i64) -> bool {
         self.core.ends_replay(offset)
+    }
+
+    /// Goes on for another that has come as far.
+    pub fn take_over(&mut self, other: &mut Self) {
+        self.core.take_over(&other.core);
+        if let (Intake::Rows(mine), Intake::Rows(theirs)) = (&mut self.intake, &mut other.intake) {
+            mine.take_seen(theirs, self.core.keeps_snapshots());
+        }
     }
 
     pub fn push(&mut self, record: &Record<'_>) {

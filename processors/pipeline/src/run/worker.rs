@@ -4,10 +4,11 @@
 //! there is, and while there is more at the latest after `commit_interval`, or [`OUTPUT_BYTES_MAX`]. Nothing is polled while
 //! a commit is tried again, so memory stays bounded.
 //! On a fenced commit everything is forgotten and the member joins anew: the log is the only state. What happens when
-//! partitions come and go is in [`changes`].
+//! partitions come and go is in [`changes`], how a worker gets to other SQL in [`reload`].
 
 mod changes;
 mod outputs;
+mod reload;
 
 use super::{
     clock::LogClock,
@@ -22,9 +23,11 @@ use super::{
     task::{Task, TaskError},
     topology::Topology,
 };
-use crate::sql::Dataflow;
+use crate::sql::{Dataflow, StreamFlow};
 use amoskys_bus::{Bus, BusError, Change, Member, MemberOptions, Outgoing, Record, TopicPartition};
 use outputs::Outputs;
+pub use reload::NextSql;
+use reload::Successor;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -91,8 +94,13 @@ pub enum WorkerError {
 
 pub struct Worker {
     bus: Arc<dyn Bus>,
+    /// While the worker gets to other SQL, flows of the old one stand before those that take their place.
     dataflow: Dataflow,
-    emitters: Vec<Vec<Option<Emitter>>>,
+    /// Of each flow.
+    outlets: Vec<Outlets>,
+    next: NextSql,
+    /// Some partitions may have successors.
+    is_switching: bool,
     options: WorkerOptions,
     metrics: Metrics,
     status: Arc<Mutex<Status>>,
@@ -100,10 +108,31 @@ pub struct Worker {
     topology: Topology,
 }
 
+/// What becomes of a flow's rows, and of which windows its positions are.
+struct Outlets {
+    emitters: Vec<Option<Emitter>>,
+    windows_digest: u64,
+}
+
+impl Outlets {
+    fn of(flow: &StreamFlow) -> Result<Self, EmitError> {
+        let emitters = flow.inserts.iter().map(Emitter::new).collect::<Result<_, _>>()?;
+        Ok(Self { emitters, windows_digest: flow.windows_digest() })
+    }
+}
+
+/// Each once, in order.
+fn topics_read(dataflow: &Dataflow) -> Vec<String> {
+    let topics: BTreeSet<String> = dataflow.streams.iter().map(|flow| flow.stream.topic.clone()).collect();
+    topics.into_iter().collect()
+}
+
 /// A partition's task and the flow it runs.
 struct Owned {
     task: Task,
     flow: usize,
+    /// What is to take its place, while the worker gets to other SQL.
+    successor: Option<Box<Successor>>,
     /// The end of the partition, when the reader was there and nothing came since.
     end: Option<i64>,
     changed: bool,
@@ -120,14 +149,12 @@ impl Worker {
         mut options: WorkerOptions,
         metrics: Metrics,
     ) -> Result<Self, WorkerError> {
-        options.member.topics = dataflow.streams.iter().map(|flow| flow.stream.topic.clone()).collect();
-        options.member.topics.sort();
-        options.member.topics.dedup();
+        options.member.topics = topics_read(&dataflow);
         // Nothing here looks at them.
         options.member.with_headers = false;
-        let emitters = dataflow.streams.iter().map(|flow| flow.inserts.iter().map(Emitter::new).collect());
-        let emitters = emitters.collect::<Result<_, _>>()?;
-        Ok(Self { bus, dataflow, emitters, options, metrics, status: Arc::default(), topology: Topology::default() })
+        let outlets = dataflow.streams.iter().map(Outlets::of).collect::<Result<_, _>>()?;
+        let (next, status, topology) = (NextSql::default(), Arc::default(), Topology::default());
+        Ok(Self { bus, dataflow, outlets, next, is_switching: false, options, metrics, status, topology })
     }
 
     /// A view of the worker that may be read from other threads.
@@ -138,7 +165,7 @@ impl Worker {
     /// Topics that have to be there: read, written, and for dead letters.
     pub fn topics(&self) -> BTreeSet<&str> {
         let read = self.dataflow.streams.iter().map(|flow| flow.stream.topic.as_str());
-        let written = self.emitters.iter().flatten().flatten().map(Emitter::topic);
+        let written = self.outlets.iter().flat_map(|outlets| &outlets.emitters).flatten().map(Emitter::topic);
         let kept = self.dataflow.keeps_panes().then_some(self.options.panes_topic.as_str());
         read.chain(written).chain([self.options.dead_letter_topic.as_str()]).chain(kept).collect()
     }
@@ -149,7 +176,13 @@ impl Worker {
         loop {
             let mut member = self.bus.member(&self.options.member)?;
             match self.serve(member.as_mut(), stop) {
-                Ok(()) => return Ok(member.leave()?),
+                Ok(None) => return Ok(member.leave()?),
+                Ok(Some(next)) => {
+                    tracing::info!("joining the group anew with other SQL");
+                    member.leave()?;
+                    self.replace(next)?;
+                    self.find_topics(stop)?;
+                }
                 Err(WorkerError::Bus(BusError::Fenced { detail })) => {
                     tracing::warn!(detail, "fenced: partitions belong to somebody else; joining the group anew");
                     self.metrics.rebalances.inc();
@@ -182,7 +215,8 @@ impl Worker {
         Ok(())
     }
 
-    fn serve(&mut self, member: &mut dyn Member, stop: &AtomicBool) -> Result<(), WorkerError> {
+    /// Other SQL that takes joining the group anew, or nothing when `stop` is set.
+    fn serve(&mut self, member: &mut dyn Member, stop: &AtomicBool) -> Result<Option<Dataflow>, WorkerError> {
         let (mut tasks, mut waiting) = (Tasks::new(), Waiting::new());
         let mut last_commit = Instant::now();
         let mut last_report: Option<Instant> = None;
@@ -192,6 +226,7 @@ impl Worker {
         let mut clock = LogClock::default();
         let mut records_max = 64;
         let mut outputs = Outputs::default();
+        let mut next = None;
         while !stop.load(Ordering::Relaxed) {
             if last_look.elapsed() >= LOOK_AT_FILES_EVERY {
                 self.look_at_files();
@@ -227,6 +262,11 @@ impl Worker {
                 let WorkerError::Bus(error) = error else { return Err(error) };
                 self.wait_for_the_log(error, &mut last_told)?;
             }
+            next = self.look_for_sql(&mut tasks)?;
+            if next.is_some() {
+                break;
+            }
+            self.follow_successors(&mut tasks, &mut waiting)?;
             // Who is behind loses no time by a commit later, and a commit for each window is most of the work then.
             let is_behind = records >= records_max && outputs.bytes() < OUTPUT_BYTES_MAX;
             if (!outputs.records.is_empty() && !is_behind) || last_commit.elapsed() >= self.options.commit_interval {
@@ -243,7 +283,8 @@ impl Worker {
             records_max = next_records_max(records_max, records, rows, self.options.poll_rows_max);
         }
         self.flush(&mut tasks, &mut outputs.records)?;
-        self.commit(member, &mut tasks, &outputs.records, false, stop).map(drop)
+        self.commit(member, &mut tasks, &outputs.records, false, stop)?;
+        Ok(next)
     }
 
     /// A log that is away comes back, and so does a topic; told now and then.
@@ -337,7 +378,7 @@ impl Worker {
     ) -> Result<(), WorkerError> {
         let begun = Instant::now();
         for emission in emissions {
-            if let Some(emitter) = &self.emitters[owned.flow][emission.insert] {
+            if let Some(emitter) = &self.outlets[owned.flow].emitters[emission.insert] {
                 emitter.encode(emission, outputs)?;
             }
         }
@@ -389,10 +430,10 @@ impl Worker {
         is_asked_back: bool,
         stop: &AtomicBool,
     ) -> Result<Vec<Change>, WorkerError> {
-        let positions = tasks
-            .iter()
-            .filter(|(_, owned)| owned.changed)
-            .filter_map(|(partition, owned)| Some((partition.clone(), owned.task.core.checkpoint()?.encode())));
+        let positions = tasks.iter().filter(|(_, owned)| owned.changed).filter_map(|(partition, owned)| {
+            let position = owned.task.core.checkpoint()?.encode_of(self.outlets[owned.flow].windows_digest);
+            Some((partition.clone(), position))
+        });
         let positions: Vec<_> = positions.collect();
         if outputs.is_empty() && positions.is_empty() {
             return Ok(Vec::new());

@@ -1,28 +1,16 @@
-//! `CREATE EXTERNAL TABLE` read as a topic: its format, columns, event time and key.
+//! `CREATE EXTERNAL TABLE` read as a topic: its columns, event time, key and bounds; its format is read by [`super::format`].
 //!
 //! The same table is a stream when it is read and a sink when it is inserted into.
 
+use super::format::{Definition, Format, OPTIONS as FORMAT_OPTIONS, OnError};
+use crate::schemas::Framing;
 use amoskys_bus::TopicSpec;
-use amoskys_columns::{batch_element, message_schema};
 use amoskys_functions::{fault::Fault, types::sql_type};
 use amoskys_windows::WatermarkRules;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use datafusion::logical_expr::CreateExternalTable;
-use prost_reflect::{DescriptorPool, MessageDescriptor};
+use prost_reflect::DescriptorPool;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-
-/// How a record is written.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Format {
-    /// A signed envelope around a batch message; a row per event.
-    Envelope { batch: MessageDescriptor },
-    /// One message per record.
-    Protobuf { message: MessageDescriptor },
-    /// One JSON object per record.
-    Json,
-    /// Panes that partitions of streams send to each other; no table is stored so.
-    Panes,
-}
 
 /// A topic as SQL sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +18,9 @@ pub struct Stream {
     pub name: String,
     pub topic: String,
     pub format: Format,
+    /// Records begin with the number of the schema that wrote them.
+    pub framing: Option<Framing>,
+    pub on_error: OnError,
     /// What a record holds; without what the log and the envelope add.
     pub columns: SchemaRef,
     pub event_time: Option<String>,
@@ -74,7 +65,7 @@ pub fn late_field() -> Field {
     Field::new(LATE_COLUMN, DataType::Boolean, true)
 }
 
-const OPTIONS: [&str; 10] = [
+const OPTIONS: [&str; 9] = [
     "event_time",
     "lateness",
     "idle",
@@ -82,7 +73,6 @@ const OPTIONS: [&str; 10] = [
     "replay_max",
     "retention",
     "partition_key",
-    "message",
     "keys_max",
     "state_bytes_max",
 ];
@@ -107,6 +97,16 @@ impl Stream {
         Arc::new(Schema::new(fields))
     }
 
+    /// All that decides how its records are read and written, in words.
+    pub fn definition(&self) -> String {
+        let Self { name, topic, columns, event_time, rules, bounds, replay_max_ns, partition_key, on_error, .. } = self;
+        let (format, framing) = (self.format.words(), self.framing.as_ref().map(Framing::words));
+        format!(
+            "{name} {topic} {format} {framing:?} {on_error:?} {columns:?} {event_time:?} {rules:?} {bounds:?} \
+             {replay_max_ns} {partition_key:?}"
+        )
+    }
+
     /// Reads a definition; every fault of it is reported.
     pub fn define(table: &CreateExternalTable, pool: &DescriptorPool) -> Result<Self, Vec<Fault>> {
         let options: BTreeMap<&str, &str> = table
@@ -114,8 +114,11 @@ impl Stream {
             .iter()
             .map(|(key, value)| (key.strip_prefix("format.").unwrap_or(key), value.as_str()))
             .collect();
-        let mut faults: Vec<Fault> =
-            options.keys().filter(|key| !OPTIONS.contains(key)).map(|key| unknown_option(key)).collect();
+        let mut faults: Vec<Fault> = options
+            .keys()
+            .filter(|key| !known_options().any(|known| known == **key))
+            .map(|key| unknown_option(key))
+            .collect();
         let [topic] = table.locations.as_slice() else {
             return Err(vec![Fault::new("a stream has one LOCATION: the name of its topic").at("LOCATION")]);
         };
@@ -127,28 +130,21 @@ impl Stream {
             return Err(vec![fault.help(help).at(format!("'{topic}'"))]);
         }
         let declared: SchemaRef = Arc::new(table.schema.as_arrow().clone());
-        let format = format(&table.file_type, options.get("message").copied(), topic, &declared, pool)
-            .map_err(|fault| faults.push(fault))
-            .ok();
-        let columns = match &format {
-            Some(Format::Json) => Ok(declared),
-            Some(Format::Envelope { batch }) => envelope_columns(batch),
-            Some(Format::Protobuf { message }) => {
-                message_schema(message).map(Arc::new).map_err(|error| Fault::new(error.to_string()).at("LOCATION"))
-            }
-            None | Some(Format::Panes) => Ok(Arc::new(Schema::empty())),
-        };
-        let columns = columns.map_err(|fault| faults.push(fault)).ok();
+        let definition =
+            Definition { file_type: &table.file_type, topic, options: &options, declared: &declared, pool };
+        let described = definition.describe().map_err(|more| faults.extend(more)).ok();
         let rules = rules(&options, &mut faults);
         let replay_max_ns = duration_ns(&options, "replay_max", &mut faults).unwrap_or(REPLAY_MAX_NS);
         let retention_ns = duration_ns(&options, "retention", &mut faults);
         let bounds = bounds(&options, &mut faults);
-        let (Some(format), Some(columns)) = (format, columns) else { return Err(faults) };
+        let Some(described) = described else { return Err(faults) };
         let stream = Stream {
             name: table.name.table().to_owned(),
             topic: topic.clone(),
-            format,
-            columns,
+            format: described.format,
+            framing: described.framing,
+            on_error: described.on_error,
+            columns: described.columns,
             event_time: options.get("event_time").map(|&name| name.to_owned()),
             rules,
             bounds,
@@ -184,76 +180,6 @@ impl Stream {
             faults.push(fault.help("declare it TIMESTAMP, in nanoseconds").at(format!("'{}'", field.name())));
         }
         faults
-    }
-}
-
-fn format(
-    file_type: &str,
-    message: Option<&str>,
-    topic: &str,
-    declared: &Schema,
-    pool: &DescriptorPool,
-) -> Result<Format, Fault> {
-    let stored_as = |fault: Fault| fault.at(format!("STORED AS {file_type}"));
-    match file_type {
-        "JSON" if declared.fields().is_empty() => Err(stored_as(
-            Fault::new("STORED AS JSON needs a column list")
-                .help("write CREATE EXTERNAL TABLE t (a BIGINT, …) STORED AS JSON …"),
-        )),
-        "JSON" => Ok(Format::Json),
-        "ENVELOPE" | "PROTOBUF" if !declared.fields().is_empty() => Err(stored_as(
-            Fault::new(format!("STORED AS {file_type} takes its columns from the message"))
-                .help("leave the column list out"),
-        )),
-        "ENVELOPE" => Ok(Format::Envelope { batch: descriptor(message.or_else(|| known_batch(topic)), topic, pool)? }),
-        "PROTOBUF" => {
-            Ok(Format::Protobuf { message: descriptor(message.or_else(|| known_message(topic)), topic, pool)? })
-        }
-        other => Err(stored_as(
-            Fault::new(format!("STORED AS {other} is not a stream"))
-                .help("write ENVELOPE, PROTOBUF or JSON (files: PARQUET or CSV)"),
-        )),
-    }
-}
-
-fn known_batch(topic: &str) -> Option<&'static str> {
-    match topic {
-        "amoskys.telemetry.process.v1" => Some("amoskys.v1.ProcessBatch"),
-        "amoskys.agent.status.v1" => Some("amoskys.v1.AgentStatusBatch"),
-        _ => None,
-    }
-}
-
-fn known_message(topic: &str) -> Option<&'static str> {
-    match topic {
-        "amoskys.alerts.v1" => Some("amoskys.v1.Alert"),
-        "amoskys.deadletter.v1" => Some("amoskys.v1.DeadLetter"),
-        topic if topic.starts_with("amoskys.features.") => Some("amoskys.v1.FeatureRow"),
-        _ => None,
-    }
-}
-
-fn descriptor(name: Option<&str>, topic: &str, pool: &DescriptorPool) -> Result<MessageDescriptor, Fault> {
-    let Some(name) = name else {
-        let fault = Fault::new(format!("the message in topic '{topic}' is not known"));
-        return Err(fault.help("add OPTIONS (message 'package.Name')").at(format!("'{topic}'")));
-    };
-    pool.get_message_by_name(name).ok_or_else(|| {
-        let names: Vec<String> = pool.all_messages().map(|message| message.full_name().to_owned()).collect();
-        let near = nearest(name, names.iter().map(String::as_str));
-        Fault::new(format!("message '{name}' is not known")).help(near).at(format!("'{name}'"))
-    })
-}
-
-fn envelope_columns(batch: &MessageDescriptor) -> Result<SchemaRef, Fault> {
-    let fault = |error: &dyn std::fmt::Display| Fault::new(error.to_string()).at("STORED AS ENVELOPE");
-    let element = batch_element(batch).map_err(|error| fault(&error))?;
-    let schema = message_schema(&element).map_err(|error| fault(&error))?;
-    match ENVELOPE_COLUMNS.iter().find(|name| schema.column_with_name(name).is_some()) {
-        Some(name) => {
-            Err(fault(&format!("`{}` has a field `{name}`, which the envelope says already", element.full_name())))
-        }
-        None => Ok(Arc::new(schema)),
     }
 }
 
@@ -311,8 +237,13 @@ fn bounds(options: &BTreeMap<&str, &str>, faults: &mut Vec<Fault>) -> StateBound
     bounds
 }
 
+fn known_options() -> impl Iterator<Item = &'static str> {
+    OPTIONS.into_iter().chain(FORMAT_OPTIONS)
+}
+
 fn unknown_option(name: &str) -> Fault {
-    let fault = Fault::new(format!("option `{name}` is not known")).help(nearest_of_all(name, &OPTIONS));
+    let known: Vec<&str> = known_options().collect();
+    let fault = Fault::new(format!("option `{name}` is not known")).help(nearest_of_all(name, &known));
     fault.at(format!("\"{name}\"")).at(format!("'{name}'"))
 }
 

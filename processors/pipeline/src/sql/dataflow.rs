@@ -243,6 +243,35 @@ impl StreamFlow {
         self.panes.iter().map(first).collect()
     }
 
+    /// Which windows are kept of the stream; positions that were committed with others do not say where these begin.
+    pub fn windows_digest(&self) -> u64 {
+        let hash = blake3::hash(self.panes_description().as_bytes());
+        hash.as_bytes()[..8].iter().fold(0, |digest, byte| digest << 8 | u64::from(*byte))
+    }
+
+    /// Whether it computes the same from the same records, and writes it to the same places.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.definition() == other.definition()
+    }
+
+    fn definition(&self) -> String {
+        let shuffle = self.shuffle.as_ref().map(|shuffle| &shuffle.name);
+        let mut words = format!(
+            "{}\n{:?} {} {shuffle:?}\n{}",
+            self.stream.definition(),
+            self.columns,
+            self.tells_late,
+            self.panes_description()
+        );
+        for insert in &self.inserts {
+            let sink = insert.sink.as_ref().map(Stream::definition);
+            let models: Vec<&str> = insert.models.iter().map(|model| model.sha256.as_str()).collect();
+            let Insert { name, sql_hash, annotations, explained, .. } = insert;
+            words.push_str(&format!("\n{name} {sql_hash} {annotations:?} {explained:?} {models:?} {sink:?}"));
+        }
+        words
+    }
+
     /// All that decides what panes hold, in words: who finds the same can go on with them.
     pub fn panes_description(&self) -> String {
         let Stream { rules, bounds, replay_max_ns, .. } = &self.stream;

@@ -3,7 +3,7 @@
 //! The features that `contributions` is computed from are added to the query's columns; what is written keeps those
 //! that the contributions name (`run::emit`). Limits: `contributions` stands in the INSERT's own SELECT, not below it.
 
-use super::{Sink, catalog::Format};
+use super::{Sink, format::Format};
 use amoskys_functions::model::explained_features;
 use arrow::datatypes::DataType;
 use datafusion::{

@@ -62,6 +62,23 @@ pub struct Sources {
     pub(super) is_cut_short: bool,
 }
 
+impl Sources {
+    /// Of all that was read, and of what could not be: another one when a file is another.
+    pub fn digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        let mut last: Option<&Arc<SourceFile>> = None;
+        let of_problems = self.problems.iter().filter_map(|problem| problem.place.as_ref().map(|place| &place.file));
+        for file in self.statements.iter().map(|statement| &statement.file).chain(of_problems) {
+            if last.is_none_or(|last| !Arc::ptr_eq(last, file)) {
+                hasher.update(file.path.as_os_str().as_encoded_bytes()).update(&[0]);
+                hasher.update(file.text.as_bytes()).update(&[0]);
+            }
+            last = Some(file);
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+}
+
 /// Reads every `.sql` file below the given files and folders, in the order of their paths.
 pub fn load(paths: &[PathBuf]) -> Sources {
     let mut files = Vec::new();

@@ -4,9 +4,9 @@
 
 use super::{
     Sink,
-    catalog::{Format, nearest},
+    catalog::nearest,
+    format::{Format, RowEncoder},
 };
-use amoskys_columns::{JsonEncoder, ProtobufEncoder};
 use amoskys_functions::fault::{Fault, refuse};
 use arrow::datatypes::SchemaRef;
 use datafusion::{
@@ -30,9 +30,10 @@ pub fn rename(query: LogicalPlan, names: &[String]) -> Result<LogicalPlan> {
     LogicalPlanBuilder::from(query).project(renamed)?.build()
 }
 
-/// Puts a query's columns, found by name, into the order and types of a JSON sink. A protobuf sink matches by itself.
+/// Puts a query's columns, found by name, into the order and types of a sink whose columns the SQL lists. A protobuf sink
+/// matches by itself.
 pub fn match_sink(query: LogicalPlan, sink: &Sink) -> Result<LogicalPlan> {
-    if sink.format != Format::Json {
+    if !matches!(sink.format, Format::Json | Format::Arrow) {
         return Ok(query);
     }
     let schema = query.schema().clone();
@@ -74,15 +75,8 @@ pub fn match_sink(query: LogicalPlan, sink: &Sink) -> Result<LogicalPlan> {
 }
 
 pub fn check_encoder(sink: &Sink, output: &SchemaRef) -> Result<()> {
-    let problem = match &sink.format {
-        Format::Protobuf { message } => {
-            ProtobufEncoder::new(output.clone(), message).err().map(|error| error.to_string())
-        }
-        Format::Json | Format::Envelope { .. } | Format::Panes => {
-            JsonEncoder::new(output.clone()).err().map(|error| error.to_string())
-        }
-    };
-    let Some(problem) = problem else { return Ok(()) };
+    let Err(problem) = RowEncoder::new(&sink.format, output) else { return Ok(()) };
+    let problem = problem.to_string();
     let fault = Fault::new(format!("does not fit `{}`: {problem}", sink.name));
     // Encoders name the column.
     let column = problem.strip_prefix("column \"").and_then(|rest| rest.split_once('"')).map(|(name, _)| name);

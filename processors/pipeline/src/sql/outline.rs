@@ -5,9 +5,7 @@
 
 mod plain;
 
-use super::{
-    Dataflow, Format, Insert, PanesSource, Query, SharedPanes, StreamFlow, WindowedView, statics::StaticTable,
-};
+use super::{Dataflow, Insert, PanesSource, Query, SharedPanes, StreamFlow, WindowedView, statics::StaticTable};
 use amoskys_windows::{Origin, PaneBounds, ReplayPoint, Rows, Watermark};
 use arrow::{
     array::{ArrayRef, Int64Array, new_null_array},
@@ -147,12 +145,7 @@ fn stream(flow: &StreamFlow, dataflow: &Dataflow) -> StreamOutline {
     StreamOutline {
         name: of.name.clone(),
         topic: of.topic.clone(),
-        format: match of.format {
-            Format::Envelope { .. } => "ENVELOPE",
-            Format::Protobuf { .. } => "PROTOBUF",
-            Format::Json => "JSON",
-            Format::Panes => "PANES",
-        },
+        format: of.format.stored_as(),
         event_time: of.event_time.clone(),
         lateness_ns: of.rules.lateness_ns,
         idle_ns: of.rules.idle_ns,

@@ -4,13 +4,14 @@ mod warning;
 
 use super::{
     Annotations, Dataflow, Insert, Problem, Problems, Query, Sink, Sources, Statement, Stream, anchor,
-    catalog::{Format, nearest, nearest_of_all},
+    catalog::{nearest, nearest_of_all},
     cut::cut,
     definitions::{Kind, file_stem, inserts_called, kind, name_of, table_of},
     diagnose, explain,
     explained::with_explained,
     expressions::refuse_impossible,
     flows::{Flows, reads_stream},
+    format::Format,
     insert::{check_encoder, match_sink, rename},
     panes::Around,
     probes::{Probe, probes},
@@ -365,13 +366,18 @@ impl<'a> Planner<'a> {
         let Some(name) = table_of(insert) else {
             return Err(DataFusionError::Plan("INSERT INTO takes the name of a table".into()));
         };
+        const INTO: &str = "insert into a CREATE EXTERNAL TABLE … STORED AS PROTOBUF, JSON or ARROW";
         let Some(sink) = self.streams.get(&name).cloned() else {
             let fault = Fault::new(format!("`{name}` is no topic that can be inserted into"));
-            return refuse(fault.help("insert into a CREATE EXTERNAL TABLE … STORED AS PROTOBUF or JSON"));
+            return refuse(fault.help(format!("{INTO}; files are written by `amoskys sql run --output`")));
         };
-        if matches!(sink.format, Format::Envelope { .. }) {
-            let fault = Fault::new(format!("`{name}` is STORED AS ENVELOPE, which only agents write"));
-            return refuse(fault.help("insert into a table STORED AS PROTOBUF or JSON"));
+        let only = match sink.format {
+            Format::Envelope { .. } => Some("ENVELOPE, which only agents write"),
+            Format::Avro { .. } => Some("AVRO, which is only read"),
+            _ => None,
+        };
+        if let Some(only) = only {
+            return refuse(Fault::new(format!("`{name}` is STORED AS {only}")).help(INTO));
         }
         if matches!(insert.source.as_deref().map(|query| query.body.as_ref()), Some(ast::SetExpr::Values(_))) {
             let fault = Fault::new("VALUES are no stream").help("INSERT needs a SELECT that reads a stream");

@@ -6,7 +6,7 @@
 //! what is sent and when (`run::shipment`), how the senders are waited for (`run::alignment`).
 
 use super::{
-    Format, PanesSource, StateBounds, Stream, StreamFlow,
+    Format, OnError, PanesSource, StateBounds, Stream, StreamFlow,
     distribute::Spread,
     panes::{Around, shared_panes},
 };
@@ -87,6 +87,8 @@ impl Stream {
             rules: WatermarkRules { lateness_ns: 0, max_skew_ns: i64::MAX, idle_ns: None },
             bounds: bounds.unwrap_or_default(),
             replay_max_ns: replay_max_ns.unwrap_or(i64::MAX),
+            framing: None,
+            on_error: OnError::default(),
             retention_ns: None,
             partition_key: None,
         }

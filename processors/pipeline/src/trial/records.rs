@@ -5,9 +5,9 @@
 //! Limits: a record for each row.
 
 use super::script::time_ns;
-use crate::sql::{ENVELOPE_COLUMNS, Format, LOG_COLUMNS, Stream, nearest_of_all};
+use crate::sql::{ENVELOPE_COLUMNS, Format, LOG_COLUMNS, RowEncoder, Stream, nearest_of_all};
 use amoskys_bus::partition_for_key;
-use amoskys_columns::{JsonEncoder, ProtobufEncoder, batch_element, batch_of};
+use amoskys_columns::{AvroEncoder, ProtobufEncoder, batch_element, batch_of};
 use amoskys_proto::v1::{Envelope, EnvelopeHeader};
 use arrow::{
     array::{Array, ArrayRef, AsArray, BinaryArray, StringArray, TimestampNanosecondArray},
@@ -123,13 +123,12 @@ impl Given<'_> {
         let batch = self.body(around.clock_ns)?;
         let words = |error: &dyn std::fmt::Display| error.to_string();
         match &self.stream.format {
-            Format::Json => {
-                let encoder = JsonEncoder::new(batch.schema()).map_err(|error| words(&error))?;
-                encoder.encode(&batch).map_err(|error| words(&error))
+            format @ (Format::Json | Format::Protobuf { .. } | Format::Arrow) => {
+                let encoder = RowEncoder::new(format, &batch.schema()).map_err(|error| words(&error))?;
+                Ok(self.framed(encoder.encode(&batch).map_err(|error| words(&error))?))
             }
-            Format::Protobuf { message } => {
-                let encoder = ProtobufEncoder::new(batch.schema(), message).map_err(|error| words(&error))?;
-                encoder.encode(&batch).map_err(|error| words(&error))
+            Format::Avro { schema } => {
+                Ok(self.framed(AvroEncoder::new(schema).encode(&batch).map_err(|error| words(&error))?))
             }
             Format::Envelope { batch: of } => {
                 let element = batch_element(of).map_err(|error| words(&error))?;
@@ -145,6 +144,15 @@ impl Given<'_> {
             }
             Format::Panes => Err(format!("`{}` is no stream of rows", self.stream.name)),
         }
+    }
+
+    /// With what the stream's records begin with.
+    fn framed(&self, mut records: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        if let Some(framing) = &self.stream.framing {
+            let prefix = framing.prefix();
+            records.iter_mut().for_each(|record| drop(record.splice(..0, prefix.iter().copied())));
+        }
+        records
     }
 
     /// The columns of the records, of the stream's types.

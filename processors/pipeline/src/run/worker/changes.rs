@@ -5,7 +5,7 @@
 
 use super::{Owned, Tasks, Waiting, Worker, WorkerError, outputs::Outputs};
 use crate::run::{committing::moved, load::Loading, position::Checkpoint, snapshot::Restored, task::Task};
-use amoskys_bus::{Assignment, Change, Member, TopicPartition};
+use amoskys_bus::{Assignment, Change, Member, Position, TopicPartition};
 use std::{collections::VecDeque, sync::atomic::AtomicBool};
 
 impl Worker {
@@ -39,7 +39,7 @@ impl Worker {
             Change::Assigned(assignments) => {
                 self.metrics.rebalances.inc();
                 for assignment in assignments {
-                    self.assign(member, (tasks, waiting), assignment)?;
+                    self.assign(member, (tasks, waiting), assignment, stop)?;
                 }
             }
             Change::Revoked(partitions) => {
@@ -74,15 +74,24 @@ impl Worker {
         member: &mut dyn Member,
         (tasks, waiting): (&mut Tasks, &mut Waiting),
         assignment: Assignment,
+        stop: &AtomicBool,
     ) -> Result<(), WorkerError> {
         let partition = assignment.partition;
-        let Some(flow) = self.dataflow.streams.iter().position(|flow| flow.stream.topic == partition.topic) else {
+        // The last one: the worker may be about to leave the others.
+        let Some(flow) = self.dataflow.streams.iter().rposition(|flow| flow.stream.topic == partition.topic) else {
             return Ok(());
         };
-        let checkpoint = match &assignment.committed {
+        let mut checkpoint = match &assignment.committed {
             Some(position) => Checkpoint::decode(&partition.topic, partition.partition, position)?,
             None => Checkpoint::start(assignment.begin),
         };
+        let definition = &self.dataflow.streams[flow];
+        let of_others = |position: &Position| {
+            Checkpoint::windows_digest(position).is_some_and(|digest| digest != self.outlets[flow].windows_digest)
+        };
+        if definition.shuffle.is_none() && assignment.committed.as_ref().is_some_and(of_others) {
+            checkpoint = self.rewound(&partition, definition, checkpoint, stop)?;
+        }
         tracing::info!(
             topic = partition.topic,
             partition = partition.partition,
@@ -116,7 +125,7 @@ impl Worker {
             }
         };
         member.start(&partition, task.core.next_offset())?;
-        tasks.insert(partition, Owned { task, flow, end: None, changed: false });
+        tasks.insert(partition, Owned { task, flow, successor: None, end: None, changed: false });
         Ok(())
     }
 

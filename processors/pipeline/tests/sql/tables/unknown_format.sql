@@ -1,2 +1,2 @@
--- refused: 1:36 «STORED AS ORC» STORED AS ORC is not a stream; write ENVELOPE, PROTOBUF or JSON (files: PARQUET or CSV)
+-- refused: 1:36 «STORED AS ORC» STORED AS ORC is not a stream; write ENVELOPE, PROTOBUF, JSON, ARROW or AVRO (files: PARQUET or CSV)
 CREATE EXTERNAL TABLE x (a BIGINT) STORED AS ORC LOCATION 'x';

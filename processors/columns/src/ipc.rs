@@ -1,0 +1,205 @@
+//! Arrow IPC records: a stream of batches in each, its rows taken as the columns that a stream declares; and rows back into
+//! such records.
+//!
+//! Columns are found by name. One that a record lacks is null; one of another width, unit or encoding of the same kind is cast
+//! where every value fits; anything else is the sender's fault, as are more rows than [`Limits::rows_per_record_max`].
+//! Deliberately not here: compressed bodies, files with a footer. Limits: [`Limits::record_bytes_max`]; what arrow's reader
+//! panics at (offsets that point outside) is caught and is an error of the record.
+
+use crate::limits::Limits;
+use arrow::{
+    array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array},
+    buffer::Buffer,
+    compute::{CastOptions, cast_with_options, concat_batches},
+    datatypes::{DataType, FieldRef, SchemaRef},
+    error::ArrowError,
+    ipc::{reader::StreamDecoder, writer::StreamWriter},
+};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+/// A record is not an Arrow stream of the declared columns: the sender's fault, retrying does not help.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IpcError {
+    #[error("a record of {bytes} bytes, more than {max}")]
+    TooLarge { bytes: usize, max: usize },
+    #[error("more than {max} rows in a record")]
+    TooManyRows { max: usize },
+    #[error("not an Arrow IPC stream: {0}")]
+    Malformed(String),
+    #[error("the record ends in the middle of a message")]
+    Truncated,
+    #[error("column {column:?} is {got}, the stream's is {want}")]
+    Type { column: String, got: DataType, want: DataType },
+    #[error("column {column:?}: {detail}")]
+    Value { column: String, detail: String },
+    #[error("column {column:?} is NOT NULL, and the record has nulls or no such column")]
+    Null { column: String },
+}
+
+impl IpcError {
+    /// Whether a stated bound was exceeded.
+    pub fn is_limit(&self) -> bool {
+        matches!(self, Self::TooLarge { .. } | Self::TooManyRows { .. })
+    }
+}
+
+/// Turns Arrow IPC records into rows; the shape of [`crate::Decoder`].
+#[derive(Debug)]
+pub struct ArrowDecoder {
+    schema: SchemaRef,
+    limits: Limits,
+    done: Vec<RecordBatch>,
+    rows: usize,
+}
+
+impl ArrowDecoder {
+    /// Reads the columns of `schema`.
+    pub fn new(schema: SchemaRef, limits: Limits) -> Self {
+        Self { schema, limits, done: Vec::new(), rows: 0 }
+    }
+
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Rows since the last [`finish`](ArrowDecoder::finish).
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Adds all rows of a record, or none; gives how many.
+    pub fn push(&mut self, record: &[u8]) -> Result<usize, IpcError> {
+        let (bytes, max) = (record.len(), self.limits.record_bytes_max);
+        if bytes > max {
+            return Err(IpcError::TooLarge { bytes, max });
+        }
+        let read = AssertUnwindSafe(|| self.read(record));
+        let batches = catch_unwind(read).map_err(|_| IpcError::Malformed("it points outside of itself".into()))??;
+        let rows = batches.iter().map(RecordBatch::num_rows).sum();
+        self.rows += rows;
+        self.done.extend(batches);
+        Ok(rows)
+    }
+
+    /// The rows since the last call, in the order of their records. An error is a fault of this crate.
+    pub fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+        self.rows = 0;
+        let done = std::mem::take(&mut self.done);
+        match <[RecordBatch; 1]>::try_from(done) {
+            Ok([batch]) => Ok(batch),
+            Err(done) => concat_batches(&self.schema, &done),
+        }
+    }
+
+    fn read(&self, record: &[u8]) -> Result<Vec<RecordBatch>, IpcError> {
+        let malformed = |error: ArrowError| IpcError::Malformed(error.to_string());
+        let mut decoder = StreamDecoder::new();
+        let mut bytes = Buffer::from(record);
+        let (mut batches, mut rows) = (Vec::new(), 0usize);
+        while !bytes.is_empty() {
+            let Some(batch) = decoder.decode(&mut bytes).map_err(malformed)? else { continue };
+            rows = rows.saturating_add(batch.num_rows());
+            if rows > self.limits.rows_per_record_max {
+                return Err(IpcError::TooManyRows { max: self.limits.rows_per_record_max });
+            }
+            batches.push(self.columns(&batch)?);
+        }
+        match decoder.schema() {
+            None => return Err(IpcError::Truncated),
+            // Also a stream without an end marker is whole, as long as no message is cut.
+            Some(_) => decoder.finish().map_err(|_| IpcError::Truncated)?,
+        }
+        Ok(batches)
+    }
+
+    fn columns(&self, batch: &RecordBatch) -> Result<RecordBatch, IpcError> {
+        let column = |field: &FieldRef| {
+            let array = match batch.column_by_name(field.name()) {
+                Some(array) => converted(field, array)?,
+                None => new_null_array(field.data_type(), batch.num_rows()),
+            };
+            match field.is_nullable() || array.logical_null_count() == 0 {
+                true => Ok(array),
+                false => Err(IpcError::Null { column: field.name().clone() }),
+            }
+        };
+        let columns: Vec<ArrayRef> = self.schema.fields().iter().map(column).collect::<Result<_, _>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
+            .map_err(|error| IpcError::Malformed(error.to_string()))
+    }
+}
+
+/// The array in the declared type.
+fn converted(field: &FieldRef, array: &ArrayRef) -> Result<ArrayRef, IpcError> {
+    let (got, want) = (array.data_type(), field.data_type());
+    if got == want {
+        return Ok(array.clone());
+    }
+    if !is_alike(got, want) {
+        return Err(IpcError::Type { column: field.name().clone(), got: got.clone(), want: want.clone() });
+    }
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    cast_with_options(array, want, &options)
+        .map_err(|error| IpcError::Value { column: field.name().clone(), detail: error.to_string() })
+}
+
+/// Whether values of one type are values of the other, if they fit.
+fn is_alike(got: &DataType, want: &DataType) -> bool {
+    use DataType as T;
+    let is_text = |of: &T| matches!(of, T::Utf8 | T::LargeUtf8 | T::Utf8View);
+    let is_bytes = |of: &T| matches!(of, T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_));
+    match (got, want) {
+        (T::Null, _) => true,
+        (T::Dictionary(_, value), want) => is_alike(value, want),
+        (got, T::Dictionary(_, value)) => is_alike(got, value),
+        (got, want) if got == want => true,
+        (got, want) if got.is_integer() && (want.is_integer() || want.is_floating()) => true,
+        (got, want) if got.is_floating() && want.is_floating() => true,
+        (T::Timestamp(..), T::Timestamp(..)) | (T::Duration(_), T::Duration(_)) => true,
+        (T::List(got) | T::LargeList(got), T::List(want) | T::LargeList(want)) => {
+            is_alike(got.data_type(), want.data_type())
+        }
+        (T::Struct(got), T::Struct(want)) => {
+            got.len() == want.len()
+                && got
+                    .iter()
+                    .zip(want)
+                    .all(|(got, want)| got.name() == want.name() && is_alike(got.data_type(), want.data_type()))
+        }
+        (got, want) => (is_text(got) && is_text(want)) || (is_bytes(got) && is_bytes(want)),
+    }
+}
+
+/// Turns rows into Arrow IPC records.
+#[derive(Debug, Clone)]
+pub struct ArrowEncoder {
+    schema: SchemaRef,
+}
+
+impl ArrowEncoder {
+    /// An error names a type that Arrow IPC cannot hold.
+    pub fn new(schema: SchemaRef) -> Result<Self, ArrowError> {
+        let encoder = Self { schema };
+        encoder.encode(&RecordBatch::new_empty(Arc::clone(&encoder.schema)))?;
+        Ok(encoder)
+    }
+
+    /// One record, a whole stream of one row, for each row.
+    pub fn encode(&self, batch: &RecordBatch) -> Result<Vec<Vec<u8>>, ArrowError> {
+        let schema = batch.schema();
+        let record = |row| {
+            let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
+            writer.write(&batch.slice(row, 1))?;
+            writer.into_inner()
+        };
+        match batch.num_rows() {
+            // Only whether the types can be written.
+            0 => StreamWriter::try_new(Vec::new(), &schema).map(|_| Vec::new()),
+            rows => (0..rows).map(record).collect(),
+        }
+    }
+}

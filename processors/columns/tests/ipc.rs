@@ -1,0 +1,140 @@
+//! Arrow IPC records into rows and back: columns by name, values that fit, and refusals that touch only their record.
+
+use amoskys_columns::{ArrowDecoder, ArrowEncoder, IpcError, Limits};
+use arrow::{
+    array::*,
+    datatypes::*,
+    ipc::writer::{FileWriter, StreamWriter},
+};
+use proptest::prelude::*;
+use std::sync::Arc;
+
+fn schema() -> SchemaRef {
+    let item = Field::new_list_field(DataType::Int64, true);
+    Arc::new(Schema::new(vec![
+        Field::new("host", DataType::Utf8View, false),
+        Field::new("pid", DataType::Int32, true),
+        Field::new("at", DataType::Timestamp(TimeUnit::Nanosecond, None), true),
+        Field::new("sizes", DataType::List(item.into()), true),
+    ]))
+}
+
+fn decoder() -> ArrowDecoder {
+    ArrowDecoder::new(schema(), Limits { record_bytes_max: 10_000, rows_per_record_max: 100, ..Limits::default() })
+}
+
+fn record(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)));
+    let batch = batch.expect("columns");
+    let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).expect("writes");
+    writer.write(&batch).expect("writes");
+    writer.write(&batch.slice(0, 1)).expect("writes");
+    writer.into_inner().expect("whole")
+}
+
+fn hosts(texts: &[&str]) -> (&'static str, ArrayRef) {
+    ("host", Arc::new(StringArray::from(texts.to_vec())))
+}
+
+fn refusal(record: &[u8]) -> IpcError {
+    let mut decoder = decoder();
+    let error = decoder.push(record).expect_err("refused");
+    assert_eq!(decoder.push(&good()), Ok(3));
+    assert_eq!((decoder.rows(), decoder.finish().expect("a batch").num_rows()), (3, 3));
+    error
+}
+
+fn good() -> Vec<u8> {
+    record(vec![hosts(&["a", "b"])])
+}
+
+#[test]
+fn columns_are_found_by_name_and_made_the_declared_ones() {
+    let names: ArrayRef = Arc::new(["b", "a", "b"].into_iter().collect::<DictionaryArray<Int8Type>>());
+    let at: ArrayRef = Arc::new(TimestampMillisecondArray::from(vec![Some(1), None, Some(-1)]).with_timezone("UTC"));
+    let pids: ArrayRef = Arc::new(UInt64Array::from(vec![1, 2, 3]));
+    let mut decoder = decoder();
+    let rows = decoder.push(&record(vec![("more", pids.clone()), ("pid", pids), ("at", at), ("host", names)]));
+    assert_eq!(rows, Ok(4));
+    let batch = decoder.finish().expect("a batch");
+    assert_eq!(batch.schema(), schema());
+    assert_eq!(batch["host"].as_string_view().iter().flatten().collect::<Vec<_>>(), ["b", "a", "b", "b"]);
+    assert_eq!(batch["pid"].as_primitive::<Int32Type>().values(), &[1, 2, 3, 1]);
+    let at = batch["at"].as_primitive::<TimestampNanosecondType>();
+    assert_eq!(at.iter().collect::<Vec<_>>(), [Some(1_000_000), None, Some(-1_000_000), Some(1_000_000)]);
+    assert_eq!(batch["sizes"].null_count(), 4);
+    assert_eq!(decoder.finish().expect("a batch").num_rows(), 0);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_by_name() {
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["7"]));
+    let got = refusal(&record(vec![hosts(&["a"]), ("pid", text)]));
+    assert_eq!(got.to_string(), "column \"pid\" is Utf8, the stream's is Int32");
+    let large: ArrayRef = Arc::new(Int64Array::from(vec![1 << 40]));
+    let got = refusal(&record(vec![hosts(&["a"]), ("pid", large)])).to_string();
+    assert!(got.starts_with("column \"pid\": ") && got.contains("1099511627776"), "{got}");
+    let nulls: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None]));
+    assert_eq!(refusal(&record(vec![("host", nulls)])), IpcError::Null { column: "host".into() });
+    let pid: ArrayRef = Arc::new(Int32Array::from(vec![1]));
+    assert_eq!(refusal(&record(vec![("pid", pid)])), IpcError::Null { column: "host".into() });
+}
+
+#[test]
+fn bounds_and_bytes_that_are_none_are_refused() {
+    let many = record(vec![hosts(&["x"; 100])]);
+    assert_eq!(refusal(&many), IpcError::TooManyRows { max: 100 });
+    assert_eq!(refusal(&vec![0; 10_001]), IpcError::TooLarge { bytes: 10_001, max: 10_000 });
+    assert!(refusal(&many).is_limit() && !refusal(b"x").is_limit());
+    assert_eq!(refusal(b""), IpcError::Truncated);
+    // A file has a magic in front, which is no length of a message.
+    let batch = RecordBatch::try_from_iter([hosts(&["a"])]).expect("columns");
+    let mut writer = FileWriter::try_new(Vec::new(), &batch.schema()).expect("writes");
+    writer.write(&batch).expect("writes");
+    assert!(decoder().push(&writer.into_inner().expect("whole")).is_err());
+}
+
+#[test]
+fn a_record_that_is_cut_anywhere_gives_no_rows_or_whole_batches() {
+    let whole = good();
+    for length in 0..whole.len() {
+        let mut decoder = decoder();
+        // At the end of a message the stream could be over.
+        let rows = decoder.push(&whole[..length]).unwrap_or(0);
+        assert!([0, 2, 3].contains(&rows), "{rows} rows of the first {length} bytes");
+        assert_eq!(decoder.finish().expect("a batch").num_rows(), rows);
+    }
+}
+
+#[test]
+fn rows_become_records_that_read_back() {
+    let mut decoder = decoder();
+    let pids: ArrayRef = Arc::new(Int32Array::from(vec![Some(1), None]));
+    decoder.push(&record(vec![hosts(&["a", "b"]), ("pid", pids)])).expect("good");
+    let batch = decoder.finish().expect("a batch");
+    let records = ArrowEncoder::new(schema()).expect("types that Arrow has").encode(&batch).expect("encodes");
+    assert_eq!(records.len(), 3);
+    for record in &records {
+        assert_eq!(decoder.push(record), Ok(1));
+    }
+    assert_eq!(decoder.finish().expect("a batch"), batch);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    /// Nothing that a sender may do ends the reader or touches the next record.
+    #[test]
+    fn bytes_that_were_changed_are_read_or_refused(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let mut bytes = good();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let mut decoder = decoder();
+        let rows = decoder.push(&bytes).unwrap_or(0);
+        prop_assert_eq!(decoder.push(&good()), Ok(3));
+        prop_assert_eq!(decoder.finish().expect("a batch").num_rows(), rows + 3);
+    }
+}
