@@ -79,7 +79,7 @@ fn what_fails_is_shown_and_can_be_blessed() {
         "      - | a    | 21        |\n      + | a    | 20        |\n",
         "      + | it's | t3  |\n",
         "fails: computing failed: Arrow error: Divide by zero error; was to fail with `Divide by two`",
-        "17 tests passed, 3 failed in ",
+        "26 tests passed, 3 failed in ",
     ] {
         assert!(out.contains(part), "{part}\n{out}");
     }

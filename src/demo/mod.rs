@@ -17,7 +17,7 @@ use crate::{
     cli::{Log, Misuse, address},
     config::BusConfig,
     print,
-    roles::{ModelPlace, PlannedProcessor, Processor, ProcessorParts, host_name, open_bus},
+    roles::{ModelPlace, Models, PlannedProcessor, Processor, ProcessorParts, host_name, open_bus},
     stop,
 };
 use amoskys_bus::{Address, MemberOptions, StartAt};
@@ -126,7 +126,7 @@ fn parts(command: &Command, key: &Signer) -> ProcessorParts {
     let verify = Verify::Required(Arc::new(KeyRing::of([key.public()])));
     ProcessorParts {
         sql: vec![command.sql.clone()],
-        models: ModelPlace { models_dir: command.models.clone(), onnxruntime: None },
+        models: Models::new(ModelPlace { models_dir: command.models.clone(), onnxruntime: None }),
         workers: 1,
         options: WorkerOptions { verify, commit_interval: Duration::from_millis(500), ..WorkerOptions::new(member) },
     }

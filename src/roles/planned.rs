@@ -24,7 +24,8 @@ use std::{collections::BTreeSet, num::NonZeroUsize, path::PathBuf, sync::Arc, th
 #[derive(Clone)]
 pub struct ProcessorParts {
     pub sql: Vec<PathBuf>,
-    pub models: ModelPlace,
+    /// Shared by all plans of a process, as ONNX Runtime is loaded once.
+    pub models: Arc<Models>,
     /// Threads, each a member of the group.
     pub workers: usize,
     pub options: WorkerOptions,
@@ -52,7 +53,8 @@ impl ProcessorParts {
             commit_interval: config.commit_interval,
             ..WorkerOptions::new(member)
         };
-        let models = ModelPlace { models_dir: config.models_dir.clone(), onnxruntime: config.onnxruntime.clone() };
+        let place = ModelPlace { models_dir: config.models_dir.clone(), onnxruntime: config.onnxruntime.clone() };
+        let models = Models::new(place);
         let workers = config.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZeroUsize::get));
         Ok(Self { sql, models, workers, options })
     }
@@ -68,7 +70,7 @@ impl PlannedProcessor {
     /// Plans the SQL; all its problems are one error.
     pub fn new(parts: ProcessorParts) -> Result<Self> {
         let sources = sql::load(&parts.sql);
-        let models = Models::new(parts.models);
+        let models = parts.models;
         let plan = |_| {
             // Planned for each, with models of its own: what a plan runs over and a model's session are one thread's.
             let options = sql::Options {

@@ -1,6 +1,6 @@
 //! `amoskys run`: agent and processor in one process, joined by a log (the embedded one, usually).
 
-use super::{ModelPlace, PlannedProcessor, ProcessorParts, agent, bind, open_bus, serve};
+use super::{ModelPlace, Models, PlannedProcessor, ProcessorParts, agent, bind, open_bus, serve};
 use crate::{
     cli::{DONE, Misuse, address},
     http::Endpoints,
@@ -55,7 +55,7 @@ pub fn run(command: RunCommand) -> Result<u8> {
     let member = MemberOptions { instance: Some("run".to_owned()), ..MemberOptions::new(command.group, Vec::new()) };
     let parts = ProcessorParts {
         sql: command.sql,
-        models: ModelPlace { models_dir: command.models, onnxruntime: None },
+        models: Models::new(ModelPlace { models_dir: command.models, onnxruntime: None }),
         workers: 1,
         options: WorkerOptions { verify, ..WorkerOptions::new(member) },
     };

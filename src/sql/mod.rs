@@ -1,9 +1,10 @@
-//! `amoskys sql`: check SQL, explain it, test it, run it over history, compare versions of it, say why it fires, list
-//! what it may call.
+//! `amoskys sql`: check SQL, explain it, test it, run it over history, compare versions of it, say why it fires, fit its
+//! features, list what it may call.
 
 mod check;
 mod diff;
 mod explain;
+mod fit;
 mod functions;
 mod outlet;
 mod output;
@@ -33,6 +34,8 @@ pub enum Command {
     Diff(diff::Command),
     /// Show what SQL becomes: what is decoded, where it is cut, which views share panes, what is read again.
     Explain(explain::Command),
+    /// Write means, spreads and frequent values of a view's columns, for normalise and one_hot.
+    Fit(fit::Command),
     /// List what SQL may call, or say what one function does.
     Functions(functions::Command),
     /// Run views and INSERTs over files: the same SQL, windows and watermarks as live.
@@ -48,6 +51,7 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Check(command) => check::check(&command),
         Command::Diff(command) => diff::diff(&command),
         Command::Explain(command) => explain::explain(command),
+        Command::Fit(command) => fit::fit(&command),
         Command::Functions(command) => functions::functions(&command),
         Command::Run(command) => run::run(*command),
         Command::Test(command) => test::test(&command),

@@ -17,7 +17,8 @@ fn page() -> String {
 
 fn plan_page(page: &str, view: &str) -> Dataflow {
     let blocks: Vec<&str> = page.split("```sql\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    let sources = Sources::of("functions.md", blocks.join("\n"));
+    // Files are named from the folder where the processor runs.
+    let sources = Sources::of("functions.md", blocks.join("\n").replace("'docs/", "'../../docs/"));
     let mut options = common::options();
     options.models = Arc::new(|_| {
         let mut model = Arc::into_inner(common::model("mean")?).ok_or("is held by nobody else")?;

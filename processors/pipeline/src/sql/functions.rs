@@ -2,7 +2,7 @@
 //!
 //! Deliberately not here: what Amoskys' own do, which docs/functions.md says.
 
-use super::{expressions::CHANGING, planner::session};
+use super::{expressions::CHANGING, fitted::FittedFiles, planner::session};
 use amoskys_functions::model::Lookup;
 use datafusion::logical_expr::Documentation;
 use serde::Serialize;
@@ -22,7 +22,7 @@ pub struct FunctionInfo {
 /// By name; an alias is a name. Without those that no feature may call.
 pub fn functions() -> BTreeMap<String, FunctionInfo> {
     let no_models: Arc<Lookup> = Arc::new(|name: &str| Err(format!("there is no model `{name}`")));
-    let context = session(&no_models);
+    let context = session(&no_models, &FittedFiles::default());
     let state = context.state();
     let info = |name: &String, kind: &'static str, documentation: Option<&Documentation>| FunctionInfo {
         name: name.clone(),

@@ -15,6 +15,7 @@ mod explain;
 mod explained;
 mod expressions;
 mod files;
+mod fitted;
 mod flows;
 mod format;
 mod functions;
@@ -42,6 +43,8 @@ pub use dataflow::{Dataflow, Insert, PanesSource, Query, SharedPanes, StreamFlow
 pub use definitions::views_of;
 pub(crate) use definitions::{name_of, table_of};
 pub use files::{Sources, Statement, is_sql, is_test, load, tests_below};
+pub(crate) use fitted::FittedFiles;
+pub use fitted::fitted_text;
 pub use format::{Format, OnError, RowEncoder, RowEncoderError};
 pub use functions::{FunctionInfo, functions};
 pub use lineage::Bound;

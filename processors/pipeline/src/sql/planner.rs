@@ -10,6 +10,7 @@ use super::{
     diagnose, explain,
     explained::with_explained,
     expressions::refuse_impossible,
+    fitted::FittedFiles,
     flows::{Flows, reads_stream},
     format::Format,
     insert::{check_encoder, match_sink, rename},
@@ -23,6 +24,7 @@ use super::{
 use amoskys_functions::{
     aggregate::{CheckArguments, aggregates},
     fault::{Fault, refuse},
+    fitted::fitted,
     map_keys::CastMapKeys,
     model::{BindModels, Lookup, models_of, unbound},
     scalar::scalars,
@@ -87,6 +89,7 @@ struct Planner<'a> {
     statements: &'a [Statement],
     options: &'a Options,
     context: SessionContext,
+    fitted: FittedFiles,
     streams: BTreeMap<String, Stream>,
     /// Statements that each statement reads, itself included.
     reads: Vec<BTreeSet<usize>>,
@@ -103,7 +106,7 @@ struct Planner<'a> {
     called: BTreeSet<usize>,
 }
 
-pub(crate) fn session(models: &Arc<Lookup>) -> SessionContext {
+pub(crate) fn session(models: &Arc<Lookup>, fitted_files: &FittedFiles) -> SessionContext {
     let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
     // A plan that is executed again must not keep what a filter learnt in the last execution.
     config.options_mut().optimizer.enable_dynamic_filter_pushdown = false;
@@ -127,18 +130,20 @@ pub(crate) fn session(models: &Arc<Lookup>) -> SessionContext {
     for function in unbound().into_iter().chain([window::hop(), window::tumble()]).chain(scalars()) {
         context.register_udf(function);
     }
+    fitted(&fitted_files.lookup()).into_iter().for_each(|function| context.register_udf(function));
     aggregates().into_iter().for_each(|function| context.register_udaf(function));
     context
 }
 
 impl<'a> Planner<'a> {
     fn new(sources: &'a Sources, options: &'a Options) -> Self {
-        let statements = sources.statements.as_slice();
+        let (statements, fitted) = (sources.statements.as_slice(), FittedFiles::default());
         Self {
             sources,
             statements,
             options,
-            context: session(&options.models),
+            context: session(&options.models, &fitted),
+            fitted,
             streams: BTreeMap::new(),
             reads: vec![BTreeSet::new(); statements.len()],
             broken: BTreeSet::new(),
@@ -445,6 +450,9 @@ impl<'a> Planner<'a> {
         for &index in statements {
             let text = self.statements[index].text();
             hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
+            for digest in self.fitted.digests(text) {
+                hasher.update(digest.as_bytes());
+            }
         }
         hasher.finalize().to_hex().to_string()
     }

@@ -2,7 +2,7 @@
 //!
 //! Limits: cells are compared as they are shown, blanks around them left out.
 
-use crate::sql::{nearest_of_all, session};
+use crate::sql::{FittedFiles, nearest_of_all, session};
 use amoskys_functions::model::Lookup;
 use arrow::{
     compute::concat_batches,
@@ -152,7 +152,7 @@ fn escape(cell: &str) -> String {
 /// What reads SQL of tests.
 pub(super) fn context() -> SessionContext {
     let models: Arc<Lookup> = Arc::new(|name: &str| Err(format!("a test asks no model, as `{name}`")));
-    session(&models)
+    session(&models, &FittedFiles::default())
 }
 
 /// Names of the tables that SQL reads; not those of functions that give tables.
