@@ -8,7 +8,10 @@ use crate::{
     stop,
 };
 use amoskys_bus::Address;
-use amoskys_pipeline::run::{Metrics, Status, Worker, WorkerError};
+use amoskys_pipeline::{
+    run::{Metrics, Status, Worker, WorkerError},
+    sql,
+};
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use prometheus_client::registry::Registry;
@@ -70,6 +73,7 @@ pub fn process(command: ProcessCommand) -> Result<u8> {
     config.workers = command.workers.map(usize::from).or(config.workers);
     // All that can be wrong is found before anything is opened or made.
     let parts = ProcessorParts::from_config(&config, command.sql)?;
+    let digest = sql::load(&parts.sql).digest();
     let planned = PlannedProcessor::new(parts.clone())?;
     let ports = bind("processor", config.metrics_address(), config.health_address())?;
     let (stop, hangup) = stop::on_signal_but_hangup()?;
@@ -86,6 +90,7 @@ pub fn process(command: ProcessCommand) -> Result<u8> {
         parts,
         create_topics: command.create_topics,
         watch: command.watch,
+        digest,
         hangup,
         bus,
         workers: processor.workers.iter().map(Worker::next_sql).collect(),

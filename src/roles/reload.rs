@@ -29,6 +29,8 @@ pub struct Reloading {
     pub parts: ProcessorParts,
     pub create_topics: Option<i32>,
     pub watch: bool,
+    /// Of the SQL that runs.
+    pub digest: String,
     pub hangup: Hangup,
     pub bus: Arc<dyn Bus>,
     pub workers: Vec<NextSql>,
@@ -40,7 +42,7 @@ impl Reloading {
     pub fn run(self, stop: &AtomicBool) {
         let digest = || sql::load(&self.parts.sql).digest();
         // What was seen last, and what was tried last: a folder is read when it stands still.
-        let (mut seen, mut tried) = (digest(), digest());
+        let (mut seen, mut tried) = (self.digest.clone(), self.digest.clone());
         let mut last_look = Instant::now();
         while !stop.load(Ordering::Relaxed) {
             thread::sleep(NAP);

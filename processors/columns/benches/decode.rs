@@ -6,7 +6,11 @@
 
 use std::time::Duration;
 
-use amoskys_columns::{Constant, ConstantType, Constants, Decoder, JsonDecoder, JsonEncoder, Layout, Limits};
+use amoskys_columns::{
+    ArrowDecoder, AvroDecoder, AvroEncoder, AvroSchema, Constant, ConstantType, Constants, Decoder, JsonDecoder,
+    JsonEncoder, Layout, Limits,
+};
+use arrow::{array::RecordBatch, ipc::writer::StreamWriter};
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use prost::Message;
@@ -215,10 +219,66 @@ fn decode(c: &mut Criterion<CpuTime>) {
     group.finish();
 }
 
-fn json(c: &mut Criterion<CpuTime>) {
+fn rows() -> RecordBatch {
     let mut decoder = decoder(&COLUMNS);
     records(500).iter().for_each(|record| assert_eq!(decoder.push(record).expect("a record"), 500));
-    let batch = decoder.finish().expect("a batch");
+    decoder.finish().expect("a batch")
+}
+
+fn arrow(c: &mut Criterion<CpuTime>) {
+    let batch = rows();
+    let mut group = c.benchmark_group("arrow");
+    group.throughput(Throughput::Elements(EVENTS as u64));
+    for rows_per_record in [500, 1] {
+        let record = |from| {
+            let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema()).expect("writes");
+            writer.write(&batch.slice(from, rows_per_record)).expect("writes");
+            writer.into_inner().expect("whole")
+        };
+        let records: Vec<Vec<u8>> = (0..EVENTS).step_by(rows_per_record).map(record).collect();
+        let mut decoder = ArrowDecoder::new(batch.schema(), Limits::default());
+        group.bench_function(BenchmarkId::new("rows per record", rows_per_record), |b| {
+            b.iter(|| {
+                let push = |record: &Vec<u8>| assert_eq!(decoder.push(record).expect("a record"), rows_per_record);
+                records.iter().for_each(push);
+                decoder.finish().expect("a batch")
+            });
+        });
+    }
+    group.finish();
+}
+
+fn avro(c: &mut Criterion<CpuTime>) {
+    let batch = rows();
+    let columns = batch.schema();
+    let fields = columns.fields().iter().map(|field| {
+        let of = match field.name().as_str() {
+            "event_time" => r#"{"type": "long", "logicalType": "timestamp-micros"}"#,
+            _ if field.data_type().is_numeric() => r#""long""#,
+            _ => r#""string""#,
+        };
+        format!(r#"{{"name": "{}", "type": {of}}}"#, field.name())
+    });
+    let fields = fields.collect::<Vec<_>>().join(", ");
+    let schema = format!(r#"{{"type": "record", "name": "Event", "fields": [{fields}]}}"#);
+    let schema = AvroSchema::parse(&schema).expect("a schema");
+    let records = AvroEncoder::new(&schema).encode(&batch).expect("encodes");
+    let records: Vec<(u32, &[u8])> = records.iter().map(|record| (0, record.as_slice())).collect();
+    let mut decoder = AvroDecoder::new(&schema, &COLUMNS, Limits::default());
+    decoder.learn(0, schema.text()).expect("reads itself");
+    let mut group = c.benchmark_group("avro");
+    group.throughput(Throughput::Elements(EVENTS as u64));
+    group.bench_function("decode", |b| {
+        b.iter(|| {
+            assert!(decoder.push_all(&records).iter().all(Result::is_ok));
+            decoder.finish().expect("a batch")
+        });
+    });
+    group.finish();
+}
+
+fn json(c: &mut Criterion<CpuTime>) {
+    let batch = rows();
     let encoder = JsonEncoder::new(batch.schema()).expect("types that JSON has");
     let lines = encoder.encode(&batch).expect("rows");
     let lines: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
@@ -235,5 +295,5 @@ fn json(c: &mut Criterion<CpuTime>) {
     group.finish();
 }
 
-criterion_group!(name = benches; config = Criterion::default().with_measurement(CpuTime); targets = decode, json);
+criterion_group!(name = benches; config = Criterion::default().with_measurement(CpuTime); targets = decode, json, arrow, avro);
 criterion_main!(benches);

@@ -65,15 +65,6 @@ pub struct Stopped {
     pub detail: String,
 }
 
-/// There are no rows.
-#[derive(Debug, thiserror::Error)]
-pub enum RowsError {
-    #[error(transparent)]
-    Stopped(#[from] Stopped),
-    #[error(transparent)]
-    Arrow(#[from] ArrowError),
-}
-
 const VERIFIED_TOGETHER_MAX: usize = 16;
 const DECODED_TOGETHER_MAX: usize = 256;
 const TOGETHER_BYTES_MAX: usize = 1 << 20;
@@ -257,15 +248,18 @@ impl RecordDecoder {
         }
     }
 
-    /// All rows since the last call, the records they came from, and the records that gave none; an error for good once a
-    /// record has stopped the stream.
-    pub fn finish(&mut self) -> Result<(RecordBatch, Vec<Taken>, Vec<DeadRecord>), RowsError> {
+    /// The record at which the stream has ended. What came before it is still to be had by [`RecordDecoder::finish`].
+    pub fn stopped(&self) -> Option<&Stopped> {
+        self.stopped.as_ref()
+    }
+
+    /// All rows since the last call, the records they came from, and the records that gave none.
+    pub fn finish(&mut self) -> Result<(RecordBatch, Vec<Taken>, Vec<DeadRecord>), ArrowError> {
         self.take_waiting();
-        if let Some(stopped) = &self.stopped {
-            return Err(stopped.clone().into());
-        }
         let body = self.body.finish()?;
-        let rows = body.num_rows();
+        // Records behind the one that stopped the stream may have been decoded with it.
+        let rows = self.taken.iter().map(|taken| taken.rows as usize).sum::<usize>();
+        let body = body.slice(0, rows.min(body.num_rows()));
         let mut arrays: Vec<ArrayRef> = body.columns().to_vec();
         arrays.extend(self.constants.finish());
         let arrays = self.order.iter().map(|&index| arrays[index].clone()).collect();
@@ -291,6 +285,9 @@ impl RecordDecoder {
         let mut results = self.body.push_all(&whole).into_iter();
         for (record, opened) in waiting.iter().zip(opened) {
             let source = record.source();
+            if self.stopped.is_some() {
+                break;
+            }
             let decoded = opened.and_then(|_| results.next().unwrap_or_else(|| Err(Failure::internal("no result"))));
             let added = decoded.and_then(|()| self.add_constants(1, &source));
             self.note(added, &source);
@@ -316,6 +313,9 @@ impl RecordDecoder {
         let whole: Vec<EnvelopeView<'_>> = views.iter().filter_map(|view| view.as_ref().ok().cloned()).collect();
         let mut verdicts = ring.verify(&whole).into_iter();
         for (record, view) in waiting.iter().zip(views) {
+            if self.stopped.is_some() {
+                break;
+            }
             let source = record.source();
             let result = view.and_then(|view| match verdicts.next() {
                 Some(Err(error)) => Err(Failure::new(error.reason(), error)),

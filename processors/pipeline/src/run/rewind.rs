@@ -8,6 +8,8 @@ use crate::sql::StreamFlow;
 use amoskys_bus::{BusError, Change, Reader, TopicPartition};
 use std::time::{Duration, Instant};
 
+/// Each halves what may be read too much; all of them together take less than a member of a group may be silent.
+const HALVINGS_MAX: usize = 12;
 /// A log that answers nothing for so long is away.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -21,10 +23,14 @@ pub fn needed_since_ms(flow: &StreamFlow, watermark_ns: i64) -> Option<i64> {
     Some(first_row_ns.saturating_sub(flow.stream.rules.max_skew_ns).div_euclid(1_000_000))
 }
 
-/// The first offset whose record the log got at this time or later; the end where there is none.
+/// The first offset whose record the log got at this time or later, or one before it by at most a 4,096th of the partition; the
+/// end where there is none.
 pub fn offset_at(reader: &mut dyn Reader, partition: &TopicPartition, log_time_ms: i64) -> Result<i64, BusError> {
     let (mut low, mut high) = reader.bounds(partition)?;
-    while low < high {
+    for _ in 0..HALVINGS_MAX {
+        if low >= high {
+            break;
+        }
         let middle = low + (high - low) / 2;
         match first_record(reader, partition, middle)? {
             Some((offset, time_ms)) if time_ms < log_time_ms => low = offset + 1,

@@ -8,7 +8,7 @@ use super::{
     alignment::{Arrived, Source},
     body::DecoderError,
     core::Core,
-    decode::{DeadRecord, RecordDecoder, RowsError, Stopped, Verify},
+    decode::{DeadRecord, RecordDecoder, Stopped, Verify},
     emit::Emission,
     position::Checkpoint,
     shipment::{Unusable, read},
@@ -34,15 +34,6 @@ pub enum TaskError {
     Arrow(#[from] ArrowError),
     #[error(transparent)]
     Stopped(#[from] Stopped),
-}
-
-impl From<RowsError> for TaskError {
-    fn from(error: RowsError) -> Self {
-        match error {
-            RowsError::Stopped(stopped) => stopped.into(),
-            RowsError::Arrow(error) => error.into(),
-        }
-    }
 }
 
 /// What a task did since it was made, replay left out.
@@ -157,7 +148,7 @@ impl Task {
         }
     }
 
-    /// Computes what was pushed.
+    /// Computes what was pushed. After [`TaskError::Stopped`] what came before that record is computed, and there is no more.
     pub fn flush(
         &mut self,
         flow: &StreamFlow,
@@ -186,7 +177,10 @@ impl Task {
         failed.retain(|record| record.offset >= self.core.done_before());
         self.core.counters.dead_records += failed.len() as u64;
         dead.append(&mut failed);
-        Ok(())
+        match &self.intake {
+            Intake::Rows(decoder) => decoder.stopped().cloned().map_or(Ok(()), |stopped| Err(stopped.into())),
+            Intake::Panes(_) => Ok(()),
+        }
     }
 }
 

@@ -179,7 +179,9 @@ impl Worker {
                 Ok(None) => return Ok(member.leave()?),
                 Ok(Some(next)) => {
                     tracing::info!("joining the group anew with other SQL");
-                    member.leave()?;
+                    if let Err(error) = member.leave() {
+                        tracing::debug!(%error, "the group was not told of the leaving");
+                    }
                     self.replace(next)?;
                     self.find_topics(stop)?;
                 }
@@ -256,13 +258,19 @@ impl Worker {
                 let WorkerError::Bus(error) = error else { return Err(error) };
                 self.wait_for_the_log(error, &mut last_told)?;
             }
-            self.flush(&mut tasks, &mut outputs.records)?;
+            if let Err(error) = self.flush(&mut tasks, &mut outputs.records) {
+                if matches!(error, WorkerError::Task(TaskError::Stopped(_))) {
+                    // What came before the record counts.
+                    self.commit(member, &mut tasks, &outputs.records, false, stop)?;
+                }
+                return Err(error);
+            }
             clock.see(log_time_ms.saturating_mul(1_000_000), Instant::now());
             if let Err(error) = self.follow_clock(member, &mut tasks, &mut clock, &mut outputs.records) {
                 let WorkerError::Bus(error) = error else { return Err(error) };
                 self.wait_for_the_log(error, &mut last_told)?;
             }
-            next = self.look_for_sql(&mut tasks)?;
+            next = self.look_for_sql(&mut tasks, &waiting)?;
             if next.is_some() {
                 break;
             }
@@ -282,9 +290,16 @@ impl Worker {
             }
             records_max = next_records_max(records_max, records, rows, self.options.poll_rows_max);
         }
-        self.flush(&mut tasks, &mut outputs.records)?;
-        self.commit(member, &mut tasks, &outputs.records, false, stop)?;
-        Ok(next)
+        let ended = self.flush(&mut tasks, &mut outputs.records);
+        let ended = ended.and_then(|()| self.commit(member, &mut tasks, &outputs.records, false, stop).map(drop));
+        match (ended, next) {
+            (Ok(()), next) => Ok(next),
+            (Err(error), next) => {
+                // It is gone over to once the worker has joined again.
+                next.into_iter().for_each(|next| self.next.put_back(next));
+                Err(error)
+            }
+        }
     }
 
     /// A log that is away comes back, and so does a topic; told now and then.
@@ -339,7 +354,12 @@ impl Worker {
     fn flush_one(&self, owned: &mut Owned, outputs: &mut Vec<Outgoing>) -> Result<(), WorkerError> {
         let (flow, before) = (&self.dataflow.streams[owned.flow], owned.task.core.counters);
         let (mut emissions, mut dead, emitting) = (Vec::new(), Vec::new(), owned.task.core.emitting());
-        owned.task.flush(flow, &mut emissions, &mut dead)?;
+        let flushed = match owned.task.flush(flow, &mut emissions, &mut dead) {
+            // There are the rows of the records before it.
+            Err(error @ TaskError::Stopped(_)) => Err(error),
+            Err(error) => return Err(error.into()),
+            Ok(()) => Ok(()),
+        };
         self.metrics.add(&before, &owned.task.core.counters);
         for record in &dead {
             tracing::warn!(
@@ -358,7 +378,8 @@ impl Worker {
             outputs.extend(records.into_iter().map(|record| topic.outgoing(&of, record)));
         }
         self.send_panes(owned, outputs)?;
-        self.encode(owned, emitting, &emissions, outputs)
+        self.encode(owned, emitting, &emissions, outputs)?;
+        Ok(flushed?)
     }
 
     /// Panes of groups that are merged elsewhere.

@@ -19,7 +19,10 @@ use std::{
 };
 
 const KNOWN_MAX: usize = 1024;
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Shorter than a member of a group may be silent.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What the registry did not know it may know by then.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(500);
 const MAGIC: u8 = 0;
 /// A message's place within its file is not deeper.
@@ -68,6 +71,8 @@ pub struct Framing {
     /// By number; `Err` says why it is of no use.
     known: BTreeMap<u32, Result<Writer, String>>,
     asked: VecDeque<u32>,
+    /// Numbers that the registry did not know, and when that was.
+    unknown: BTreeMap<u32, Instant>,
 }
 
 impl PartialEq for Framing {
@@ -133,6 +138,7 @@ impl Framing {
             message: None,
             known: BTreeMap::new(),
             asked: VecDeque::new(),
+            unknown: BTreeMap::new(),
         };
         for version in &versions {
             framing.keep(version.id, writer(version));
@@ -178,7 +184,8 @@ impl Framing {
             return Err(bad("the record does not begin with the number of a schema (a zero and four bytes)"));
         };
         let schema_id = u32::from_be_bytes([a, b, c, d]);
-        if !self.known.contains_key(&schema_id) {
+        let is_to_be_asked = |since: &Instant| since.elapsed() >= ASKED_AGAIN_AFTER;
+        if !self.known.contains_key(&schema_id) || self.unknown.get(&schema_id).is_some_and(is_to_be_asked) {
             let found = self.ask(schema_id)?;
             self.keep(schema_id, found);
         }
@@ -200,12 +207,16 @@ impl Framing {
         }
     }
 
-    fn ask(&self, schema_id: u32) -> Result<Result<Writer, String>, Unframed> {
+    fn ask(&mut self, schema_id: u32) -> Result<Result<Writer, String>, Unframed> {
+        self.unknown.remove(&schema_id);
         let since = Instant::now();
         loop {
             match self.registry.by_id(schema_id) {
                 Ok(registered) => return Ok(writer(&registered)),
-                Err(error @ RegistryError::Unknown { .. }) => return Ok(Err(error.to_string())),
+                Err(error @ RegistryError::Unknown { .. }) => {
+                    self.unknown.insert(schema_id, Instant::now());
+                    return Ok(Err(error.to_string()));
+                }
                 Err(error @ RegistryError::Unreachable { .. }) if since.elapsed() < PATIENCE => {
                     tracing::warn!("{error}; asking again for schema {schema_id}");
                     std::thread::sleep(PAUSE);
@@ -220,6 +231,7 @@ impl Framing {
             && let Some(oldest) = self.asked.pop_front()
         {
             self.known.remove(&oldest);
+            self.unknown.remove(&oldest);
         }
         if self.known.insert(schema_id, writer).is_none() {
             self.asked.push_back(schema_id);

@@ -7,7 +7,8 @@
 use prost_reflect::{
     DescriptorPool,
     prost_types::{
-        DescriptorProto, FieldDescriptorProto, FileDescriptorSet, OneofDescriptorProto, field_descriptor_proto::Label,
+        DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet, OneofDescriptorProto,
+        field_descriptor_proto::Label,
     },
 };
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
@@ -67,6 +68,7 @@ pub fn merged_messages(
             let package = file.package().to_owned();
             merge.is_proto3 = file.syntax() == "proto3";
             merge.all(&package, &mut file.message_type, &old.message_type);
+            merge_enums(&mut file.enum_type, &old.enum_type);
         }
     }
     if !conflicts.is_empty() {
@@ -96,6 +98,7 @@ impl Merge<'_> {
 
     fn message(&mut self, full: &str, newer: &mut DescriptorProto, older: &DescriptorProto) {
         self.all(full, &mut newer.nested_type, &older.nested_type);
+        merge_enums(&mut newer.enum_type, &older.enum_type);
         for old in &older.field {
             let of_number = newer.field.iter().find(|new| new.number == old.number);
             let of_name = newer.field.iter().find(|new| new.name == old.name);
@@ -133,6 +136,23 @@ impl Merge<'_> {
             message.oneof_decl.push(OneofDescriptorProto { name, options: None });
         }
         field
+    }
+}
+
+/// Enums that were removed, and values that were, so that old records still have names.
+fn merge_enums(newer: &mut Vec<EnumDescriptorProto>, older: &[EnumDescriptorProto]) {
+    for old in older {
+        let Some(new) = newer.iter_mut().find(|new| new.name == old.name) else {
+            newer.push(old.clone());
+            continue;
+        };
+        for value in &old.value {
+            if !new.value.iter().any(|known| known.number == value.number || known.name == value.name) {
+                new.value.push(value.clone());
+            }
+        }
+        new.reserved_range.clear();
+        new.reserved_name.clear();
     }
 }
 

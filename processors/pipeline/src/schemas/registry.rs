@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, time::Duration};
 const ANSWER_BYTES_MAX: u64 = 8 << 20;
 const REFERENCES_MAX: usize = 64;
 const VERSIONS_MAX: usize = 100;
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 const AUTH_VARIABLE: &str = "AMOSKYS_REGISTRY_AUTH";
 
 #[derive(Debug, thiserror::Error)]
@@ -145,7 +145,9 @@ impl Registry {
         let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string().map_err(unreachable)?;
         match response.status().as_u16() {
             200 => serde_json::from_str(&body).map_err(|error| self.strange(&error.to_string())),
-            404 => Err(RegistryError::Unknown { url: url(), what: what.to_owned() }),
+            404 if is_registrys(&body) => Err(RegistryError::Unknown { url: url(), what: what.to_owned() }),
+            // Somebody else's: what stands before it, or before it has begun.
+            404 => Err(RegistryError::Unreachable { url: url(), detail: response.status().to_string() }),
             401 | 403 => {
                 let detail = format!("{}; {AUTH_VARIABLE} holds user:password", response.status());
                 Err(RegistryError::Refused { url: url(), detail })
@@ -158,6 +160,11 @@ impl Registry {
     fn strange(&self, detail: &str) -> RegistryError {
         RegistryError::Answer { url: self.url.clone(), detail: detail.to_owned() }
     }
+}
+
+/// Whether a refusal is in the interface's words.
+fn is_registrys(body: &str) -> bool {
+    serde_json::from_str::<Value>(body).is_ok_and(|answer| answer["error_code"].is_number())
 }
 
 /// A subject as a part of a path.

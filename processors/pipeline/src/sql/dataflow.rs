@@ -274,8 +274,8 @@ impl StreamFlow {
 
     /// All that decides what panes hold, in words: who finds the same can go on with them.
     pub fn panes_description(&self) -> String {
-        let Stream { rules, bounds, replay_max_ns, .. } = &self.stream;
-        let mut words = format!("{rules:?} {bounds:?} {replay_max_ns}");
+        let Stream { rules, bounds, replay_max_ns, event_time, .. } = &self.stream;
+        let mut words = format!("{rules:?} {bounds:?} {replay_max_ns} {event_time:?}");
         for shared in &self.panes {
             words.push_str(&format!("\n{:?} {:?}", shared.outputs, shared.ship));
             for &view in &shared.views {

@@ -64,7 +64,11 @@ fn read(path: &str) -> Known {
 }
 
 fn parsed(text: &str) -> Result<Statistics, String> {
-    let file: File = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let value: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    if !value.is_object() {
+        return Err("it is no object".into());
+    }
+    let file: File = serde_json::from_value(value).map_err(|error| error.to_string())?;
     let mut numbers = BTreeMap::new();
     for (name, Spread { mean, standard_deviation }) in file.numbers {
         if !mean.is_finite() || !standard_deviation.is_finite() || standard_deviation < 0.0 {
@@ -102,7 +106,7 @@ mod tests {
         };
         assert_eq!(parsed(&fitted_text(&statistics)), Ok(statistics));
         for (text, words) in [
-            ("[]", "expected struct"),
+            ("[]", "no object"),
             (r#"{"numbers": {"a": {"mean": 1}}}"#, "standard_deviation"),
             (r#"{"numbers": {"a": {"mean": 1, "standard_deviation": -1}}}"#, "standard deviation of -1"),
             (r#"{"nmbers": {}}"#, "unknown field"),

@@ -25,6 +25,11 @@ pub struct Flows {
 }
 
 impl Flows {
+    /// Whether any query reads the stream of this name.
+    pub fn read(&self, name: &str) -> bool {
+        self.flows.iter().any(|flow| flow.shuffle.is_none() && flow.stream.name == name)
+    }
+
     /// Cuts an analysed query at its windows and adds what is below to its stream's flow.
     pub fn add(&mut self, query: LogicalPlan, around: Around<'_>) -> Result<(&mut StreamFlow, Query)> {
         let parts = cut(query.clone())?;

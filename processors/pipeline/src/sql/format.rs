@@ -13,7 +13,7 @@ use arrow::{
     error::ArrowError,
     record_batch::RecordBatch,
 };
-use prost_reflect::{DescriptorPool, MessageDescriptor};
+use prost_reflect::{DescriptorPool, MessageDescriptor, prost::Message};
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 /// How a record is written.
@@ -49,9 +49,15 @@ impl Format {
     /// With what the records hold.
     pub(super) fn words(&self) -> String {
         let of = match self {
-            Self::Envelope { batch: message } | Self::Protobuf { message } => message.full_name(),
-            Self::Avro { schema } => schema.text(),
-            Self::Json | Self::Arrow | Self::Panes => "",
+            Self::Envelope { batch: message } | Self::Protobuf { message } => {
+                let mut hasher = blake3::Hasher::new();
+                for file in message.parent_pool().file_descriptor_protos() {
+                    hasher.update(&file.encode_to_vec());
+                }
+                format!("{} {}", message.full_name(), hasher.finalize().to_hex())
+            }
+            Self::Avro { schema } => schema.text().to_owned(),
+            Self::Json | Self::Arrow | Self::Panes => String::new(),
         };
         format!("{} {of}", self.stored_as())
     }

@@ -171,6 +171,24 @@ impl<'a> Planner<'a> {
         self.problems.push(Problem::new(Some(self.statements[index].place(within)), fault));
     }
 
+    /// A group has one position for each partition of a topic, so one stream reads it.
+    fn refuse_shared_topics(&mut self) {
+        let mut first: BTreeMap<String, String> = BTreeMap::new();
+        for index in 0..self.statements.len() {
+            let Kind::Table(name) = kind(&self.statements[index]) else { continue };
+            let Some(stream) = self.streams.get(&name).filter(|_| self.flows.read(&name)) else { continue };
+            if let Some(other) = first.get(&stream.topic) {
+                let fault =
+                    Fault::new(format!("`{name}` reads topic '{}', which `{other}` reads already", stream.topic))
+                        .help(format!("read it by `{other}`, whose columns may be those of both"))
+                        .at(format!("'{}'", stream.topic));
+                self.fail(index, fault);
+            } else {
+                first.insert(stream.topic.clone(), name);
+            }
+        }
+    }
+
     /// All that is found wrong with a statement that did not plan.
     fn fail_by(&mut self, index: usize, error: &DataFusionError) {
         for (within, fault) in diagnose::faults(&self.statements[index], error, &self.context.state()) {
@@ -525,6 +543,10 @@ impl<'a> Planner<'a> {
         if !self.problems.is_empty() {
             self.problems.sort_by_cached_key(Problem::order);
             self.problems.dedup();
+            return Err(Problems(self.problems));
+        }
+        self.refuse_shared_topics();
+        if !self.problems.is_empty() {
             return Err(Problems(self.problems));
         }
         self.warn_of_statements();

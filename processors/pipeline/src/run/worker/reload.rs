@@ -3,7 +3,8 @@
 //! A flow that is the same is kept with its state. One that changed gets a successor for each partition: a task that reads the
 //! partition again, beside the one that runs and by a reader of its own, from where its windows begin. When it has come as far, it takes
 //! the other's place between two records; so nothing waits for it, no window is missing and none comes twice. Where other
-//! topics are read than before, or groups are sent through other topics, the worker leaves its group and joins it anew, as after a restart.
+//! topics are read than before, by other rules, or groups are sent through other topics, the worker leaves its group and
+//! joins it anew, as after a restart.
 //!
 //! Deliberately not here: whether the SQL is good, which is found out before. Limits: one switch at a time; SQL that joins
 //! with files is rebuilt as a whole, so that nobody keeps files that are not asked for any more.
@@ -12,6 +13,7 @@ use super::{Outlets, Owned, Tasks, Waiting, Worker, WorkerError};
 use crate::{
     run::{
         Verify,
+        committing::may_pass,
         position::Checkpoint,
         rewind::{needed_since_ms, offset_at},
         task::Task,
@@ -42,6 +44,11 @@ pub struct NextSql(Arc<Mutex<Option<Dataflow>>>);
 impl NextSql {
     pub fn put(&self, dataflow: Dataflow) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(dataflow);
+    }
+
+    /// Back to where it was taken from, unless something newer came.
+    pub(super) fn put_back(&self, dataflow: Dataflow) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(dataflow);
     }
 
     fn take(&self) -> Option<Dataflow> {
@@ -83,7 +90,17 @@ fn way(old: &Dataflow, next: &Dataflow) -> Way {
     let changes_sent = next.streams.iter().zip(&same).any(|(flow, same)| same.is_none() && sends(flow))
         || old.streams.iter().enumerate().any(|(index, flow)| sends(flow) && !same.contains(&Some(index)));
     let begins_to_keep = next.keeps_panes() && !old.keeps_panes();
-    if topics(old) != topics(next) || changes_sent || begins_to_keep { Way::Join } else { Way::Switch(same) }
+    // By other rules the watermark of what is read again may run ahead of what was told.
+    let is_of_others = |flow: &StreamFlow| {
+        let mut of_topic = old.streams.iter().filter(|other| other.stream.topic == flow.stream.topic);
+        of_topic.any(|other| other.stream.definition() != flow.stream.definition())
+    };
+    let reads_otherwise = next.streams.iter().any(is_of_others);
+    if topics(old) != topics(next) || changes_sent || begins_to_keep || reads_otherwise {
+        Way::Join
+    } else {
+        Way::Switch(same)
+    }
 }
 
 impl Worker {
@@ -93,11 +110,22 @@ impl Worker {
     }
 
     /// Begins to switch where other SQL was put; gives it back where that takes joining the group anew.
-    pub(super) fn look_for_sql(&mut self, tasks: &mut Tasks) -> Result<Option<Dataflow>, WorkerError> {
-        if self.is_switching {
+    pub(super) fn look_for_sql(
+        &mut self,
+        tasks: &mut Tasks,
+        waiting: &Waiting,
+    ) -> Result<Option<Dataflow>, WorkerError> {
+        // What waits for its panes would begin with the flow that they are of.
+        if !waiting.is_empty() {
             return Ok(None);
         }
         let Some(next) = self.next.take() else { return Ok(None) };
+        if self.is_switching {
+            tracing::info!("there is newer SQL than that which is being gone over to");
+            tasks.values_mut().for_each(|owned| owned.successor = None);
+            self.is_switching = false;
+            self.forget_old_flows(tasks, &mut Waiting::new());
+        }
         let same = match way(&self.dataflow, &next) {
             Way::Join => return Ok(Some(next)),
             Way::Switch(same) => same,
@@ -168,17 +196,20 @@ impl Worker {
         Ok(())
     }
 
-    /// Flows that the next ones of their topics have taken the place of, and that no partition runs.
+    /// Of the flows of a topic those are kept that partitions run, or the last where none does.
     fn forget_old_flows(&mut self, tasks: &mut Tasks, waiting: &mut Waiting) {
-        let is_old = |index: usize| {
-            let topic = &self.dataflow.streams[index].stream.topic;
-            self.dataflow.streams[index + 1..].iter().any(|flow| flow.stream.topic == *topic)
-        };
         let in_use = |index: usize| {
             tasks.values().any(|owned| owned.flow == index) || waiting.values().any(|loading| loading.flow == index)
         };
         let count = self.dataflow.streams.len();
-        let kept: Vec<bool> = (0..count).map(|index| !is_old(index) || in_use(index)).collect();
+        let mut kept: Vec<bool> = (0..count).map(in_use).collect();
+        for index in (0..count).rev() {
+            let topic = &self.dataflow.streams[index].stream.topic;
+            let is_kept = |other: usize| kept[other] && self.dataflow.streams[other].stream.topic == *topic;
+            if !(0..count).any(is_kept) {
+                kept[index] = true;
+            }
+        }
         if kept.iter().all(|kept| *kept) {
             return;
         }
@@ -199,6 +230,10 @@ impl Worker {
         checkpoint: Checkpoint,
         stop: &AtomicBool,
     ) -> Result<Checkpoint, WorkerError> {
+        // What is sent is of panes that are not kept here, from where the checkpoint says.
+        if flow.ships() {
+            return Ok(checkpoint);
+        }
         let here = ReplayPoint { offset: checkpoint.position, watermark: checkpoint.watermark };
         let replay = match needed_since_ms(flow, checkpoint.watermark.time_ns) {
             None => here,
@@ -206,7 +241,7 @@ impl Worker {
                 let offset = loop {
                     match self.offset_at(partition, since_ms) {
                         Ok(offset) => break offset,
-                        Err(error) if error.retryable() && !stop.load(Ordering::Relaxed) => {
+                        Err(error) if may_pass(&error) && !stop.load(Ordering::Relaxed) => {
                             tracing::warn!(%error, "the log is away; trying again");
                             std::thread::sleep(ASK_AGAIN_AFTER);
                         }
@@ -278,7 +313,7 @@ impl Successor {
         let live = &owned.task.core;
         let Some(since_ms) = needed_since_ms(definition, live.watermark().time_ns) else { return Ok(true) };
         match self.read(bus, definition, partition, since_ms, live.next_offset()) {
-            Err(WorkerError::Bus(error)) if error.retryable() => {
+            Err(WorkerError::Bus(error)) if may_pass(&error) => {
                 tracing::debug!(%error, "a successor waits for the log");
                 Ok(false)
             }
