@@ -1,8 +1,8 @@
 -- Streams of every format, and what becomes of records that do not decode.
 CREATE EXTERNAL TABLE doors STORED AS PROTOBUF LOCATION 'doors'
-OPTIONS (message 'acme.Door', schema 'docs/schemas/door.proto', event_time 'at', lateness '1s');
+OPTIONS (message 'acme.Door', schema 'docs/examples/door.proto', event_time 'at', lateness '1s');
 CREATE EXTERNAL TABLE entrances STORED AS AVRO LOCATION 'entrances'
-OPTIONS (schema 'docs/schemas/login.avsc', event_time 'at', lateness '1s');
+OPTIONS (schema 'docs/examples/login.avsc', event_time 'at', lateness '1s');
 CREATE EXTERNAL TABLE visits (at TIMESTAMP, host TEXT, pages INT) STORED AS ARROW LOCATION 'visits'
 OPTIONS (event_time 'at', lateness '1s', partition_key 'host');
 CREATE EXTERNAL TABLE notes (at TIMESTAMP, host TEXT, size BIGINT) STORED AS JSON LOCATION 'notes'

@@ -1,2 +1,2 @@
--- refused: 1:77 «'cals'» ../../docs/schemas/fitted.json has no numbers of `cals`; there are calls, peers
-INSERT INTO sink SELECT k, CAST(normalise('../../docs/schemas/fitted.json', 'cals', c) AS BIGINT) AS c FROM per_s;
+-- refused: 1:78 «'cals'» ../../docs/examples/fitted.json has no numbers of `cals`; there are calls, peers
+INSERT INTO sink SELECT k, CAST(normalise('../../docs/examples/fitted.json', 'cals', c) AS BIGINT) AS c FROM per_s;

@@ -1,2 +1,2 @@
 -- refused: 1:36 «STORED AS AVRO» STORED AS AVRO takes its columns from the schema; leave the column list out
-CREATE EXTERNAL TABLE x (a BIGINT) STORED AS AVRO LOCATION 'x' OPTIONS (schema '../../docs/schemas/login.avsc');
+CREATE EXTERNAL TABLE x (a BIGINT) STORED AS AVRO LOCATION 'x' OPTIONS (schema '../../docs/examples/login.avsc');
