@@ -11,7 +11,7 @@ use arrow::{
     array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array},
     buffer::Buffer,
     compute::{CastOptions, cast_with_options, concat_batches},
-    datatypes::{DataType, FieldRef, SchemaRef},
+    datatypes::{DataType, FieldRef, Schema, SchemaRef},
     error::ArrowError,
     ipc::{reader::StreamDecoder, writer::StreamWriter},
 };
@@ -174,32 +174,54 @@ fn is_alike(got: &DataType, want: &DataType) -> bool {
     }
 }
 
-/// Turns rows into Arrow IPC records.
+/// Turns rows into Arrow IPC records. Views and dictionaries are written as what they stand for: a row's record would else
+/// hold the bytes of all rows beside it.
 #[derive(Debug, Clone)]
 pub struct ArrowEncoder {
     schema: SchemaRef,
 }
 
 impl ArrowEncoder {
-    /// An error names a type that Arrow IPC cannot hold.
-    pub fn new(schema: SchemaRef) -> Result<Self, ArrowError> {
-        let encoder = Self { schema };
-        encoder.encode(&RecordBatch::new_empty(Arc::clone(&encoder.schema)))?;
+    /// Of rows with these columns. An error names a type that Arrow IPC cannot hold.
+    pub fn new(rows: SchemaRef) -> Result<Self, ArrowError> {
+        let encoder = Self { schema: Arc::new(Schema::new(rows.fields().iter().map(written).collect::<Vec<_>>())) };
+        encoder.encode(&RecordBatch::new_empty(rows))?;
         Ok(encoder)
     }
 
     /// One record, a whole stream of one row, for each row.
     pub fn encode(&self, batch: &RecordBatch) -> Result<Vec<Vec<u8>>, ArrowError> {
-        let schema = batch.schema();
+        let options = CastOptions { safe: false, ..CastOptions::default() };
+        let column = |(field, array): (&FieldRef, &ArrayRef)| cast_with_options(array, field.data_type(), &options);
+        let columns = self.schema.fields().iter().zip(batch.columns()).map(column).collect::<Result<_, _>>()?;
+        let counted = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let rows = RecordBatch::try_new_with_options(self.schema.clone(), columns, &counted)?;
         let record = |row| {
-            let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
-            writer.write(&batch.slice(row, 1))?;
+            let mut writer = StreamWriter::try_new(Vec::new(), &self.schema)?;
+            writer.write(&rows.slice(row, 1))?;
             writer.into_inner()
         };
-        match batch.num_rows() {
+        match rows.num_rows() {
             // Only whether the types can be written.
-            0 => StreamWriter::try_new(Vec::new(), &schema).map(|_| Vec::new()),
+            0 => StreamWriter::try_new(Vec::new(), &self.schema).map(|_| Vec::new()),
             rows => (0..rows).map(record).collect(),
         }
+    }
+}
+
+/// The field as it is written.
+fn written(field: &FieldRef) -> FieldRef {
+    Arc::new(field.as_ref().clone().with_data_type(plain(field.data_type())))
+}
+
+fn plain(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Utf8View => DataType::Utf8,
+        DataType::BinaryView => DataType::Binary,
+        DataType::Dictionary(_, value) => plain(value),
+        DataType::List(item) => DataType::List(written(item)),
+        DataType::LargeList(item) => DataType::LargeList(written(item)),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(written).collect()),
+        other => other.clone(),
     }
 }

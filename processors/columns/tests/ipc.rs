@@ -120,6 +120,33 @@ fn rows_become_records_that_read_back() {
     assert_eq!(decoder.finish().expect("a batch"), batch);
 }
 
+/// A record has its own row's bytes and nobody else's.
+#[test]
+fn a_record_holds_one_row() {
+    let texts: ArrayRef =
+        Arc::new((0..500).map(|row| Some(format!("a text of row {row:04}"))).collect::<StringViewArray>());
+    let kinds: ArrayRef =
+        Arc::new((0..500).map(|row| if row % 2 == 0 { "even" } else { "odd!" }).collect::<DictionaryArray<Int8Type>>());
+    let mut lists = ListBuilder::new(StringViewBuilder::new());
+    (0..500).for_each(|row| lists.append_value([Some(format!("an item of row {row:04}"))]));
+    let lists: ArrayRef = Arc::new(lists.finish());
+    let batch = RecordBatch::try_from_iter([("text", texts), ("kind", kinds), ("list", lists)]).expect("columns");
+    let records = ArrowEncoder::new(batch.schema()).expect("types that Arrow has").encode(&batch).expect("encodes");
+    let holds = |record: &[u8], text: &str| record.windows(text.len()).any(|part| part == text.as_bytes());
+    for (row, record) in records.iter().enumerate() {
+        assert!(record.len() < 1500, "{} bytes", record.len());
+        assert!(
+            holds(record, &format!("a text of row {row:04}")) && holds(record, &format!("an item of row {row:04}"))
+        );
+        assert!(!holds(record, &format!("row {:04}", (row + 1) % 500)), "{row}");
+    }
+    let mut decoder = ArrowDecoder::new(batch.schema(), Limits::default());
+    records.iter().for_each(|record| assert_eq!(decoder.push(record), Ok(1)));
+    let back = decoder.finish().expect("a batch");
+    let printed = |batch| arrow::util::pretty::pretty_format_batches(&[batch]).expect("prints").to_string();
+    assert_eq!(printed(back), printed(batch));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
     /// Nothing that a sender may do ends the reader or touches the next record.
