@@ -207,8 +207,9 @@ fn partitions_that_nobody_has_are_noticed_and_have_an_owner_again() {
         let changes = first.poll(Duration::from_millis(50), 0, &mut |_| {}).expect("polls");
         changes.iter().any(|change| matches!(change, Change::Revoked(_))).then_some(())
     });
-    // Ends without leaving, as when it is killed, and comes back: it has what it was to keep, and nobody the rest.
-    drop(first);
+    // Comes back without having left, as when it is killed: it has what it was to keep, and nobody the rest. The handle is not
+    // dropped: closing one that is just being asked to give partitions up may wait in librdkafka for an answer that never comes.
+    std::mem::forget(first);
     let mut members = [(named.clone(), bus.member(&named).expect("a member")), (unnamed, second)];
     let mut owned = [Vec::new(), Vec::new()];
     let mut noticed = 0;
