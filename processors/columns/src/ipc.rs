@@ -6,11 +6,11 @@
 //! Deliberately not here: compressed bodies, files with a footer. Limits: [`Limits::record_bytes_max`]; what arrow's reader
 //! panics at (offsets that point outside) is caught and is an error of the record.
 
-use crate::limits::Limits;
+use crate::{gathered::Gathered, limits::Limits};
 use arrow::{
     array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array},
     buffer::Buffer,
-    compute::{CastOptions, cast_with_options, concat_batches},
+    compute::{CastOptions, cast_with_options},
     datatypes::{DataType, FieldRef, Schema, SchemaRef},
     error::ArrowError,
     ipc::{reader::StreamDecoder, writer::StreamWriter},
@@ -49,25 +49,23 @@ impl IpcError {
 /// Turns Arrow IPC records into rows; the shape of [`crate::Decoder`].
 #[derive(Debug)]
 pub struct ArrowDecoder {
-    schema: SchemaRef,
     limits: Limits,
-    done: Vec<RecordBatch>,
-    rows: usize,
+    done: Gathered,
 }
 
 impl ArrowDecoder {
     /// Reads the columns of `schema`.
     pub fn new(schema: SchemaRef, limits: Limits) -> Self {
-        Self { schema, limits, done: Vec::new(), rows: 0 }
+        Self { limits, done: Gathered::new(schema) }
     }
 
     pub fn schema(&self) -> &SchemaRef {
-        &self.schema
+        self.done.schema()
     }
 
     /// Rows since the last [`finish`](ArrowDecoder::finish).
     pub fn rows(&self) -> usize {
-        self.rows
+        self.done.rows()
     }
 
     /// Adds all rows of a record, or none; gives how many.
@@ -79,19 +77,13 @@ impl ArrowDecoder {
         let read = AssertUnwindSafe(|| self.read(record));
         let batches = catch_unwind(read).map_err(|_| IpcError::Malformed("it points outside of itself".into()))??;
         let rows = batches.iter().map(RecordBatch::num_rows).sum();
-        self.rows += rows;
-        self.done.extend(batches);
+        batches.into_iter().for_each(|batch| self.done.add(batch));
         Ok(rows)
     }
 
     /// The rows since the last call, in the order of their records. An error is a fault of this crate.
     pub fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
-        self.rows = 0;
-        let done = std::mem::take(&mut self.done);
-        match <[RecordBatch; 1]>::try_from(done) {
-            Ok([batch]) => Ok(batch),
-            Err(done) => concat_batches(&self.schema, &done),
-        }
+        self.done.finish()
     }
 
     fn read(&self, record: &[u8]) -> Result<Vec<RecordBatch>, IpcError> {
@@ -126,9 +118,9 @@ impl ArrowDecoder {
                 false => Err(IpcError::Null { column: field.name().clone() }),
             }
         };
-        let columns: Vec<ArrayRef> = self.schema.fields().iter().map(column).collect::<Result<_, _>>()?;
+        let columns: Vec<ArrayRef> = self.schema().fields().iter().map(column).collect::<Result<_, _>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)
+        RecordBatch::try_new_with_options(self.schema().clone(), columns, &options)
             .map_err(|error| IpcError::Malformed(error.to_string()))
     }
 }

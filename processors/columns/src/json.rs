@@ -10,12 +10,12 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::json::ReaderBuilder;
 use arrow::json::reader::Decoder;
 
+use crate::gathered::Gathered;
 use crate::limits::Limits;
 
 /// Records that are decoded at once, as long as all are good.
@@ -51,11 +51,9 @@ impl JsonError {
 /// Turns JSON records into rows; the shape of [`crate::Decoder`].
 #[derive(Debug)]
 pub struct JsonDecoder {
-    schema: SchemaRef,
     limits: Limits,
     decoder: Decoder,
-    done: Vec<RecordBatch>,
-    rows: usize,
+    done: Gathered,
     nulls_wrong_values: bool,
 }
 
@@ -63,7 +61,7 @@ impl JsonDecoder {
     /// Reads the columns of `schema`. An error names a type that JSON cannot hold.
     pub fn new(schema: SchemaRef, limits: Limits) -> Result<Self, ArrowError> {
         let decoder = decoder(&schema)?;
-        Ok(Self { schema, limits, decoder, done: Vec::new(), rows: 0, nulls_wrong_values: false })
+        Ok(Self { limits, decoder, done: Gathered::new(schema), nulls_wrong_values: false })
     }
 
     /// From now on a column whose value is of another type is null, and the record's other columns are kept.
@@ -73,12 +71,12 @@ impl JsonDecoder {
     }
 
     pub fn schema(&self) -> &SchemaRef {
-        &self.schema
+        self.done.schema()
     }
 
     /// Rows since the last [`finish`](JsonDecoder::finish).
     pub fn rows(&self) -> usize {
-        self.rows
+        self.done.rows()
     }
 
     /// Decodes one record into one row. Several at once cost much less: [`push_all`](JsonDecoder::push_all).
@@ -98,7 +96,7 @@ impl JsonDecoder {
         let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(record).ok()?;
         let before = object.len();
         object.retain(|name, value| {
-            let Ok(field) = self.schema.field_with_name(name) else { return true };
+            let Ok(field) = self.schema().field_with_name(name) else { return true };
             let alone = Arc::new(Schema::new(vec![field.clone()]));
             let one = serde_json::json!({ name: value }).to_string();
             Self::new(alone, self.limits).is_ok_and(|mut decoder| decoder.group(&[one.as_bytes()]).is_ok())
@@ -121,12 +119,7 @@ impl JsonDecoder {
 
     /// The rows since the last call, in the order of their records. An error is a fault of this crate.
     pub fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
-        self.rows = 0;
-        let done = std::mem::take(&mut self.done);
-        match <[RecordBatch; 1]>::try_from(done) {
-            Ok([batch]) => Ok(batch),
-            Err(done) => concat_batches(&self.schema, &done),
-        }
+        self.done.finish()
     }
 
     /// All records or none.
@@ -134,11 +127,9 @@ impl JsonDecoder {
         let batch = self.read(records);
         if batch.is_err() {
             // The reader keeps what it had read before the fault.
-            self.decoder = decoder(&self.schema).map_err(|e| JsonError::Malformed(e.to_string()))?;
+            self.decoder = decoder(self.schema()).map_err(|e| JsonError::Malformed(e.to_string()))?;
         }
-        let batch = batch?;
-        self.rows += batch.num_rows();
-        self.done.push(batch);
+        self.done.add(batch?);
         Ok(())
     }
 
@@ -163,7 +154,7 @@ impl JsonDecoder {
             }
         }
         let batch = self.decoder.flush().map_err(malformed)?;
-        Ok(batch.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(&self.schema))))
+        Ok(batch.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(self.schema()))))
     }
 }
 

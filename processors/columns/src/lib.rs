@@ -15,6 +15,7 @@ mod constants;
 mod decode;
 mod encode;
 mod error;
+mod gathered;
 mod ipc;
 mod json;
 mod layout;

@@ -18,12 +18,12 @@ mod versions;
 
 pub use versions::{VersionConflict, merged};
 
-use crate::limits::Limits;
+use crate::{gathered::Gathered, limits::Limits};
 use arrow::{
     array::{
         ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch, RecordBatchOptions, StringArray, new_null_array,
     },
-    compute::{CastOptions, cast_with_options, concat_batches},
+    compute::{CastOptions, cast_with_options},
     datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit},
     error::ArrowError,
 };
@@ -147,12 +147,10 @@ pub struct AvroDecoder {
     reader: AvroSchema,
     /// What is read of each record: the wanted columns, or one where none is wanted.
     projection: Vec<usize>,
-    schema: SchemaRef,
     limits: Limits,
     writers: BTreeMap<u32, String>,
     decoder: Option<(Decoder, u32)>,
-    done: Vec<RecordBatch>,
-    rows: usize,
+    done: Gathered,
     framed: Vec<u8>,
 }
 
@@ -167,23 +165,21 @@ impl AvroDecoder {
         Self {
             reader: reader.clone(),
             projection,
-            schema: Arc::new(Schema::new(fields)),
             limits,
             writers: BTreeMap::new(),
             decoder: None,
-            done: Vec::new(),
-            rows: 0,
+            done: Gathered::new(Arc::new(Schema::new(fields))),
             framed: Vec::new(),
         }
     }
 
     pub fn schema(&self) -> &SchemaRef {
-        &self.schema
+        self.done.schema()
     }
 
     /// Rows since the last [`finish`](AvroDecoder::finish).
     pub fn rows(&self) -> usize {
-        self.rows
+        self.done.rows()
     }
 
     pub fn knows(&self, id: u32) -> bool {
@@ -217,12 +213,7 @@ impl AvroDecoder {
 
     /// The rows since the last call, in the order of their records. An error is a fault of this crate.
     pub fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
-        self.rows = 0;
-        let done = std::mem::take(&mut self.done);
-        match <[RecordBatch; 1]>::try_from(done) {
-            Ok([batch]) => Ok(batch),
-            Err(done) => concat_batches(&self.schema, &done),
-        }
+        self.done.finish()
     }
 
     /// All records or none.
@@ -233,10 +224,7 @@ impl AvroDecoder {
             // The reader keeps what it had read before the fault.
             self.decoder = None;
         }
-        for batch in batches? {
-            self.rows += batch.num_rows();
-            self.done.push(batch);
-        }
+        batches?.into_iter().for_each(|batch| self.done.add(batch));
         Ok(())
     }
 
@@ -285,9 +273,9 @@ impl AvroDecoder {
             cast_with_options(array, field.data_type(), &options)
         };
         let columns: Vec<ArrayRef> =
-            self.schema.fields().iter().map(column).collect::<Result<_, _>>().map_err(malformed)?;
+            self.schema().fields().iter().map(column).collect::<Result<_, _>>().map_err(malformed)?;
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        batches.push(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options).map_err(malformed)?);
+        batches.push(RecordBatch::try_new_with_options(self.schema().clone(), columns, &options).map_err(malformed)?);
         Ok(())
     }
 }

@@ -167,11 +167,6 @@ impl Framing {
         prefix
     }
 
-    /// The newest version's number.
-    pub fn newest(&self) -> u32 {
-        self.newest
-    }
-
     /// What wrote records of this number.
     pub fn writer(&self, schema_id: u32) -> Option<&Writer> {
         self.known.get(&schema_id)?.as_ref().ok()
