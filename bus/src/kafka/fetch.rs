@@ -5,9 +5,11 @@
 //! handed over, and a record on its way just then would come again ([`Positions`]). Nor may it go on behind what was handed
 //! over, as librdkafka does: it throws away what it had read ahead, but notes the marks of transactions among that as seen, and
 //! with them all that stood before. So after each rebalance it is told where the reader is.
-//! Limits: a poll that waits looks for rebalances every `EVENTS_EVERY`.
+//! Limits: a poll that waits looks for rebalances every `EVENTS_EVERY`. A consumer that does not close within `CLOSE_WITHIN` is left
+//! to itself (see `answer`).
 
 use super::{
+    answer::answer_within,
     context::{ConsumerEvents, lock},
     errors::{During, is_unauthorised, refuses_tls},
     queue::{Item, RecordQueue},
@@ -21,6 +23,7 @@ use rdkafka::{
 };
 use std::{
     collections::BTreeSet,
+    ops::{Deref, DerefMut},
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
@@ -30,12 +33,52 @@ const SEEK_WITHIN: Duration = Duration::from_millis(500);
 /// Rebalances, errors and log lines served before records are. A broker that is away while nobody polls leaves
 /// hundreds of errors behind, and the rebalance that the whole group waits for is behind them.
 const EVENTS_MAX: usize = 4096;
+/// Closing serves the group's last rebalance, and librdkafka may wait for an answer to what that concludes when the group's
+/// thread has ended already. A broker that is away takes less than this.
+const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
 /// A consumer and the queue that its partitions' records go to.
-pub(super) struct Fetcher {
+struct Source {
     // Before the consumer, because librdkafka wants its queues gone before the client.
     queue: RecordQueue,
     consumer: BaseConsumer<ConsumerEvents>,
+}
+
+/// A source that closes within a limit.
+struct OpenSource(Option<Source>);
+
+impl Deref for OpenSource {
+    type Target = Source;
+
+    fn deref(&self) -> &Source {
+        self.0.as_ref().expect("there until it is dropped")
+    }
+}
+
+impl DerefMut for OpenSource {
+    fn deref_mut(&mut self) -> &mut Source {
+        self.0.as_mut().expect("there until it is dropped")
+    }
+}
+
+impl Drop for OpenSource {
+    fn drop(&mut self) {
+        let source = self.0.take();
+        match answer_within(CLOSE_WITHIN, move || drop(source)) {
+            Ok(Some(())) => {}
+            Ok(None) => tracing::warn!(
+                target: "amoskys_bus::kafka",
+                "a consumer did not close within {CLOSE_WITHIN:?} and is left to itself; the broker counts it out when \
+                 its session ends"
+            ),
+            // The closure, and what it owns, is dropped here then.
+            Err(error) => tracing::debug!(target: "amoskys_bus::kafka", %error, "closed without a limit"),
+        }
+    }
+}
+
+pub(super) struct Fetcher {
+    source: OpenSource,
     address: String,
     positions: Positions,
     /// Partitions that librdkafka has to be told the position of.
@@ -47,8 +90,7 @@ pub(super) struct Fetcher {
 impl Fetcher {
     pub(super) fn new(consumer: BaseConsumer<ConsumerEvents>, address: String, with_headers: bool) -> Self {
         Self {
-            queue: RecordQueue::of(&consumer, with_headers),
-            consumer,
+            source: OpenSource(Some(Source { queue: RecordQueue::of(&consumer, with_headers), consumer })),
             address,
             positions: Positions::default(),
             to_seek: BTreeSet::new(),
@@ -57,16 +99,16 @@ impl Fetcher {
     }
 
     pub(super) fn consumer(&self) -> &BaseConsumer<ConsumerEvents> {
-        &self.consumer
+        &self.source.consumer
     }
 
     pub(super) fn events(&self) -> &ConsumerEvents {
-        self.consumer.client().context()
+        self.consumer().client().context()
     }
 
     /// Records of `partition` come through [`Fetcher::poll`] from its next assignment on.
     pub(super) fn forward(&self, partition: &TopicPartition) {
-        self.queue.forward(&self.consumer, partition);
+        self.source.queue.forward(&self.source.consumer, partition);
     }
 
     /// Records of `partition` below `offset` are not handed over.
@@ -102,7 +144,7 @@ impl Fetcher {
             }
         };
         let wait = deadline.saturating_duration_since(Instant::now()).min(EVENTS_EVERY);
-        let taken = self.queue.take(wait, records_max, &mut on_item);
+        let taken = self.source.queue.take(wait, records_max, &mut on_item);
         if records_max == 0 {
             // Nothing may be taken, so there is nothing to wait for but events.
             std::thread::sleep(wait);
@@ -137,7 +179,7 @@ impl Fetcher {
             // An offset is a number that is not negative.
             let _ = list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*next));
         }
-        match self.consumer.seek_partitions(list, SEEK_WITHIN) {
+        match self.consumer().seek_partitions(list, SEEK_WITHIN) {
             Ok(done) => {
                 let failed = done.elements().into_iter().filter(|element| element.error().is_err());
                 self.to_seek = failed
@@ -152,14 +194,14 @@ impl Fetcher {
     /// Rebalances are left in [`Fetcher::events`].
     fn serve_events(&mut self, topics: &str) -> Result<(), BusError> {
         let mut result = Ok(());
-        for _ in 0..self.queue.events_waiting().clamp(1, EVENTS_MAX) {
-            let error = match self.consumer.poll(Duration::ZERO) {
+        for _ in 0..self.source.queue.events_waiting().clamp(1, EVENTS_MAX) {
+            let error = match self.source.consumer.poll(Duration::ZERO) {
                 None => continue,
                 // Cannot be, as partitions are forwarded before they are assigned; if it ever is, be loud, not lossy.
                 Some(Ok(_)) | Some(Err(KafkaError::PartitionEOF(_))) => return Err(strayed()),
                 Some(Err(error)) => error,
             };
-            let fatal = self.consumer.client().fatal_error();
+            let fatal = self.consumer().client().fatal_error();
             let died = fatal.is_some();
             let (code, reason) = fatal
                 .or_else(|| self.events().last_error.take())

@@ -4,6 +4,7 @@
 //! transaction. Every queue of librdkafka's is bounded by an option (see `config`). Its log lines go to `tracing` under
 //! `amoskys_bus::kafka`. Deliberately not here: retries of what librdkafka gave up.
 
+mod answer;
 mod config;
 mod context;
 mod errors;

@@ -5,6 +5,7 @@
 //! keeps its producer and a thread until its broker is next away (see [`Writer::send_offsets`]).
 
 use super::{
+    answer::answer_within,
     context::{ProducerEvents, lock},
     errors::{During, is_fenced},
     limits::TopicLimits,
@@ -20,8 +21,7 @@ use rdkafka::{
 };
 use std::{
     io,
-    sync::{Arc, mpsc::sync_channel},
-    thread,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -312,27 +312,6 @@ impl Writer {
     }
 }
 
-/// `None` when it takes longer; it is left to itself then.
-fn answer_within<T: Send + 'static>(time: Duration, ask: impl FnOnce() -> T + Send + 'static) -> io::Result<Option<T>> {
-    let (answer, answered) = sync_channel(1);
-    thread::Builder::new().name("answer".to_owned()).spawn(move || drop(answer.send(ask())))?;
-    Ok(answered.recv_timeout(time).ok())
-}
-
 fn may_go_on(error: &RDKafkaError) -> bool {
     error.is_retriable() && !error.txn_requires_abort() && !error.is_fatal()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nobody_waits_for_an_answer_that_does_not_come() {
-        assert_eq!(answer_within(Duration::from_secs(60), || 7).expect("a thread"), Some(7));
-        let (end, ended) = sync_channel::<()>(0);
-        let never = answer_within(Duration::from_millis(10), move || ended.recv().is_ok());
-        assert_eq!(never.expect("a thread"), None);
-        drop(end);
-    }
 }

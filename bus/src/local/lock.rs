@@ -12,7 +12,15 @@ use std::{
 
 /// Held for as long as the log is open.
 pub(super) struct FolderLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for FolderLock {
+    /// Closing alone would leave the lock with a child that another thread is just starting: until it executes its own
+    /// program it has this file open as well.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
 }
 
 impl FolderLock {
@@ -39,7 +47,7 @@ impl FolderLock {
         file.set_len(0).map_err(failed)?;
         file.seek(SeekFrom::Start(0)).map_err(failed)?;
         file.write_all(this_process().as_bytes()).map_err(failed)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 

@@ -8,6 +8,7 @@ use amoskys_bus::{BusError, ReaderOptions, TopicSpec, open};
 use std::{
     io::{BufRead, BufReader},
     process::{Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -36,7 +37,28 @@ fn a_second_process_is_told_who_holds_the_log() {
     assert_eq!(log.read(&topic, 1)[0].text(), "kept", "a kill frees the folder and loses nothing");
 }
 
-/// Does nothing unless it was started by the test above.
+/// A child has all files of its parent open until it executes its own program.
+#[test]
+fn a_log_that_was_closed_is_free_while_children_are_started() {
+    let mut log = local();
+    let address = log.address.clone();
+    log.close();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    assert!(Command::new("true").status().expect("a child").success());
+                }
+            });
+        }
+        let opened = (0..100).try_for_each(|_| open(&options(&address)).map(drop));
+        is_over.store(true, Ordering::Relaxed);
+        opened.expect("nobody else has it");
+    });
+}
+
+/// Does nothing unless it was started by the first test.
 #[test]
 fn hold_in_a_child_process() {
     let Ok(address) = std::env::var(HOLD) else { return };

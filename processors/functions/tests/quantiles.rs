@@ -14,14 +14,15 @@ use std::sync::Arc;
 
 const QUANTILES: [f64; 9] = [0.0, 0.001, 0.1, 0.25, 0.5, 0.9, 0.95, 0.999, 1.0];
 
-/// The exact quantile, interpolated, and by how much a sketch of this accuracy may miss it.
+/// The exact quantile, interpolated, and by how much a sketch of this accuracy may miss it. It counts what is no normal
+/// double as zero, and what is far below the greatest magnitude at 2^-54 of it.
 fn exact(values: &[f64], quantile: f64, accuracy: f64) -> Option<(f64, f64)> {
     let mut sorted: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
     sorted.sort_by(f64::total_cmp);
     let rank = quantile * sorted.len().checked_sub(1)? as f64;
     let (low, high) = (sorted[rank.floor() as usize], sorted[rank.ceil() as usize]);
     let part = rank - rank.floor();
-    let error = ((1.0 - part) * low.abs() + part * high.abs()) * (accuracy + 1e-11);
+    let error = ((1.0 - part) * low.abs() + part * high.abs()) * (accuracy + 1e-11) + f64::MIN_POSITIVE;
     let greatest = sorted[0].abs().max(sorted[sorted.len() - 1].abs());
     Some((low + (high - low) * part, error + greatest * 2f64.powi(-53)))
 }
@@ -69,6 +70,7 @@ proptest! {
         values in prop::collection::vec(prop_oneof![
             any::<f64>().prop_filter("finite", |value| value.is_finite() && value.abs() < 1e300),
             -1e3f64..1e3,
+            -4.0 * f64::MIN_POSITIVE..4.0 * f64::MIN_POSITIVE,
             Just(0.0),
             Just(f64::NAN),
         ], 0..40),
