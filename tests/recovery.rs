@@ -29,7 +29,7 @@ const SHUFFLED: i32 = 3;
 const BASE_MS: i64 = 1_600_000_000_000;
 
 /// Features of short windows and of one longer than what may be read again, with floats; of groups that lie in all
-/// partitions, ranked over all, of which one is that long; and a row-wise output (each row its own, by its random `bytes`) that ends with a mark
+/// partitions, ranked over all, of which one is that long; sessions of both kinds; and a row-wise output (each row its own, by its random `bytes`) that ends with a mark
 /// in each partition.
 fn sql(folder: &Path, run: &str) -> PathBuf {
     let text = format!(
@@ -55,6 +55,17 @@ fn sql(folder: &Path, run: &str) -> PathBuf {
          CREATE VIEW busiest AS
          SELECT user, hop(at, INTERVAL '2 seconds', INTERVAL '20 seconds') AS win, count(*) AS n, sum(bytes) AS total
          FROM events GROUP BY user, win;
+         CREATE VIEW visits AS
+         SELECT host, user, session(at, INTERVAL '40 milliseconds', INTERVAL '4 seconds') AS win, count(*) AS n, sum(bytes) AS total,
+                avg(bytes) AS mean, stddev(bytes) AS spread, approx_percentile_cont(0.9) WITHIN GROUP (ORDER BY bytes) AS p90
+         FROM events WHERE bytes > 0.6 GROUP BY host, user, win;
+         CREATE VIEW visits_everywhere AS
+         SELECT user, session(at, INTERVAL '20 milliseconds', INTERVAL '3 seconds') AS win, count(*) AS n, sum(bytes) AS total
+         FROM events WHERE bytes > 0.6 GROUP BY user, win;
+         INSERT INTO features SELECT 'visits' AS host, concat(host, user, win.end) AS user, win.start AS start, n, total, mean, spread, p90
+         FROM visits;
+         INSERT INTO features SELECT 'everywhere-visits' AS host, concat(user, win.end) AS user, win.start AS start, n, total
+         FROM visits_everywhere;
          INSERT INTO features SELECT 'everywhere' AS host, user, win.start AS start, n, total, mean, spread, p90 FROM everywhere;
          INSERT INTO features SELECT 'busiest' AS host, user, win.start AS start, n, total FROM busiest
          ORDER BY total DESC LIMIT 3;
@@ -150,7 +161,7 @@ fn shuffle_topic(run: &str) -> String {
 fn compare(calm: &BTreeMap<String, usize>, killed: &BTreeMap<String, usize>, seed: u64) {
     assert!(calm.len() > 1_000, "only {} outputs", calm.len());
     assert!(calm.values().all(|count| *count == 1), "the undisturbed run wrote something twice");
-    for sent in ["everywhere", "busiest"] {
+    for sent in ["\"everywhere\"", "\"busiest\"", "\"visits\"", "\"everywhere-visits\""] {
         assert!(calm.keys().filter(|text| text.contains(sent)).count() > 50, "{sent}");
     }
     for (text, count) in killed {

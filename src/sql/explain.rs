@@ -133,7 +133,10 @@ fn of_panes(out: &mut String, panes: &PanesOutline) -> fmt::Result {
         let label = if index == 0 { "views" } else { "" };
         let name = view.called();
         let (size, slide) = (duration(view.size_ns), duration(view.slide_ns));
-        writeln!(out, "    {label:9} {name}: windows of {size}, every {slide}")?;
+        match view.session_max_ns.map(duration) {
+            None => writeln!(out, "    {label:9} {name}: windows of {size}, every {slide}")?,
+            Some(longest) => writeln!(out, "    {label:9} {name}: sessions with a gap of {size}, at most {longest}")?,
+        }
     }
     let bytes = panes.bytes_per_key.map_or_else(String::new, |bytes| {
         format!(", about {} for a key in each that it is in", ByteSize(bytes as u64).display().iec())
@@ -201,7 +204,10 @@ fn mermaid(outline: &Outline) -> Result<String, fmt::Error> {
                 continue;
             }
             for view in &panes.views {
-                let hop = format!("{} every {}", duration(view.size_ns), duration(view.slide_ns));
+                let hop = match view.session_max_ns {
+                    None => format!("{} every {}", duration(view.size_ns), duration(view.slide_ns)),
+                    Some(max_ns) => format!("sessions, gap {}, at most {}", duration(view.size_ns), duration(max_ns)),
+                };
                 let id_of_view = id_of_view(flow, view);
                 node(&mut out, &id_of_view, "(", &[view.called(), &hop], ")")?;
                 writeln!(out, "  {id} --> {id_of_view}")?;

@@ -1,6 +1,6 @@
 //! The SQL function library: what Amoskys adds to DataFusion's own functions.
 //!
-//! - [`hop`](window::hop) and [`tumble`](window::tumble) name a window in `GROUP BY`; the pipeline takes such an
+//! - [`hop`](window::hop), [`tumble`](window::tumble) and [`session`](window::session) name a window in `GROUP BY`; the pipeline takes such an
 //!   aggregate out of the plan and computes it with its own operator.
 //! - `predict`, `contributions` and `model_version` call a model ([`model`]); [`model::BindModels`] resolves the model and
 //!   checks its inputs when the SQL is planned.

@@ -35,7 +35,7 @@ enum Argument {
     /// Networks apart by commas; checked when planned where it is a literal.
     Networks,
     Number,
-    /// A window, as `hop` and `tumble` give it.
+    /// A window, as `hop`, `tumble` and `session` give it.
     Window,
 }
 
@@ -124,7 +124,7 @@ impl Argument {
             Self::Text => "text",
             Self::Networks => "networks such as '10.0.0.0/8'",
             Self::Number => "a number",
-            Self::Window => "a window of hop or tumble",
+            Self::Window => "a window of hop, tumble or session",
         }
     }
 }

@@ -1,6 +1,7 @@
-//! `hop(time, slide, size)` and `tumble(time, size)`: the window of a row, as a struct `{start, end}`.
+//! `hop(time, slide, size)`, `tumble(time, size)` and `session(time, gap, longest)`: the window of a row, as a struct
+//! `{start, end}`.
 //!
-//! They are only names: a row is in many windows, so they cannot be evaluated row by row. They mean something in
+//! They are only names: a row is in many windows, or in one that other rows decide, so they cannot be evaluated row by row. They mean something in
 //! `GROUP BY`, where [`WindowCall::parse`] reads them.
 
 use crate::{
@@ -34,6 +35,16 @@ pub fn tumble() -> ScalarUDF {
     ScalarUDF::from(WindowFunction::new("tumble", 2))
 }
 
+/// `session(time TIMESTAMP, gap INTERVAL, longest INTERVAL)`
+pub fn session() -> ScalarUDF {
+    ScalarUDF::from(WindowFunction::new("session", 3))
+}
+
+/// A fault that stands where the window does.
+pub fn at_window(fault: Fault) -> Fault {
+    fault.at("hop(").at("tumble(").at("session(")
+}
+
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct WindowFunction {
     name: &'static str,
@@ -58,6 +69,9 @@ impl WindowFunction {
     fn usage(&self) -> &'static str {
         match self.name {
             "hop" => "hop(time, slide, size), e.g. hop(observed_at, INTERVAL '1 second', INTERVAL '5 seconds')",
+            "session" => {
+                "session(time, gap, longest), e.g. session(observed_at, INTERVAL '5 minutes', INTERVAL '4 hours')"
+            }
             _ => "tumble(time, size), e.g. tumble(observed_at, INTERVAL '5 seconds')",
         }
     }
@@ -96,8 +110,14 @@ impl ScalarUDFImpl for WindowFunction {
 #[derive(Debug, Clone, PartialEq)]
 pub struct WindowCall {
     pub time: Expr,
-    pub slide_ns: i64,
-    pub size_ns: i64,
+    pub length: Length,
+}
+
+/// How long it is; whether that can be is not looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    Sliding { slide_ns: i64, size_ns: i64 },
+    Session { gap_ns: i64, longest_ns: i64 },
 }
 
 impl WindowCall {
@@ -109,15 +129,23 @@ impl WindowCall {
     }
 
     fn from_arguments(function: &WindowFunction, arguments: &[Expr]) -> Result<WindowCall> {
-        let (time, slide, size) = match arguments {
-            [time, slide, size] => (time, interval_ns(slide, "slide", function)?, interval_ns(size, "size", function)?),
-            [time, size] => {
-                let size = interval_ns(size, "size", function)?;
-                (time, size, size)
+        let interval = |argument, what| interval_ns(argument, what, function);
+        let (time, length) = match (function.name, arguments) {
+            ("session", [time, gap, longest]) => {
+                let (gap_ns, longest_ns) = (interval(gap, "gap")?, interval(longest, "greatest length")?);
+                (time, Length::Session { gap_ns, longest_ns })
+            }
+            ("hop", [time, slide, size]) => {
+                let (slide_ns, size_ns) = (interval(slide, "slide")?, interval(size, "size")?);
+                (time, Length::Sliding { slide_ns, size_ns })
+            }
+            ("tumble", [time, size]) => {
+                let size_ns = interval(size, "size")?;
+                (time, Length::Sliding { slide_ns: size_ns, size_ns })
             }
             _ => return refuse(function.miscounted()),
         };
-        Ok(WindowCall { time: time.clone(), slide_ns: slide, size_ns: size })
+        Ok(WindowCall { time: time.clone(), length })
     }
 }
 

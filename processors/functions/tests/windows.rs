@@ -1,6 +1,6 @@
-//! `hop` and `tumble` as they are written: which are windows, which cannot be, and what is said of those.
+//! `hop`, `tumble` and `session` as they are written: which are windows, which cannot be, and what is said of those.
 
-use amoskys_functions::window::{WindowCall, hop, tumble, window_type};
+use amoskys_functions::window::{Length, WindowCall, hop, session, tumble, window_type};
 use arrow::datatypes::{DataType, IntervalDayTime, IntervalMonthDayNano, TimeUnit};
 use datafusion::{
     common::ScalarValue,
@@ -11,9 +11,14 @@ fn interval(months: i32, days: i32, nanoseconds: i64) -> Expr {
     lit(ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano { months, days, nanoseconds })))
 }
 
+/// Slide and size, or gap and greatest length.
 fn parsed(expression: &Expr) -> Result<(i64, i64), String> {
     let call = WindowCall::parse(expression).expect("a window");
-    call.map(|call| (call.slide_ns, call.size_ns)).map_err(|error| error.strip_backtrace())
+    let lengths = |call: WindowCall| match call.length {
+        Length::Sliding { slide_ns, size_ns } => (slide_ns, size_ns),
+        Length::Session { gap_ns, longest_ns } => (gap_ns, longest_ns),
+    };
+    call.map(lengths).map_err(|error| error.strip_backtrace())
 }
 
 #[test]
@@ -22,6 +27,7 @@ fn intervals_of_fixed_length_are_nanoseconds() {
     assert_eq!(parsed(&hop().call(vec![col("t"), interval(0, 0, 5), interval(0, 1, 7)])), Ok((5, DAY_NS + 7)));
     assert_eq!(parsed(&tumble().call(vec![col("t"), interval(0, 0, 9)])), Ok((9, 9)));
     assert_eq!(parsed(&tumble().call(vec![col("t"), interval(0, 0, 9)]).alias("win")), Ok((9, 9)), "named");
+    assert_eq!(parsed(&session().call(vec![col("t"), interval(0, 0, 5), interval(0, 1, 7)])), Ok((5, DAY_NS + 7)));
     let day_time = lit(ScalarValue::IntervalDayTime(Some(IntervalDayTime { days: 1, milliseconds: 2 })));
     for (size, expected_ns) in [
         (day_time, DAY_NS + 2_000_000),
@@ -70,6 +76,7 @@ fn arguments_are_checked_in_our_words() {
     for (function, types, part) in [
         (hop(), types(&[&time, &interval]), "hop takes 3 arguments; write hop(time, slide, size)"),
         (tumble(), types(&[&time, &interval, &interval]), "tumble takes 2 arguments; write tumble(time, size)"),
+        (session(), types(&[&time, &interval]), "session takes 3 arguments; write session(time, gap, longest)"),
         (tumble(), types(&[&DataType::Int64, &interval]), "the time of tumble must be a timestamp, not BIGINT"),
     ] {
         let error = function.inner().return_type(&types).expect_err(part).to_string();

@@ -53,7 +53,7 @@ fn every_sql_of_the_page_about_windows_plans() {
 #[test]
 fn the_page_has_every_function() {
     let page = page();
-    let functions = unbound().into_iter().chain([window::hop(), window::tumble()]);
+    let functions = unbound().into_iter().chain([window::hop(), window::tumble(), window::session()]);
     let names = functions.map(|function| function.name().to_owned());
     for name in names.chain(aggregates().iter().map(|function| function.name().to_owned())) {
         assert!(page.contains(&format!("| [`{name}(")), "docs/functions.md does not list `{name}`");

@@ -13,7 +13,8 @@ use proptest::{
 };
 
 /// Views whose windows overlap oddly, sketches among them, a join of two with equal windows, rows without a window;
-/// windows over windows, over joined ones and over those that few rows are in; rows of a union and joined with a file.
+/// windows over windows, over joined ones and over those that few rows are in; sessions of rows and of windows; rows of a union
+/// and joined with a file.
 const SQL: &str = "
 CREATE EXTERNAL TABLE sink (k VARCHAR, s TIMESTAMP, c BIGINT, x DOUBLE, y DOUBLE, z DOUBLE, w VARCHAR)
 STORED AS JSON LOCATION 'sink-topic';
@@ -38,6 +39,22 @@ CREATE VIEW twice AS SELECT k, tumble(t, INTERVAL '2 seconds') AS win, sum(v) AS
 CREATE VIEW placed AS SELECT k, place, hop(t, INTERVAL '1 second', INTERVAL '2 seconds') AS win, sum(v) AS x,
   string_agg(place, '-' ORDER BY v DESC) AS w
   FROM (SELECT ev.k, ev.t, ev.v, places.place FROM ev LEFT JOIN places ON ev.n = places.n) GROUP BY k, place, win;
+CREATE VIEW visits AS SELECT k, session(t, INTERVAL '300 milliseconds', INTERVAL '3 seconds') AS win, count(*) AS c,
+  sum(v) AS x, stddev(v) AS y, approx_percentile_cont(0.9) WITHIN GROUP (ORDER BY v) AS z,
+  array_to_string(array_agg(n ORDER BY t), ',') AS w FROM ev GROUP BY k, win;
+CREATE VIEW visited AS SELECT k, session(t, INTERVAL '300 milliseconds', INTERVAL '3 seconds') AS win, max(n) AS c
+  FROM ev GROUP BY k, win;
+CREATE VIEW spells AS SELECT k, session(win.end, INTERVAL '700 milliseconds', INTERVAL '7 seconds') AS spell,
+  count(*) AS c, sum(x) AS x FROM fast WHERE c < 3 GROUP BY k, spell;
+CREATE VIEW visits_5s AS SELECT k, hop(win.end, INTERVAL '2 seconds', INTERVAL '5 seconds') AS later, count(*) AS c,
+  sum(x) AS x FROM visits WHERE c < 4 GROUP BY k, later;
+CREATE VIEW visits_begun AS SELECT k, tumble(win.start, INTERVAL '4 seconds') AS later, count(*) AS c,
+  avg(x) AS x FROM visits GROUP BY k, later;
+INSERT INTO sink SELECT k, win.start AS s, c, x, y, z, concat(w, ' until ', win.end) AS w FROM visits;
+INSERT INTO sink SELECT k, later.start AS s, c, x FROM visits_5s;
+INSERT INTO sink SELECT k, later.start AS s, c, x FROM visits_begun;
+INSERT INTO sink SELECT a.k, a.win.end AS s, b.c, a.x FROM visits a JOIN visited b ON a.k = b.k AND a.win = b.win;
+INSERT INTO sink SELECT k, spell.start AS s, c, x FROM spells;
 INSERT INTO sink SELECT k, later.start AS s, c, x, y FROM few;
 INSERT INTO sink SELECT k, later.start AS s, c, x FROM begun;
 INSERT INTO sink SELECT k, last.start AS s, c, x FROM above;

@@ -20,6 +20,7 @@ mod operator;
 mod origin;
 mod pane;
 mod segment;
+mod sessions;
 mod ship;
 mod split;
 mod state;

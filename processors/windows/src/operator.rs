@@ -11,11 +11,18 @@ use crate::{
     keys::Keys,
     native::Feed,
     segment::{Batch, Merger, span},
+    sessions::{Alike, Ended, Sessions, time_bounds},
     split::Split,
     tree::PaneTree,
 };
-use arrow::{array::ArrayRef, datatypes::SchemaRef};
-use std::time::{Duration, Instant};
+use arrow::{
+    array::{ArrayRef, Int64Array},
+    datatypes::SchemaRef,
+};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Rows of one partition, in order. All slices and arrays have one entry per row.
 #[derive(Debug, Clone, Copy)]
@@ -38,13 +45,18 @@ pub struct Output {
     pub aggregates: Vec<usize>,
 }
 
-/// A window whose end the watermark has passed, with a row for each key that was alive in it.
+/// A window whose end the watermark has passed, with a row for each key that was alive in it. Or sessions of several keys that
+/// begin and end together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClosedWindow {
     /// Index of the [`Output`] whose window this is.
     pub output: usize,
     pub start_ns: i64,
     pub end_ns: i64,
+    /// The watermark that closes it: its end; of sessions the end of a pane, by at most a gap later.
+    pub closes_ns: i64,
+    /// The panes whose rows it has: first and one past the last.
+    pub panes: (i64, i64),
     /// In the order of the keys' schema.
     pub keys: Vec<ArrayRef>,
     /// One array per aggregate of the output.
@@ -60,6 +72,10 @@ pub struct WindowOperator {
     aggregates: Aggregates,
     keys: Keys,
     tree: PaneTree,
+    /// Of an operator of sessions.
+    sessions: Option<Sessions>,
+    /// Behind what the aggregates refer to: where sessions have the times of rows.
+    time_column: usize,
     merger: Merger,
     feed: Feed,
     judge: Judge,
@@ -80,10 +96,17 @@ impl WindowOperator {
     pub fn new(
         outputs: Vec<Output>,
         keys: SchemaRef,
-        aggregates: Vec<Aggregate>,
+        mut aggregates: Vec<Aggregate>,
         bounds: PaneBounds,
         closed_through_ns: i64,
     ) -> Result<Self, WindowError> {
+        let columns = aggregates.iter().flat_map(|of| of.arguments.iter().chain(&of.filter)).max();
+        let time_column = columns.map_or(0, |last| last + 1);
+        let times = [aggregates.len(), aggregates.len() + 1];
+        let sessions = outputs.first().and_then(|output| Sessions::new(output.hop, times));
+        if sessions.is_some() {
+            aggregates.extend(time_bounds(time_column)?);
+        }
         let hops: Vec<Hop> = outputs.iter().map(|output| output.hop).collect();
         let grid = Grid::shared(&hops).ok_or_else(|| WindowError::internal("windows that cannot share panes"))?;
         let panes = |hop: &Hop| {
@@ -97,6 +120,8 @@ impl WindowOperator {
             aggregates: Aggregates::new(aggregates),
             keys: Keys::new(keys)?,
             tree: PaneTree::new(panes_max, bounds),
+            sessions,
+            time_column,
             merger: Merger::default(),
             feed: Feed::default(),
             judge: Judge::new(grid, hops),
@@ -113,13 +138,22 @@ impl WindowOperator {
         Self { shipped: Some(Vec::new()), ..self }
     }
 
-    /// Adds rows and closes windows up to `watermark_ns` (that after the last row), in order of their ends.
+    /// Adds rows and closes windows up to `watermark_ns` (that after the last row), in the order in which they close.
     pub fn push(
         &mut self,
         rows: &Rows<'_>,
         watermark_ns: i64,
         closed: &mut Vec<ClosedWindow>,
     ) -> Result<(), WindowError> {
+        self.settle()?;
+        let columns;
+        let mut rows = *rows;
+        if self.sessions.is_some() {
+            let times: ArrayRef = Arc::new(Int64Array::from(rows.times_ns.to_vec()));
+            columns = rows.columns[..self.time_column].iter().cloned().chain([times]).collect::<Vec<_>>();
+            rows.columns = &columns;
+        }
+        let rows = &rows;
         let count = rows.times_ns.len();
         let mut split = Split::default();
         let mut from = 0;
@@ -162,12 +196,20 @@ impl WindowOperator {
 
     /// Closes all windows that end at or before the watermark; those that end together in the order of the outputs.
     pub fn close(&mut self, watermark_ns: i64, closed: &mut Vec<ClosedWindow>) -> Result<(), WindowError> {
+        self.settle()?;
         // Asked only when there is something to time; nothing is decided by it.
         let mut begun: Option<Instant> = None;
         while let Some((end_ns, outputs)) = self.next_windows()
             && end_ns <= watermark_ns
         {
             begun.get_or_insert_with(Instant::now); // lint: allow clock (a measurement of its own work)
+            if let (None, Some((_, pane))) = (&self.shipped, outputs.first())
+                && self.sessions.is_some()
+            {
+                self.end_sessions(*pane, end_ns, closed)?;
+                self.closed_through(end_ns);
+                continue;
+            }
             for (output, window) in outputs {
                 if self.shipped.is_some() {
                     let (from, to) = self.grid.panes_of(self.outputs[output].hop, window);
@@ -245,26 +287,43 @@ impl WindowOperator {
         self.compact()
     }
 
-    /// Sealed panes that rows came for since the last call, or since the operator was made.
+    /// Sealed panes that rows came for since the last call, or since the operator was made. Of sessions, also all that is
+    /// open, by the panes before [`WindowOperator::first_open_pane`] that it began in.
     pub fn take_changed(&mut self) -> Result<Vec<PaneState>, WindowError> {
-        let changed = self.tree.take_changed();
-        changed
-            .into_iter()
-            .map(|(pane, summary)| Ok(PaneState::of(pane, &summary, &self.aggregates, &mut self.keys)?))
-            .collect()
+        self.settle()?;
+        let changed = self.tree.take_changed().into_iter();
+        let mut states = Vec::new();
+        for (pane, summary) in changed {
+            states.push(PaneState::of(pane, &summary, &self.aggregates, &mut self.keys)?);
+        }
+        for (pane, summary) in self.sessions.as_ref().map_or(Ok(Vec::new()), Sessions::states)? {
+            states.push(PaneState::of(pane, &summary, &self.aggregates, &mut self.keys)?);
+        }
+        Ok(states)
     }
 
     /// Puts a pane back as it was when it was taken, in an operator of the same outputs, keys and aggregates; nothing for
-    /// a pane that no open window is left for.
+    /// a pane that no open window is left for. Of sessions, what is open must all be of the last time that it was taken.
     pub fn restore(&mut self, state: &PaneState) -> Result<(), WindowError> {
-        if self.first_open_pane().is_none_or(|first| state.pane < first) {
+        let is_open = self.first_open_pane().is_some_and(|first| state.pane >= first);
+        if !is_open && self.sessions.is_none() {
             return Ok(());
         }
         if state.states.len() != self.aggregates.len() {
             return Err(WindowError::internal("a pane of other aggregates"));
         }
-        self.tree.restore(state.pane, state.summary(&self.aggregates, &mut self.keys)?);
+        let summary = state.summary(&self.aggregates, &mut self.keys)?;
+        match &mut self.sessions {
+            Some(sessions) if !is_open => sessions.restore(state.pane, summary),
+            _ => self.tree.restore(state.pane, summary),
+        }
         Ok(())
+    }
+
+    fn settle(&mut self) -> Result<(), WindowError> {
+        let Some(sessions) = &mut self.sessions else { return Ok(()) };
+        self.merger.fit(self.keys.len());
+        Ok(sessions.settle(&self.aggregates, &mut self.merger)?)
     }
 
     /// The earliest end of a window that is open and holds rows.
@@ -274,7 +333,8 @@ impl WindowOperator {
 
     /// From where the partition has to be read again to rebuild all open windows; `None` when none is open.
     pub fn oldest(&self) -> Option<ReplayPoint> {
-        self.tree.oldest()
+        let sessions = self.sessions.as_ref().and_then(Sessions::oldest);
+        self.tree.oldest().into_iter().chain(sessions).min_by_key(|point| point.offset)
     }
 
     /// What became of rows, for each output.
@@ -311,7 +371,11 @@ impl WindowOperator {
     }
 
     /// Windows of an output that are open and may come out: from the first with rows to the last that has some now.
+    /// Of sessions, those that have rows in panes that were gone through.
     pub fn open_windows(&self, output: usize) -> u64 {
+        if let Some(sessions) = &self.sessions {
+            return sessions.len() as u64;
+        }
         let hop = self.outputs[output].hop;
         let Some((first, last)) = self.next_window(hop).zip(self.tree.last()) else { return 0 };
         let (_, last) = hop.windows_at(self.grid.bounds_ns(last).0);
@@ -320,7 +384,7 @@ impl WindowOperator {
 
     /// Bytes of state, as the accumulators and arrays report them.
     pub fn bytes(&self) -> usize {
-        self.tree.bytes() + self.keys.bytes()
+        self.tree.bytes() + self.keys.bytes() + self.sessions.as_ref().map_or(0, Sessions::bytes)
     }
 
     /// Adds the rows from `from` to `to` as they were split.
@@ -348,8 +412,14 @@ impl WindowOperator {
         Ok(())
     }
 
-    /// The earliest end of windows that are not closed and hold rows, and those windows by output.
+    /// The earliest end of windows that are not closed and hold rows, and those windows by output. Of sessions, that of a pane
+    /// that holds rows or by whose end some end.
     fn next_windows(&self) -> Option<(i64, Vec<(usize, i64)>)> {
+        if let (Some(sessions), None) = (&self.sessions, &self.shipped) {
+            let hop = self.outputs[0].hop;
+            let pane = self.next_window(hop).into_iter().chain(sessions.next_pane()).min()?;
+            return Some((hop.bounds_ns(pane).1, vec![(0, pane)]));
+        }
         let mut next: Option<(i64, Vec<(usize, i64)>)> = None;
         for (index, output) in self.outputs.iter().enumerate() {
             let Some(window) = self.next_window(output.hop) else { continue };
@@ -385,7 +455,40 @@ impl WindowOperator {
         let origin = span(&tiles)?;
         let (ids, values) = self.merger.evaluate(&self.aggregates, wanted, &tiles)?;
         let (keys, rows) = (self.keys.values(&ids)?, ids.len());
-        Ok(ClosedWindow { output, start_ns, end_ns, keys, values, rows, origin })
+        let (closes_ns, panes) = (end_ns, (from, to));
+        Ok(ClosedWindow { output, start_ns, end_ns, closes_ns, panes, keys, values, rows, origin })
+    }
+
+    /// Takes the pane into the sessions, and hands over those that are over by its end.
+    fn end_sessions(&mut self, pane: i64, closes_ns: i64, closed: &mut Vec<ClosedWindow>) -> Result<(), WindowError> {
+        let Some(sessions) = &mut self.sessions else { return Ok(()) };
+        self.merger.fit(self.keys.len());
+        let rows = self.tree.take(pane, &self.aggregates, &mut self.merger)?;
+        let Some(ended) = sessions.advance(pane, rows, &self.aggregates, &mut self.merger)? else { return Ok(()) };
+        let Ended { summary, alike } = ended;
+        for (output, Output { aggregates: wanted, .. }) in self.outputs.iter().enumerate() {
+            let parts = std::slice::from_ref(&summary);
+            let (ids, values) = self.merger.evaluate(&self.aggregates, wanted, parts)?;
+            let keys = self.keys.values(&ids)?;
+            let mut from = 0;
+            for Alike { rows, start_ns, end_ns, panes, origin } in &alike {
+                let slice = |arrays: &[ArrayRef]| arrays.iter().map(|array| array.slice(from, *rows)).collect();
+                closed.push(ClosedWindow {
+                    output,
+                    start_ns: *start_ns,
+                    end_ns: *end_ns,
+                    closes_ns,
+                    panes: *panes,
+                    keys: slice(&keys),
+                    values: slice(&values),
+                    rows: *rows,
+                    origin: *origin,
+                });
+                from += rows;
+            }
+            self.judge.counters[output].closed_windows += alike.len() as u64;
+        }
+        Ok(())
     }
 
     fn closed_through(&mut self, time_ns: i64) {
@@ -397,7 +500,13 @@ impl WindowOperator {
         }
     }
 
-    /// Panes before it are in closed windows alone.
+    /// Panes before it are in nothing that is open; those that are in open sessions have been gone through.
+    pub fn first_held_pane(&self) -> Option<i64> {
+        let sessions = self.sessions.as_ref().and_then(Sessions::first_pane);
+        self.first_open_pane().into_iter().chain(sessions).min()
+    }
+
+    /// Panes before it are in closed windows alone, or have been gone through for sessions.
     pub fn first_open_pane(&self) -> Option<i64> {
         let first_of = |hop: Hop| self.grid.panes_of(hop, hop.first_ending_after(self.closed_through_ns)).0;
         self.outputs.iter().map(|output| first_of(output.hop)).min()
@@ -406,13 +515,16 @@ impl WindowOperator {
     /// Forgets keys that no pane holds, once they are more than half of all.
     fn compact(&mut self) -> Result<(), WindowError> {
         const FEW: usize = 1024;
-        if self.keys.len() < FEW.max(2 * self.tree.keys()) {
+        let held = self.tree.keys() + self.sessions.as_ref().map_or(0, Sessions::len);
+        if self.keys.len() < FEW.max(2 * held) {
             return Ok(());
         }
         let mut live = vec![false; self.keys.len()];
         self.tree.mark_live(&mut live);
+        self.sessions.iter().for_each(|sessions| sessions.mark_live(&mut live));
         let renumbered = self.keys.compact(&live)?;
         self.tree.renumber(&renumbered, &self.keys);
+        self.sessions.iter_mut().for_each(|sessions| sessions.renumber(&renumbered));
         self.merger = Merger::default();
         Ok(())
     }

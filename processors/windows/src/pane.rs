@@ -1,17 +1,22 @@
 //! Where windows and panes begin and end. Arithmetic only.
 //!
+//! Of sessions, whose bounds depend on their rows, the panes are those of windows as long as the gap ([`crate::sessions`]).
+//!
 //! Windows are `[k·slide, k·slide + size)` for every integer `k`, aligned to 1970. Panes are cut where a window starts
 //! or ends ("paired windows"): at most two per slide, however odd the ratio of size to slide. Every window is a whole
 //! number of panes, and all rows of a pane are in the same windows. Windows of one slide and one remainder have the same
 //! panes, and can share them.
 
+use std::time::Duration;
 use thiserror::Error;
 
-/// A sliding window; `tumble` is one whose slide is its size.
+/// A sliding window; `tumble` is one whose slide is its size. Or sessions, whose slide and size are their gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Hop {
     slide_ns: i64,
     size_ns: i64,
+    /// Of sessions: how many gaps one may be long. 0 for windows of one length.
+    session_panes: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -20,9 +25,15 @@ pub enum HopError {
     NotPositive { what: &'static str, value_ns: i64 },
     #[error("size / slide is {ratio}, more than the {ratio_max} that is supported; slide less often")]
     TooManyOverlaps { ratio: i64, ratio_max: i64 },
+    #[error("the greatest length is {gaps} gaps, more than the {gaps_max} that are supported; make the gap longer")]
+    TooManyGaps { gaps: i64, gaps_max: i64 },
+    #[error(
+        "the greatest length of a session must be a whole number of gaps, for example {example:?}, {gaps} times {gap:?}"
+    )]
+    PartOfAGap { gap: Duration, gaps: i64, example: Duration },
 }
 
-/// Most windows that one row may be in.
+/// Most windows that one row may be in, and most gaps that a session may be long.
 const OVERLAPS_MAX: i64 = 10_000;
 
 impl Hop {
@@ -37,7 +48,42 @@ impl Hop {
         if ratio > OVERLAPS_MAX {
             return Err(HopError::TooManyOverlaps { ratio, ratio_max: OVERLAPS_MAX });
         }
-        Ok(Self { slide_ns, size_ns })
+        Ok(Self { slide_ns, size_ns, session_panes: 0 })
+    }
+
+    /// Sessions: rows of a key of which each comes less than `gap_ns` after one before, cut at multiples of `max_ns` since
+    /// 1970. Both more than zero, `max_ns` a whole number of gaps, at most 10,000.
+    pub fn session(gap_ns: i64, max_ns: i64) -> Result<Self, HopError> {
+        for (what, value_ns) in [("gap", gap_ns), ("greatest length", max_ns)] {
+            if value_ns <= 0 {
+                return Err(HopError::NotPositive { what, value_ns });
+            }
+        }
+        let gaps = max_ns / gap_ns;
+        if max_ns % gap_ns != 0 {
+            let (gaps, gap) = (gaps + 1, Duration::from_nanos(gap_ns.unsigned_abs()));
+            let example = Duration::from_nanos(gap_ns.saturating_mul(gaps).unsigned_abs());
+            return Err(HopError::PartOfAGap { gap, gaps, example });
+        }
+        if gaps > OVERLAPS_MAX {
+            return Err(HopError::TooManyGaps { gaps, gaps_max: OVERLAPS_MAX });
+        }
+        Ok(Self { slide_ns: gap_ns, size_ns: gap_ns, session_panes: gaps })
+    }
+
+    /// Of sessions, how many gaps one may be long; `None` for windows of one length.
+    pub fn session_panes(&self) -> Option<i64> {
+        (self.session_panes > 0).then_some(self.session_panes)
+    }
+
+    /// Of sessions, how long one may be; `None` for windows of one length.
+    pub fn session_max_ns(&self) -> Option<i64> {
+        Some(self.session_panes()?.saturating_mul(self.slide_ns))
+    }
+
+    /// How long before its window closes a row may be: the size of windows, and of sessions the longest and a gap.
+    pub fn reach_ns(&self) -> i64 {
+        self.session_max_ns().map_or(self.size_ns, |max_ns| max_ns.saturating_add(self.slide_ns))
     }
 
     pub fn slide_ns(&self) -> i64 {
@@ -83,7 +129,8 @@ impl Grid {
     pub fn shared(hops: &[Hop]) -> Option<Self> {
         let (first, rest) = hops.split_first()?;
         let own = Self::of(*first);
-        rest.iter().all(|hop| Self::of(*hop) == own).then_some(own)
+        let shares = |hop: &Hop| Self::of(*hop) == own && hop.session_panes == first.session_panes;
+        rest.iter().all(shares).then_some(own)
     }
 
     /// Number of the pane that a time is in. Grows with time; consecutive panes have consecutive numbers.
@@ -170,5 +217,17 @@ mod tests {
         assert!(Hop::new(1, -5).is_err());
         assert!(Hop::new(1, 10_001).is_err());
         assert!(Hop::new(1, 10_000).is_ok());
+        for (gap, max) in [(0, 5), (5, 0), (5, 12), (5, 4), (1, 10_001)] {
+            assert!(Hop::session(gap, max).is_err(), "{gap} {max}");
+        }
+        assert_eq!(Hop::session(5, 10).map(|session| session.reach_ns()), Ok(15));
+    }
+
+    #[test]
+    fn sessions_share_panes_with_nothing_but_the_same() {
+        let session = |gap, max| Hop::session(gap, max).expect("valid");
+        assert_eq!(Grid::shared(&[session(10, 50), Hop::new(10, 10).expect("valid")]), None);
+        assert_eq!(Grid::shared(&[session(10, 50), session(10, 60)]), None);
+        assert_eq!(Grid::shared(&[session(10, 50), session(10, 50)]), Some(Grid::of(session(10, 50))));
     }
 }

@@ -254,6 +254,23 @@ impl OpenSegment {
 }
 
 impl Summary {
+    /// Some of its keys, by their place.
+    pub fn pick(&self, places: &[u32]) -> Result<Self> {
+        let indices = UInt32Array::from(places.to_vec());
+        // As of a pane without keys.
+        let pick = |arrays: &Vec<ArrayRef>| -> Result<Vec<ArrayRef>> {
+            let arrays = arrays.iter().filter(|_| !places.is_empty());
+            arrays.map(|array| Ok(take(array, &indices, None)?)).collect()
+        };
+        Ok(Self {
+            ids: places.iter().map(|&place| self.ids[place as usize]).collect(),
+            native: Arc::new(self.native.pick(places)),
+            states: self.states.iter().map(pick).collect::<Result<_>>()?,
+            origin: self.origin,
+            cost_bytes: self.cost_bytes / self.ids.len().max(1) * places.len(),
+        })
+    }
+
     pub fn mark_live(&self, live: &mut [bool]) {
         self.ids.iter().for_each(|&id| live[id as usize] = true);
     }

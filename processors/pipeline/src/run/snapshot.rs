@@ -8,6 +8,8 @@
 //! that was emptied, a crash between writing and committing under `at_least_once`), it reads the raw records again as if
 //! there were no snapshots. So they make a start faster and are never what a result depends on.
 //!
+//! Sessions that are open are told each time, by the pane that they began in, since the panes of their rows are gone.
+//!
 //! Deliberately not here: when panes are sealed (`judge`), reading and writing topics (`load`, `worker`).
 //! Limits: keys are numbers of panes modulo [`ring`], so that the topic does not grow; where more panes are open than
 //! that (rows further ahead than the stream's `max_skew` lets come), a start finds them overwritten and reads raw records.
@@ -103,13 +105,14 @@ impl Snapshots {
         first_open: &[Option<i64>],
     ) {
         let version = version(flow, point);
+        // What is open of sessions is told anew each time.
+        self.contents.0.retain(|id, _| is_open(id, first_open));
+        self.changed.retain(|id, _| is_open(id, first_open));
         for (panes, state, spans) in changed {
             let id = (panes as u32, state.pane);
             self.contents.0.insert(id, version);
             self.changed.insert(id, (state, spans));
         }
-        self.contents.0.retain(|id, _| is_open(id, first_open));
-        self.changed.retain(|id, _| is_open(id, first_open));
         if flow.shuffle.is_none() {
             self.contents.0.insert((SEEN, 0), version);
         }
@@ -149,6 +152,11 @@ fn version(flow: &StreamFlow, point: ReplayPoint) -> i64 {
 
 fn is_open((panes, pane): &Id, first_open: &[Option<i64>]) -> bool {
     *panes == SEEN || first_open.get(*panes as usize).is_some_and(|first| first.is_some_and(|first| *pane >= first))
+}
+
+fn has_sessions(flow: &StreamFlow, panes: u32) -> bool {
+    let shared = flow.panes.get(panes as usize).filter(|shared| shared.ship.is_none());
+    shared.is_some_and(|shared| shared.outputs.iter().any(|output| output.hop.session_panes().is_some()))
 }
 
 /// How many keys the panes of one index have: those of all open windows, and of what may be ahead of the watermark and
@@ -303,7 +311,8 @@ impl SnapshotReader {
         let newest = version(flow, mark.point);
         for (header, payload) in self.records.into_values().filter(|(header, _)| header.at <= newest) {
             let id = (header.panes, header.pane);
-            if !is_open(&id, &first_open) {
+            let is_of_sessions = has_sessions(flow, header.panes) && header.at == newest;
+            if !is_open(&id, &first_open) && !is_of_sessions {
                 continue;
             }
             let (newest, chunks) = items.entry(id).or_insert_with(|| (header.clone(), Vec::new()));

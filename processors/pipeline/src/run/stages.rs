@@ -156,14 +156,14 @@ impl Stages {
         stage.operator.absorb(&piece.state)
     }
 
-    /// What is to be sent: of each of the flow's panes that are sent, those since the last call, and whether a window may
-    /// have ended after `from_ns` and at or before `to_ns`.
+    /// What is to be sent: of each of the flow's panes that are sent, those since the last call, and whether all are to hear how
+    /// far they have come: where a window of any of them may have ended after `from_ns` and at or before `to_ns`. Who merges waits
+    /// for all panes alike, so those of long windows would hold up short ones.
     pub fn take_shipped(&mut self, flow: &StreamFlow, from_ns: i64, to_ns: i64) -> Vec<(usize, Vec<Shipped>, bool)> {
+        let ends = self.ships_within(flow, from_ns, to_ns);
         let ships =
             self.stages.iter_mut().zip(&flow.panes).enumerate().filter(|(_, (_, shared))| shared.ship.is_some());
-        let taken = ships.map(|(index, (stage, _))| {
-            (index, stage.operator.take_shipped(), stage.operator.ends_within(from_ns, to_ns))
-        });
+        let taken = ships.map(|(index, (stage, _))| (index, stage.operator.take_shipped(), ends));
         taken.filter(|(_, shipped, ends)| *ends || !shipped.is_empty()).collect()
     }
 
@@ -207,20 +207,16 @@ impl Stages {
             }
             for window in &closed {
                 let view = shared.views[window.output];
-                let closes_ns = window.end_ns.saturating_add(flow.views[view].delay_ns);
+                let closes_ns = window.closes_ns.saturating_add(flow.views[view].delay_ns);
                 let inputs = windows.entry((closes_ns, window.end_ns, window.start_ns));
                 let inputs = inputs.or_insert_with(|| vec![None; flow.views.len()]);
                 let spans = match flow.shuffle {
                     None => Spans::new(),
-                    Some(_) => {
-                        let hop = flow.views[view].hop;
-                        let number = window.start_ns.div_euclid(hop.slide_ns());
-                        self.spans.over(index, stage.grid.panes_of(hop, number))
-                    }
+                    Some(_) => self.spans.over(index, window.panes),
                 };
                 inputs[view] = Some(Closed { batch: flow.views[view].batch(window)?, origin: window.origin, spans });
             }
-            if let (Some(_), Some(first)) = (&flow.shuffle, stage.operator.first_open_pane()) {
+            if let (Some(_), Some(first)) = (&flow.shuffle, stage.operator.first_held_pane()) {
                 self.spans.forget_before(index, first);
             }
         }

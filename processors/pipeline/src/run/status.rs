@@ -85,6 +85,9 @@ pub struct WindowStatus {
     pub view: Option<String>,
     pub slide_ms: f64,
     pub size_ms: f64,
+    /// Of sessions, whose slide and size are their gap: how long one may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_max_ms: Option<f64>,
     /// The INSERTs that read it, by their files' names.
     pub read_by: Vec<String>,
     pub late_rows: u64,
@@ -227,10 +230,10 @@ impl WindowStatus {
         self.view.clone().unwrap_or_else(|| format!("INSERT in {}", self.read_by.join(" and ")))
     }
 
-    /// Its size and slide, as `5s/1s`.
+    /// Its size and slide, as `5s/1s`; the longest session and its gap.
     fn window(&self) -> String {
         let span = |span_ms: f64| humantime::format_duration(Duration::from_nanos((span_ms * 1e6).round() as u64));
-        format!("{}/{}", span(self.size_ms), span(self.slide_ms)).replace(' ', "")
+        format!("{}/{}", span(self.session_max_ms.unwrap_or(self.size_ms)), span(self.slide_ms)).replace(' ', "")
     }
 }
 
@@ -242,6 +245,7 @@ fn panes(core: &Core, flow: &StreamFlow) -> Vec<PanesStatus> {
                 view: flow.views[view].name.clone(),
                 slide_ms: hop.slide_ns() as f64 / 1e6,
                 size_ms: hop.size_ns() as f64 / 1e6,
+                session_max_ms: hop.session_max_ns().map(|max_ns| max_ns as f64 / 1e6),
                 read_by: readers(flow, view),
                 late_rows: counters.late_rows,
                 open_windows: operator.open_windows(place),

@@ -1,13 +1,13 @@
 //! Cuts a query at its windowed aggregates.
 //!
-//! Each aggregate that groups by `hop` or `tumble` is taken out and replaced, in the plan above, by a scan of a slot with
+//! Each aggregate that groups by `hop`, `tumble` or `session` is taken out and replaced, in the plan above, by a scan of a slot with
 //! the same columns under the same names. What is below it is not looked at: another window may be there.
 
 use super::slots::{Slot, SlotTable};
 use amoskys_functions::{
     aggregate::shed::is_shed_rows,
     fault::{Fault, refuse},
-    window::WindowCall,
+    window::{WindowCall, at_window},
 };
 use datafusion::{
     common::{
@@ -58,8 +58,9 @@ fn refuse_stray_windows(plan: &LogicalPlan) -> Result<()> {
         refuse_shadowed(node)?;
         node.apply_expressions(|expression| {
             if expression.exists(|part| Ok(is_shed_rows(part)))? {
-                let fault =
-                    Fault::new("shed_rows() tells how many rows a window lacks, and belongs beside hop or tumble");
+                let fault = Fault::new(
+                    "shed_rows() tells how many rows a window lacks, and belongs beside hop, tumble or session",
+                );
                 return refuse(fault.help("name it in the view that has the window").at("shed_rows("));
             }
             refuse_window_in(expression).map(|()| TreeNodeRecursion::Continue)
@@ -80,14 +81,14 @@ fn refuse_shadowed(node: &LogicalPlan) -> Result<()> {
         aggregate.group_expr.iter().any(|group| matches!(group, Expr::Column(column) if column.name == **name))
     };
     let Some(name) = named.into_iter().find(is_column) else { return Ok(()) };
-    let fault = Fault::new(format!("hop and tumble belong into GROUP BY; `{name}` there is a column of what is read"));
+    let fault = Fault::new(format!("windows belong into GROUP BY; `{name}` there is a column of what is read"));
     refuse(fault.help("give the new window another name").at(format!("AS {name}")))
 }
 
 fn refuse_window_in(expression: &Expr) -> Result<()> {
     if expression.exists(|part| Ok(WindowCall::parse(part).is_some()))? {
-        let fault = Fault::new("hop and tumble belong into GROUP BY; a single row has no window");
-        return refuse(fault.help("write SELECT …, hop(…) AS win … GROUP BY …, win").at("hop(").at("tumble("));
+        let fault = Fault::new("hop, tumble and session belong into GROUP BY; a single row has no window");
+        return refuse(at_window(fault.help("write SELECT …, hop(…) AS win … GROUP BY …, win")));
     }
     Ok(())
 }

@@ -221,7 +221,7 @@ impl StreamFlow {
 impl StreamFlow {
     /// How long after a row it may still count: that of the longest window and those below it, nanoseconds.
     pub fn windows_ns(&self) -> i64 {
-        self.views.iter().map(|view| view.hop.size_ns().saturating_add(view.delay_ns)).max().unwrap_or(0)
+        self.views.iter().map(|view| view.hop.reach_ns().saturating_add(view.delay_ns)).max().unwrap_or(0)
     }
 
     /// Whether other partitions wait for what becomes of this one's.
@@ -314,6 +314,9 @@ impl SharedPanes {
     /// Panes of the longest window.
     pub fn panes_max(&self) -> usize {
         let panes = |hop: &Hop| {
+            if let Some(panes) = hop.session_panes() {
+                return usize::try_from(panes).unwrap_or(usize::MAX);
+            }
             let steps = usize::try_from(hop.size_ns() / hop.slide_ns()).unwrap_or(usize::MAX);
             if hop.size_ns() % hop.slide_ns() == 0 { steps } else { 2 * steps + 1 }
         };

@@ -15,7 +15,7 @@ use super::{
 };
 use amoskys_functions::{
     fault::{Fault, refuse},
-    window::WindowCall,
+    window::{WindowCall, at_window},
 };
 use datafusion::{
     common::{
@@ -184,7 +184,7 @@ impl Search<'_> {
             [name] => Ok(name.clone()),
             [] => {
                 let fault = Fault::new("the window is over a file, not a stream");
-                refuse(fault.help("INSERT needs a stream to follow").at("hop(").at("tumble("))
+                refuse(at_window(fault.help("INSERT needs a stream to follow")))
             }
             [one, other, ..] => refuse(two_streams(one, other)),
         }

@@ -61,8 +61,13 @@ impl Flows {
         let first = &known[views[0]];
         if let Some(other) = views.iter().map(|&view| &known[view]).find(|view| view.hop != first.hop) {
             let words = |hop: &Hop| {
-                let [slide, size] = [hop.slide_ns(), hop.size_ns()].map(|ns| Duration::from_nanos(ns.unsigned_abs()));
-                format!("slide {}, size {}", humantime::format_duration(slide), humantime::format_duration(size))
+                let duration = |ns: i64| humantime::format_duration(Duration::from_nanos(ns.unsigned_abs()));
+                match hop.session_max_ns() {
+                    None => format!("slide {}, size {}", duration(hop.slide_ns()), duration(hop.size_ns())),
+                    Some(max_ns) => {
+                        format!("sessions of gap {}, at most {}", duration(hop.slide_ns()), duration(max_ns))
+                    }
+                }
             };
             let fault = Fault::new(format!(
                 "joins views of different windows ({} and {})",

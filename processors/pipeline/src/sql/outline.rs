@@ -108,6 +108,9 @@ pub struct ViewOutline {
     pub name: Option<String>,
     pub slide_ns: i64,
     pub size_ns: i64,
+    /// Of sessions, whose slide and size are their gap: how long one may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_max_ns: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -167,7 +170,7 @@ fn view_outlines(flow: &StreamFlow, views: &[usize]) -> Vec<ViewOutline> {
     let outline = |&index: &usize| {
         let view = &flow.views[index];
         let (slide_ns, size_ns) = (view.hop.slide_ns(), view.hop.size_ns());
-        ViewOutline { index, name: view.name.clone(), slide_ns, size_ns }
+        ViewOutline { index, name: view.name.clone(), slide_ns, size_ns, session_max_ns: view.hop.session_max_ns() }
     };
     views.iter().map(outline).collect()
 }

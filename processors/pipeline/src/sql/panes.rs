@@ -13,7 +13,7 @@ use amoskys_functions::{
         shed::{is_shed_rows, with_argument},
     },
     fault::{Fault, refuse},
-    window::WindowCall,
+    window::{Length, WindowCall, at_window},
 };
 use amoskys_windows::{Aggregate, Grid, Hop, Output};
 use arrow::datatypes::{Field, Schema};
@@ -52,12 +52,15 @@ pub fn windowed_view(
     let Some((window_index, call)) = window_of(aggregate)? else {
         return Err(DataFusionError::Internal("a view without a window".into()));
     };
-    let hop = Hop::new(call.slide_ns, call.size_ns).map_err(|error| {
-        // Of tumble, which has one length.
-        let is_tumble = call.slide_ns == call.size_ns;
-        let message = if is_tumble { error.to_string().replace("slide", "size") } else { error.to_string() };
-        Fault::of_sentence(&message).at("hop(").at("tumble(")
-    })?;
+    let hop = match call.length {
+        Length::Sliding { slide_ns, size_ns } => Hop::new(slide_ns, size_ns).map_err(|error| {
+            // Of tumble, which has one length.
+            let is_tumble = slide_ns == size_ns;
+            if is_tumble { error.to_string().replace("slide", "size") } else { error.to_string() }
+        }),
+        Length::Session { gap_ns, longest_ns } => Hop::session(gap_ns, longest_ns).map_err(|error| error.to_string()),
+    };
+    let hop = hop.map_err(|message| at_window(Fault::of_sentence(&message)))?;
     // First, because through a join that is refused no column is known as the event time.
     let panes = share_panes(&[(0, hop, aggregate)], views, around)?;
     let delay_ns = match &panes.source {
@@ -162,7 +165,7 @@ fn share_panes(
 fn check_event_time(aggregate: &AggregatePlan, call: &WindowCall, stream: &Stream) -> Result<()> {
     let Some(event_time) = &stream.event_time else {
         let fault = Fault::new(format!("`{}` has no event time", stream.name));
-        return refuse(fault.help("add OPTIONS (event_time '…', lateness '…') to it").at("hop(").at("tumble("));
+        return refuse(at_window(fault.help("add OPTIONS (event_time '…', lateness '…') to it")));
     };
     match base_column(&aggregate.input, &call.time) {
         Some((table, column)) if table == stream.name && column == *event_time => Ok(()),
@@ -173,7 +176,7 @@ fn check_event_time(aggregate: &AggregatePlan, call: &WindowCall, stream: &Strea
             };
             let fault = Fault::new(format!("the window's time is {found}"));
             let help = format!("it must be `{event_time}`, the event time of `{}`", stream.name);
-            refuse(fault.help(help).at("hop(").at("tumble("))
+            refuse(at_window(fault.help(help)))
         }
     }
 }
@@ -235,19 +238,28 @@ fn window_rows(
         let time = time.map_or_else(String::new, |time| time.to_string());
         let fault = Fault::new(format!("the window's time is `{time}`"));
         let help = "over windows it must be a bound of theirs: hop(win.end, …) or hop(win.start, …)";
-        return refuse(fault.help(help).at("hop(").at("tumble("));
+        return refuse(at_window(fault.help(help)));
     };
     let delay_ns = match time {
-        Bound::End => first.delay_ns,
+        Bound::End => first.delay_ns.saturating_add(ends_delay_ns(first.hop)),
         Bound::Start => first.delay_ns.saturating_add(starts_delay_ns(first.hop, hop)),
     };
     let template = Template::plan(&parts.above, slots, around.context)?;
     Ok((PanesSource::Windows(WindowRows { views: inputs, template, time, delay_ns }), rows))
 }
 
-/// How long after the end of a window the last of the windows ends that begin in it. Both begin and end on multiples of
+/// How long after its end a window may close: sessions up to a gap.
+fn ends_delay_ns(inner: Hop) -> i64 {
+    inner.session_panes().map_or(0, |_| inner.slide_ns())
+}
+
+/// How long after the end of a window the last of the windows closes that begin in it: sessions as late as they reach back. Of
+/// others both begin and end on multiples of
 /// the greatest length that divides all, so the last begins at least that much before the end.
 fn starts_delay_ns(inner: Hop, outer: Hop) -> i64 {
+    if inner.session_panes().is_some() {
+        return inner.reach_ns();
+    }
     let gcd = |mut one: i64, mut other: i64| {
         while other != 0 {
             (one, other) = (other, one % other);

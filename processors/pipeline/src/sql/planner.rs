@@ -127,7 +127,7 @@ pub(crate) fn session(models: &Arc<Lookup>, fitted_files: &FittedFiles) -> Sessi
         .with_physical_optimizer_rules(physical)
         .build();
     let context = SessionContext::new_with_state(state);
-    for function in unbound().into_iter().chain([window::hop(), window::tumble()]).chain(scalars()) {
+    for function in unbound().into_iter().chain([window::hop(), window::tumble(), window::session()]).chain(scalars()) {
         context.register_udf(function);
     }
     fitted(&fitted_files.lookup()).into_iter().for_each(|function| context.register_udf(function));

@@ -8,7 +8,10 @@ use super::{
     catalog::nearest_of_all,
     cut::{contains_window, window_of},
 };
-use amoskys_functions::fault::Fault;
+use amoskys_functions::{
+    fault::Fault,
+    window::{Length, at_window},
+};
 use arrow::datatypes::DataType;
 use datafusion::{
     common::tree_node::TreeNodeRecursion,
@@ -54,9 +57,15 @@ pub fn of_aggregate(aggregate: &Aggregate, streams: &BTreeMap<String, Stream>) -
     let Some((_, call)) = window_of(aggregate)? else { return Ok(Vec::new()) };
     let duration = |time_ns: i64| humantime::format_duration(Duration::from_nanos(time_ns.unsigned_abs()));
     let mut found = Vec::new();
-    let at_window = |fault: Fault| fault.at("hop(").at("tumble(");
-    if call.slide_ns > call.size_ns {
-        let (slide, size) = (duration(call.slide_ns), duration(call.size_ns));
+    // How long one waits for, and how long one may be.
+    let (size_ns, longest_ns) = match call.length {
+        Length::Sliding { size_ns, .. } => (size_ns, size_ns),
+        Length::Session { gap_ns, longest_ns } => (gap_ns, longest_ns.saturating_add(gap_ns)),
+    };
+    if let Length::Sliding { slide_ns, size_ns } = call.length
+        && slide_ns > size_ns
+    {
+        let (slide, size) = (duration(slide_ns), duration(size_ns));
         let fault = Fault::new(format!("a window of {size} every {slide}: rows between two windows are in none"));
         let help = format!("hop takes slide before size: hop(…, INTERVAL '{size}', INTERVAL '{slide}')");
         found.push((WINDOW_GAPS, at_window(fault.help(help))));
@@ -64,13 +73,13 @@ pub fn of_aggregate(aggregate: &Aggregate, streams: &BTreeMap<String, Stream>) -
     // Rows of other windows are not late.
     for stream in direct_streams(aggregate, streams)? {
         let (name, lateness) = (&stream.name, stream.rules.lateness_ns);
-        if lateness > call.size_ns {
-            let (late, size) = (duration(lateness), duration(call.size_ns));
+        if lateness > size_ns {
+            let (late, size) = (duration(lateness), duration(size_ns));
             let fault = Fault::new(format!("rows of `{name}` may be {late} late, longer than the window, {size}"));
             let help = "each window waits longer than it lasts: a smaller lateness, or longer windows";
             found.push((LATENESS_OVER_SIZE, at_window(fault.help(help))));
         }
-        let needed = call.size_ns.saturating_add(lateness);
+        let needed = longest_ns.saturating_add(lateness);
         if let Some(kept) = stream.retention_ns.filter(|kept| *kept < needed) {
             let (kept, needed) = (duration(kept), duration(needed));
             let message = format!("the topic of `{name}` keeps {kept}, and a window of this needs {needed}");

@@ -37,7 +37,7 @@ OPTIONS (event_time 't', lateness '2s', idle '5s', partition_key 'k', replay_max
 CREATE EXTERNAL TABLE sink (k VARCHAR, n BIGINT, s TIMESTAMP, c BIGINT, x DOUBLE, y DOUBLE, z DOUBLE, w VARCHAR)
 STORED AS JSON LOCATION 'sink-topic';";
 
-/// Groups by another column, of all rows, ranked over all, of two streams joined and united, and windows over those; one view
+/// Groups by another column, of all rows, ranked over all, of two streams joined and united, windows over those, and sessions; one view
 /// stays where it is.
 const SQL: &str = "
 CREATE VIEW by_n AS SELECT n, hop(t, INTERVAL '1 second', INTERVAL '3500 milliseconds') AS win, count(*) AS c, sum(v) AS x,
@@ -49,13 +49,16 @@ CREATE VIEW logins_n AS SELECT n, hop(t, INTERVAL '1 second', INTERVAL '3500 mil
   max(v) AS x FROM logins WHERE v > 0.0 GROUP BY n, win;
 CREATE VIEW later AS SELECT n, tumble(win.end, INTERVAL '4 seconds') AS last, sum(x) AS x, max(c) AS c FROM by_n
   GROUP BY n, last;
+CREATE VIEW visits AS SELECT n, session(t, INTERVAL '400 milliseconds', INTERVAL '4 seconds') AS win, count(*) AS c,
+  sum(v) AS x, array_to_string(array_agg(v ORDER BY v), ',') AS w FROM ev GROUP BY n, win;
 INSERT INTO sink SELECT n, win.start AS s, c, x, y, z, w FROM by_n;
 INSERT INTO sink SELECT win.start AS s, c, x FROM all_rows;
 INSERT INTO sink SELECT k, win.start AS s, c, x FROM per_k;
 INSERT INTO sink SELECT k, win.start AS s, c, x FROM per_k ORDER BY c DESC, k LIMIT 2;
 INSERT INTO sink SELECT a.n, a.win.start AS s, a.c, a.x, b.x AS y FROM by_n a JOIN logins_n b ON a.n = b.n;
 INSERT INTO sink SELECT n, win.start AS s, c, x FROM by_n UNION ALL SELECT n, win.start, c, x FROM logins_n;
-INSERT INTO sink SELECT n, last.start AS s, c, x FROM later;";
+INSERT INTO sink SELECT n, last.start AS s, c, x FROM later;
+INSERT INTO sink SELECT n, win.start AS s, c, x, concat(w, ' until ', win.end) AS w FROM visits;";
 
 fn dataflow() -> Dataflow {
     let events = EVENTS.replace("idle '5s'", "idle '5s', replay_max '2s'");
@@ -103,12 +106,16 @@ fn groups_that_have_to_be_sent_are_and_others_stay() {
     let names: Vec<&str> = dataflow.streams.iter().map(|flow| flow.stream.name.as_str()).collect();
     assert_eq!(names, ["ev", "shuffle of ev", "logins", "shuffle of ev-logins"]);
     let inserts: Vec<usize> = dataflow.streams.iter().map(|flow| flow.inserts.len()).collect();
-    assert_eq!(inserts, [1, 4, 0, 2], "per_k stays; joined and united streams are in one flow");
+    assert_eq!(inserts, [1, 5, 0, 2], "per_k stays; joined and united streams are in one flow");
     let keys = |flow: usize| -> Vec<Vec<usize>> {
         let ships = dataflow.streams[flow].panes.iter().filter_map(|panes| panes.ship.as_ref());
         ships.map(|ship| ship.key.clone()).collect()
     };
-    assert_eq!(keys(0), [vec![0], vec![], vec![], vec![0]], "by n, of all rows, ranked, joined by n");
+    assert_eq!(
+        keys(0),
+        [vec![0], vec![], vec![], vec![0], vec![0]],
+        "by n, of all rows, ranked, joined by n, sessions"
+    );
     assert_eq!(keys(2), [vec![0]]);
 }
 

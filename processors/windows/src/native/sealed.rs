@@ -29,6 +29,21 @@ impl Sealed {
         }
     }
 
+    /// Some of its groups, by their place.
+    pub fn pick(&self, groups: &[u32]) -> Self {
+        let of = |words: &[u64]| groups.iter().map(|&group| words[group as usize]).collect::<Vec<u64>>();
+        let column = |column: &Column| match column.words() {
+            words if words.is_empty() => Column::default(),
+            words => of(&words).into(),
+        };
+        let missing = |missing: &Vec<u64>| if missing.is_empty() { Vec::new() } else { of(missing) };
+        Self {
+            groups: groups.len(),
+            columns: self.columns.iter().map(column).collect(),
+            missing: self.missing.iter().map(missing).collect(),
+        }
+    }
+
     /// In as little memory as its values need, for being kept.
     pub fn packed(self, layout: &Layout) -> Self {
         let columns = self.columns.into_iter().zip(&layout.kinds).map(|(column, &kind)| column.pack(kind));

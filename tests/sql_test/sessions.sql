@@ -1,0 +1,22 @@
+CREATE VIEW stays AS
+SELECT host, session(at, INTERVAL '30 seconds', INTERVAL '10 minutes') AS stay, count(*) AS logins, sum(attempts) AS attempts
+FROM logins GROUP BY host, stay;
+
+-- The same of users, who log in on many hosts.
+CREATE VIEW stays_of_users AS
+SELECT user_name, session(at, INTERVAL '30 seconds', INTERVAL '10 minutes') AS stay, count(*) AS logins
+FROM logins GROUP BY user_name, stay;
+
+CREATE VIEW stays_ended AS
+SELECT host, tumble(stay.end, INTERVAL '5 minutes') AS win, count(*) AS stays, sum(logins) AS logins
+FROM stays GROUP BY host, win;
+
+CREATE VIEW stays_begun AS
+SELECT host, tumble(stay.start, INTERVAL '5 minutes') AS win, count(*) AS stays, sum(logins) AS logins
+FROM stays GROUP BY host, win;
+
+CREATE VIEW minutes_of_stays AS
+SELECT host, session(win.end, INTERVAL '2 minutes', INTERVAL '1 hour') AS spell, count(*) AS minutes
+FROM (SELECT host, tumble(at, INTERVAL '1 minute') AS win, count(*) AS logins FROM logins GROUP BY host, win)
+WHERE logins > 1
+GROUP BY host, spell;
