@@ -82,6 +82,15 @@ impl PlannedProcessor {
         };
         let dataflows: Vec<Dataflow> = (0..parts.workers.max(1)).map(plan).collect::<Result<_>>()?;
         let group = parts.options.member.group.clone();
+        let into_files: Vec<String> = dataflows[0]
+            .into_files()
+            .map(|(insert, sink)| format!("{}: `{}` is a file, {}", insert.file.display(), sink.name, sink.topic))
+            .collect();
+        if !into_files.is_empty() {
+            let all = into_files.join("\n");
+            let help = "a processor inserts into topics; files are written by `amoskys sql run`, over history";
+            return Err(cli::Misuse(format!("INSERT into a file\n{all}\n{help}")).into());
+        }
         for warning in &dataflows[0].warnings {
             tracing::warn!("{warning}");
         }

@@ -1,6 +1,7 @@
 //! Rows by the name that they were asked for: a view's as they are, a table's as the records that are inserted into it
 //! would be read from its topic, with their ids and provenance.
 
+use super::output::{self, Named};
 use crate::cli::Misuse;
 use amoskys_columns::{ArrowDecoder, Decoder, JsonDecoder, Layout, Limits};
 use amoskys_pipeline::{
@@ -9,7 +10,7 @@ use amoskys_pipeline::{
 };
 use anyhow::{Context, Result, bail};
 use arrow::{datatypes::SchemaRef, record_batch::RecordBatch};
-use std::collections::HashMap;
+use std::{collections::HashMap, path::PathBuf};
 
 /// All that is computed, in the order of their names in the SQL.
 pub struct Outlets {
@@ -29,11 +30,13 @@ struct Outlet {
     schema: SchemaRef,
     reading: Reading,
     prefix_bytes: usize,
+    /// Of a table that is a file.
+    file: Option<(output::Format, PathBuf)>,
 }
 
 /// How records are read back.
 enum Reading {
-    /// There are none: the rows are a view's.
+    /// There are none: the rows are a view's, or a file's.
     Rows,
     Protobuf(Box<Decoder>),
     Json(Box<JsonDecoder>),
@@ -73,13 +76,30 @@ impl Outlets {
         };
         let framing = insert.sink.as_ref().and_then(|sink| sink.framing.as_ref());
         let prefix_bytes = framing.map_or(0, |framing| framing.prefix().len());
-        self.outlets.push(Outlet { name: name.clone(), schema, reading, prefix_bytes });
+        let file = insert.sink.as_ref().and_then(|sink| {
+            let format = match sink.format {
+                Format::Csv => output::Format::Csv,
+                Format::Parquet => output::Format::Parquet,
+                _ => return None,
+            };
+            Some((format, PathBuf::from(&sink.topic)))
+        });
+        self.outlets.push(Outlet { name: name.clone(), schema, reading, prefix_bytes, file });
         Ok(self.outlets.len() - 1)
     }
 
     /// Name and columns of each.
     pub fn all(&self) -> impl Iterator<Item = (&str, &SchemaRef)> {
         self.outlets.iter().map(|outlet| (outlet.name.as_str(), &outlet.schema))
+    }
+
+    /// As outputs; `into_files`: what is inserted into a file goes there.
+    pub fn named(&self, into_files: bool) -> Vec<Named<'_>> {
+        let mut named = Vec::new();
+        for Outlet { name, schema, file, .. } in &self.outlets {
+            named.push(Named { name, schema, file: file.clone().filter(|_| into_files) });
+        }
+        named
     }
 
     /// The outlet's index and its rows.
@@ -125,6 +145,7 @@ fn reading(sink: &Sink, rows: &SchemaRef) -> Result<(SchemaRef, Reading)> {
             Ok((decoder.schema().clone(), Reading::Json(Box::new(decoder))))
         }
         Format::Arrow => Ok((rows.clone(), Reading::Arrow(ArrowDecoder::new(rows.clone(), Limits::default())))),
+        Format::Csv | Format::Parquet => Ok((rows.clone(), Reading::Rows)),
         Format::Envelope { .. } | Format::Avro { .. } | Format::Panes => {
             bail!("`{}` is nothing that SQL can insert into", sink.name)
         }

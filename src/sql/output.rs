@@ -108,12 +108,21 @@ enum Writer {
     Parquet(Box<ArrowWriter<Sink>>),
 }
 
+/// Rows of one name.
+pub struct Named<'a> {
+    pub name: &'a str,
+    pub schema: &'a SchemaRef,
+    /// The file that they go to, whatever the target is.
+    pub file: Option<(Format, PathBuf)>,
+}
+
 /// Outputs of several names.
 pub struct Outputs(Vec<Output>);
 
 impl Outputs {
     /// Everything that can be wrong is told before anything is computed.
-    pub fn open(target: &Target, names: &[(&str, &SchemaRef)]) -> Result<Self> {
+    pub fn open(target: &Target, all: &[Named<'_>]) -> Result<Self> {
+        let names: Vec<&str> = all.iter().filter(|named| named.file.is_none()).map(|named| named.name).collect();
         let is_folder = target.path.as_ref().is_some_and(|path| names.len() > 1 || path.is_dir());
         let named = target.path.as_deref().filter(|_| !is_folder);
         let usual = match (&target.path, named) {
@@ -122,11 +131,10 @@ impl Outputs {
             _ => Format::Json,
         };
         let format = target.format.unwrap_or(usual);
-        if target.path.is_none() && format == Format::Parquet {
+        if target.path.is_none() && format == Format::Parquet && !names.is_empty() {
             bail!(Misuse("--format parquet needs --output FILE".into()));
         }
         if target.path.is_none() && names.len() > 1 && !matches!(format, Format::Table | Format::Json) {
-            let names: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
             let (names, ending) = (names.join(", "), format.ending());
             bail!(Misuse(format!("several are asked for ({names}), as {ending} they need --output FOLDER")));
         }
@@ -134,15 +142,19 @@ impl Outputs {
             std::fs::create_dir_all(folder)
                 .map_err(|error| Misuse(format!("cannot make the folder {}: {error}", folder.display())))?;
         }
-        let open = |&(name, schema): &(&str, &SchemaRef)| {
+        let open = |named: &Named<'_>| {
+            let Named { name, schema, file } = named;
+            if let Some((format, path)) = file {
+                return Output::open(*format, Some(path.clone()), target.force, schema, None);
+            }
             let path = target.path.as_ref().map(|path| match is_folder {
                 true => path.join(format!("{name}.{}", format.ending())),
                 false => path.clone(),
             });
-            let name = (names.len() > 1 && path.is_none()).then(|| name.to_owned());
+            let name = (names.len() > 1 && path.is_none()).then(|| (*name).to_owned());
             Output::open(format, path, target.force, schema, name)
         };
-        Ok(Self(names.iter().map(open).collect::<Result<_>>()?))
+        Ok(Self(all.iter().map(open).collect::<Result<_>>()?))
     }
 
     pub fn write(&mut self, index: usize, rows: &RecordBatch) -> Result<()> {

@@ -122,9 +122,9 @@ pub fn run(command: Command) -> Result<u8> {
     let dataflows = planning.planned_for(over::threads(command.threads))?;
     let history = over::history(&command.from);
     let mut outlets = Outlets::some_of(&dataflows[0])?;
-    let names: Vec<_> = outlets.all().collect();
     let target = Target { format: command.format, path: command.output, force: command.force };
-    let mut outputs = Outputs::open(&target, &names)?;
+    // Who names a table wants to see its rows.
+    let mut outputs = Outputs::open(&target, &outlets.named(command.view.is_empty()))?;
     let options =
         HistoryOptions { partitions: command.partitions.map(|Partitions(set)| set), ..HistoryOptions::default() };
     let (mut written, mut left) = (Ok(()), command.max.unwrap_or(usize::MAX));
@@ -164,8 +164,8 @@ fn follow(command: &Command, bus: &Address, dataflow: &Dataflow) -> Result<u8> {
         None => Verify::Off,
     };
     let mut outlets = Outlets::some_of(dataflow)?;
-    let names: Vec<_> = outlets.all().collect();
-    let mut outputs = Outputs::open(&Target { format: Some(format), path: None, force: false }, &names)?;
+    let target = Target { format: Some(format), path: None, force: false };
+    let mut outputs = Outputs::open(&target, &outlets.named(false))?;
     let stop = stop::on_signal()?;
     let from = if command.from_beginning { TailFrom::Earliest } else { TailFrom::Latest };
     let bus = command.login.open(bus, false)?;

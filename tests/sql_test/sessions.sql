@@ -20,3 +20,10 @@ SELECT host, session(win.end, INTERVAL '2 minutes', INTERVAL '1 hour') AS spell,
 FROM (SELECT host, tumble(at, INTERVAL '1 minute') AS win, count(*) AS logins FROM logins GROUP BY host, win)
 WHERE logins > 1
 GROUP BY host, spell;
+
+-- Computed for all sessions that are over at once, and for those that begin and end together.
+CREATE EXTERNAL TABLE out_stays (host TEXT, began TIMESTAMP, twice BIGINT) STORED AS JSON LOCATION 'out.stays';
+CREATE EXTERNAL TABLE out_stays_in_order (host TEXT, began TIMESTAMP, twice BIGINT) STORED AS JSON LOCATION 'out.stays_in_order';
+INSERT INTO out_stays SELECT host, stay.start AS began, logins * 2 AS twice FROM stays WHERE logins > 1;
+INSERT INTO out_stays_in_order
+SELECT host, stay.start AS began, logins * 2 AS twice FROM stays WHERE logins > 1 ORDER BY host LIMIT 10;

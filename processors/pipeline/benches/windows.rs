@@ -1,6 +1,7 @@
 //! Nanoseconds of CPU per event from envelope to closed window, by stage, without a log: one partition, batches of
 //! 8,000 rows, 10,000 keys, 20 aggregates, windows that slide by a second and are 5 s to 1440 s long, and 1 to 20 views
-//! (of 5 s, 6 s, 7 s …) that share panes; also a million keys, and a key that half of the events are of.
+//! (of 5 s, 6 s, 7 s …) that share panes; also a million keys, a key that half of the events are of, and sessions: of keys that
+//! are always there, cut every minute, and of a million that seldom are, of which one row in six or so begins and ends one.
 //!
 //! Run: `cargo bench --workspace --profile dev --bench windows -- [SECONDS_OF_EVENT_TIME]`. First the stages, each
 //! called by itself, then all of it as a worker calls it; "the rest" is what only the whole does: the watermark row by
@@ -15,7 +16,7 @@ use amoskys_bus::Record;
 use amoskys_columns::{Decoder, Layout, Limits};
 use amoskys_pipeline::{
     run::{Checkpoint, Task, Verify},
-    sql::{Format, PanesSource, StreamFlow},
+    sql::{Dataflow, Format, PanesSource, StreamFlow},
 };
 use amoskys_proto::{EnvelopeView, Signer};
 use amoskys_windows::{PaneBounds, ReplayPoint, Rows, Watermark, WindowOperator};
@@ -23,7 +24,7 @@ use arrow::{
     array::{ArrayRef, AsArray},
     datatypes::TimestampNanosecondType,
 };
-use load::{AGGREGATES, EVENTS_PER_ENVELOPE, EVENTS_PER_SECOND, Load, Population, TOPIC, plan};
+use load::{AGGREGATES, EVENTS_PER_ENVELOPE, EVENTS_PER_SECOND, Load, Population, TOPIC, plan, plan_over};
 use rustix::time::{ClockId, clock_gettime};
 
 const ENVELOPES_PER_BATCH: usize = 16;
@@ -54,21 +55,29 @@ fn main() {
     let usual = Population::USUAL;
     let million = Population { hosts: 1_000, processes: 1_000, ..usual };
     let hot = Population { has_hot_key: true, ..usual };
-    let cases: [(&str, &str, Vec<u32>, Population); 10] = [
-        ("5 s/1 s, count alone", "count(*) AS events", vec![5], usual),
-        ("5 s/1 s", AGGREGATES, vec![5], usual),
-        ("60 s/1 s", AGGREGATES, vec![60], usual),
-        ("300 s/1 s", AGGREGATES, vec![300], usual),
-        ("1440 s/1 s", AGGREGATES, vec![1440], usual),
-        ("5 views, 5 to 9 s", AGGREGATES, sizes(5), usual),
-        ("20 views, 5 to 24 s", AGGREGATES, sizes(20), usual),
-        ("5 s/1 s, 1 M keys", AGGREGATES, vec![5], million),
-        ("60 s/1 s, 1 M keys", AGGREGATES, vec![60], million),
-        ("60 s/1 s, half of the events of one key", AGGREGATES, vec![60], hot),
+    let sliding = |aggregates: &str, sizes_s: &[u32]| {
+        (plan(aggregates, sizes_s, u32::MAX), *sizes_s.iter().max().expect("a size") as usize + 3)
+    };
+    let sessions = |gap_s: u32, longest_s: usize| {
+        let window = format!("session(event_time, INTERVAL '{gap_s} seconds', INTERVAL '{longest_s} seconds')");
+        (plan_over(AGGREGATES, &[window], u32::MAX), longest_s + 2 * gap_s as usize)
+    };
+    let cases: [(&str, (Dataflow, usize), Population); 12] = [
+        ("5 s/1 s, count alone", sliding("count(*) AS events", &[5]), usual),
+        ("5 s/1 s", sliding(AGGREGATES, &[5]), usual),
+        ("60 s/1 s", sliding(AGGREGATES, &[60]), usual),
+        ("300 s/1 s", sliding(AGGREGATES, &[300]), usual),
+        ("1440 s/1 s", sliding(AGGREGATES, &[1440]), usual),
+        ("5 views, 5 to 9 s", sliding(AGGREGATES, &sizes(5)), usual),
+        ("20 views, 5 to 24 s", sliding(AGGREGATES, &sizes(20)), usual),
+        ("5 s/1 s, 1 M keys", sliding(AGGREGATES, &[5]), million),
+        ("60 s/1 s, 1 M keys", sliding(AGGREGATES, &[60]), million),
+        ("60 s/1 s, half of the events of one key", sliding(AGGREGATES, &[60]), hot),
+        ("sessions, gap 5 s, cut every 60 s", sessions(5, 60), usual),
+        ("sessions, gap 5 s, 1 M keys", sessions(5, 60), million),
     ];
-    for (name, aggregates, sizes_s, population) in cases {
-        let flow = plan(aggregates, &sizes_s, u32::MAX).streams.pop().expect("a stream");
-        let warm_s = *sizes_s.iter().max().expect("a size") as usize + 3;
+    for (name, (mut dataflow, warm_s), population) in cases {
+        let flow = dataflow.streams.pop().expect("a stream");
         let mut stages = measure(&flow, population, warm_s, seconds);
         let each = |ns: u64| ns as f64 / stages.events as f64;
         let parts = stages.decode_ns + stages.rows_ns + stages.panes_ns + stages.close_ns;

@@ -47,17 +47,22 @@ const COLUMNS: &str = "
 /// `aggregates` over windows of each of `sizes_s` sliding by a second, by host and process; writes keys of more than
 /// `events_min` events in a window.
 pub fn plan(aggregates: &str, sizes_s: &[u32], events_min: u32) -> Dataflow {
+    let hop = |size_s| format!("hop(event_time, INTERVAL '1 second', INTERVAL '{size_s} seconds')");
+    plan_over(aggregates, &sizes_s.iter().map(hop).collect::<Vec<_>>(), events_min)
+}
+
+/// As above over each of these windows, as SQL writes them.
+pub fn plan_over(aggregates: &str, windows: &[String], events_min: u32) -> Dataflow {
     let mut text = format!(
         "CREATE EXTERNAL TABLE syscalls STORED AS ENVELOPE LOCATION '{TOPIC}'
          OPTIONS (message '{SCHEMA}', event_time 'event_time', lateness '2s', replay_max '1h', partition_key 'host');
          CREATE EXTERNAL TABLE findings ({COLUMNS}) STORED AS JSON LOCATION '{FINDINGS}' OPTIONS (partition_key 'host');"
     );
-    for size_s in sizes_s {
+    for (number, window) in windows.iter().enumerate() {
         text += &format!(
-            "CREATE VIEW per_process_{size_s} AS
-             SELECT host, pid, hop(event_time, INTERVAL '1 second', INTERVAL '{size_s} seconds') AS win, {aggregates}
-             FROM syscalls GROUP BY host, pid, win;
-             INSERT INTO findings SELECT * EXCEPT (win) FROM per_process_{size_s} WHERE events > {events_min};"
+            "CREATE VIEW per_process_{number} AS
+             SELECT host, pid, {window} AS win, {aggregates} FROM syscalls GROUP BY host, pid, win;
+             INSERT INTO findings SELECT * EXCEPT (win) FROM per_process_{number} WHERE events > {events_min};"
         );
     }
     let sources = sql::Sources::of("bench.sql", text);

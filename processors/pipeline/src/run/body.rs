@@ -92,7 +92,8 @@ impl Body {
                 }
                 Self::Avro(Box::new(decoder))
             }
-            Format::Panes => return Err(DecoderError::Panes),
+            // None of them is read as a topic.
+            Format::Panes | Format::Csv | Format::Parquet => return Err(DecoderError::Panes),
         })
     }
 

@@ -1,6 +1,8 @@
-//! Rows of one partition in, windows and rows out; no bytes. Panes that were sent are taken in [`merging`].
+//! Rows of one partition in, windows and rows out; no bytes. Panes that were sent are taken in [`merging`], what INSERTs make of
+//! windows is in [`publishing`].
 
 mod merging;
+mod publishing;
 
 use super::{
     alignment::{Alignment, Source},
@@ -11,17 +13,14 @@ use super::{
     position::Checkpoint,
     shipment::Shipment,
     snapshot::{Restored, SnapshotRecord, Snapshots},
-    stages::{Stages, Windows, rows_of},
+    stages::Stages,
     task::{TaskCounters, TaskError},
 };
 use crate::sql::{LATE_COLUMN, Query, StreamFlow};
 use amoskys_windows::{ReplayPoint, ShipTag, Watermark, WindowOperator};
 use arrow::{array::BooleanArray, record_batch::RecordBatch};
-use merging::{epoch_before, sources};
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use merging::epoch_before;
+use std::{sync::Arc, time::Duration};
 
 /// The state of a partition: watermark, panes, and what is done already.
 pub struct Core {
@@ -386,41 +385,6 @@ impl Core {
 
     fn evidence(&self, first_offset: i64, last_offset: i64) -> Evidence {
         Evidence { topic: self.topic.clone(), partition: self.partition, first_offset, last_offset }
-    }
-
-    /// Hands out what the INSERTs make of windows that are not published yet.
-    fn emit_windows(
-        &mut self,
-        flow: &StreamFlow,
-        windows: &Windows,
-        emissions: &mut Vec<Emission>,
-    ) -> Result<(), TaskError> {
-        if windows.is_empty() {
-            return Ok(());
-        }
-        let begun = Instant::now();
-        let new = |closes_ns: i64| closes_ns > self.published_through_ns;
-        for ((_, end_ns, start_ns), inputs) in windows.iter().filter(|((closes_ns, ..), _)| new(*closes_ns)) {
-            self.counters.closed_windows += inputs.iter().flatten().count() as u64;
-            for (index, insert) in flow.inserts.iter().enumerate() {
-                let Query::Windows { views, template } = &insert.query else { continue };
-                let Some((batch, origin)) = rows_of(flow, views, template, inputs)? else { continue };
-                if batch.num_rows() > 0 {
-                    self.counters.emitted_rows += batch.num_rows() as u64;
-                    let evidence = vec![self.evidence(origin.first.offset, origin.last_offset)];
-                    emissions.push(Emission {
-                        insert: index,
-                        batch,
-                        window_ns: Some((*start_ns, *end_ns)),
-                        evidence,
-                        sources: sources(flow, views, inputs),
-                        shed_rows: origin.shed_rows,
-                    });
-                }
-            }
-        }
-        self.emitting += begun.elapsed();
-        Ok(())
     }
 }
 

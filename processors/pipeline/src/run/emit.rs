@@ -97,9 +97,9 @@ enum Kind {
 }
 
 impl Emitter {
-    /// `None` for an INSERT without a sink.
+    /// `None` for an INSERT without a sink, or into a file.
     pub fn new(insert: &Insert) -> Result<Option<Self>, EmitError> {
-        let Some(sink) = insert.sink.clone() else { return Ok(None) };
+        let Some(sink) = insert.sink.clone().filter(|sink| !sink.format.is_file()) else { return Ok(None) };
         let refuse = |detail: String| EmitError { insert: insert.name.clone(), topic: sink.topic.clone(), detail };
         let encoder = RowEncoder::new(&sink.format, &insert.output).map_err(|error| refuse(error.to_string()))?;
         let kind = match &sink.format {

@@ -16,6 +16,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stream {
     pub name: String,
+    /// Of a file that is inserted into, its path.
     pub topic: String,
     pub format: Format,
     /// Records begin with the number of the schema that wrote them.
@@ -154,6 +155,51 @@ impl Stream {
         };
         faults.extend(stream.check());
         if faults.is_empty() { Ok(stream) } else { Err(faults) }
+    }
+
+    /// A definition `STORED AS CSV | PARQUET` of a file that is inserted into.
+    pub fn of_file(table: &CreateExternalTable) -> Result<Self, Vec<Fault>> {
+        let name = table.name.table();
+        let mut faults = Vec::new();
+        for (option, value) in &table.options {
+            // As who reads it has to say.
+            if option.trim_start_matches("format.") != "has_header" || value != "true" {
+                let option = option.trim_start_matches("format.");
+                let fault = Fault::new(format!("option `{option}` of `{name}`, a file that is inserted into"));
+                faults.push(fault.help("leave it out").at(option));
+            }
+        }
+        if table.schema.fields().is_empty() {
+            let fault = Fault::new(format!("`{name}` is inserted into and has no column list"));
+            let help = format!("write CREATE EXTERNAL TABLE {name} (a BIGINT, …) STORED AS {} …", table.file_type);
+            faults.push(fault.help(help).at(format!("STORED AS {}", table.file_type)));
+        }
+        let path = match table.locations.as_slice() {
+            [path] => path.as_str(),
+            _ => "",
+        };
+        if path.is_empty() || path.contains("://") || path.ends_with('/') {
+            let fault =
+                Fault::new(format!("`{name}` is inserted into, and its LOCATION is not one file of this machine"));
+            faults.push(fault.help("write the path of a file").at(format!("'{path}'")).at("LOCATION"));
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            topic: path.to_owned(),
+            format: if table.file_type == "CSV" { Format::Csv } else { Format::Parquet },
+            framing: None,
+            on_error: OnError::default(),
+            columns: Arc::new(table.schema.as_arrow().clone()),
+            event_time: None,
+            rules: WatermarkRules { lateness_ns: 0, max_skew_ns: 0, idle_ns: None },
+            bounds: StateBounds::default(),
+            replay_max_ns: REPLAY_MAX_NS,
+            retention_ns: None,
+            partition_key: None,
+        })
     }
 
     fn check(&self) -> Vec<Fault> {

@@ -1,7 +1,7 @@
 //! What a folder of SQL files amounts to: per stream, the windowed views that are kept and the INSERTs they feed.
 
 use super::{
-    Annotations, Probe, Problem, Ship, Shuffle, Sink, StateBounds, Stream, Template, lineage::Bound,
+    Annotations, Probe, Problem, Ship, Shuffle, Sink, StateBounds, Stream, Template, Together, lineage::Bound,
     rowwise::RowProgram, statics::StaticTable,
 };
 use amoskys_bus::TopicSpec;
@@ -131,7 +131,12 @@ pub enum Query {
     /// Row by row.
     Rows(RowProgram),
     /// Once per closed window, from these views of the stream.
-    Windows { views: Vec<usize>, template: Template },
+    Windows {
+        views: Vec<usize>,
+        template: Template,
+        /// Of sessions, where rows are taken one by one: the same for all that close together.
+        together: Option<Together>,
+    },
 }
 
 impl Dataflow {
@@ -139,7 +144,14 @@ impl Dataflow {
     pub fn topics(&self) -> BTreeSet<&str> {
         let read = self.streams.iter().map(|flow| flow.stream.topic.as_str());
         let sinks = self.streams.iter().flat_map(|flow| &flow.inserts).filter_map(|insert| insert.sink.as_ref());
+        let sinks = sinks.filter(|sink| !sink.format.is_file());
         read.chain(sinks.map(|sink| sink.topic.as_str())).collect()
+    }
+
+    /// INSERTs into files.
+    pub fn into_files(&self) -> impl Iterator<Item = (&Insert, &Sink)> {
+        let inserts = self.streams.iter().flat_map(|flow| &flow.inserts);
+        inserts.filter_map(|insert| Some((insert, insert.sink.as_ref().filter(|sink| sink.format.is_file())?)))
     }
 
     /// How many streams there are, and how many topics groups are sent through, in words.
@@ -160,7 +172,8 @@ impl Dataflow {
     pub fn rename_topics(&mut self, name: &dyn Fn(&str) -> String) {
         for flow in &mut self.streams {
             flow.stream.topic = name(&flow.stream.topic);
-            for sink in flow.inserts.iter_mut().filter_map(|insert| insert.sink.as_mut()) {
+            let sinks = flow.inserts.iter_mut().filter_map(|insert| insert.sink.as_mut());
+            for sink in sinks.filter(|sink| !sink.format.is_file()) {
                 sink.topic = name(&sink.topic);
             }
             for ship in flow.panes.iter_mut().filter_map(|panes| panes.ship.as_mut()) {

@@ -8,6 +8,7 @@ use super::{
     rowwise::RowProgram,
     shuffle::connect,
     template::Template,
+    together::Together,
 };
 use amoskys_functions::fault::{Fault, refuse};
 use amoskys_windows::Hop;
@@ -45,9 +46,17 @@ impl Flows {
             Distribution::Shuffled(spread) => self.of_shuffle(&spread, around),
         };
         let views = self.views(&parts, flow, around)?;
-        let slots = parts.aggregates.into_iter().map(|(_, slot)| slot).collect();
+        let slots: Vec<_> = parts.aggregates.into_iter().map(|(_, slot)| slot).collect();
+        let first = &self.flows[flow].views[views[0]];
+        let together = match slots.as_slice() {
+            [slot] if first.hop.session_panes().is_some() => {
+                let window = first.output.field(first.window_index).name();
+                Together::plan(&parts.above, slot, window, around.context)?
+            }
+            _ => None,
+        };
         let template = Template::plan(&parts.above, slots, around.context)?;
-        Ok((&mut self.flows[flow], Query::Windows { views, template }))
+        Ok((&mut self.flows[flow], Query::Windows { views, template, together }))
     }
 
     /// The views that a plan was cut at, one for each slot; all have the same windows.

@@ -29,6 +29,10 @@ pub enum Format {
     Arrow,
     /// One value of this schema, or of one that it reads, per record.
     Avro { schema: Arc<AvroSchema> },
+    /// A file that is inserted into, with a line of names before the rows; only `sql run` writes it.
+    Csv,
+    /// As above.
+    Parquet,
     /// Panes that partitions of streams send to each other; no table is stored so.
     Panes,
 }
@@ -42,8 +46,15 @@ impl Format {
             Self::Json => "JSON",
             Self::Arrow => "ARROW",
             Self::Avro { .. } => "AVRO",
+            Self::Csv => "CSV",
+            Self::Parquet => "PARQUET",
             Self::Panes => "PANES",
         }
+    }
+
+    /// Whether it is that of a file, not of a topic.
+    pub fn is_file(&self) -> bool {
+        matches!(self, Self::Csv | Self::Parquet)
     }
 
     /// With what the records hold.
@@ -57,7 +68,7 @@ impl Format {
                 format!("{} {}", message.full_name(), hasher.finalize().to_hex())
             }
             Self::Avro { schema } => schema.text().to_owned(),
-            Self::Json | Self::Arrow | Self::Panes => String::new(),
+            Self::Json | Self::Arrow | Self::Csv | Self::Parquet | Self::Panes => String::new(),
         };
         format!("{} {of}", self.stored_as())
     }
@@ -380,6 +391,7 @@ impl RowEncoder {
                 let detail = "it is read only: what is inserted into is STORED AS PROTOBUF, JSON or ARROW";
                 Err(RowEncoderError::Mismatch(detail.into()))
             }
+            Format::Csv | Format::Parquet => Err(RowEncoderError::Mismatch("a file has no records".into())),
         }
     }
 

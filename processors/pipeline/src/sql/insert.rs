@@ -33,7 +33,7 @@ pub fn rename(query: LogicalPlan, names: &[String]) -> Result<LogicalPlan> {
 /// Puts a query's columns, found by name, into the order and types of a sink whose columns the SQL lists. A protobuf sink
 /// matches by itself.
 pub fn match_sink(query: LogicalPlan, sink: &Sink) -> Result<LogicalPlan> {
-    if !matches!(sink.format, Format::Json | Format::Arrow) {
+    if !matches!(sink.format, Format::Json | Format::Arrow | Format::Csv | Format::Parquet) {
         return Ok(query);
     }
     let schema = query.schema().clone();
@@ -75,6 +75,9 @@ pub fn match_sink(query: LogicalPlan, sink: &Sink) -> Result<LogicalPlan> {
 }
 
 pub fn check_encoder(sink: &Sink, output: &SchemaRef) -> Result<()> {
+    if sink.format.is_file() {
+        return Ok(());
+    }
     let Err(problem) = RowEncoder::new(&sink.format, output) else { return Ok(()) };
     let problem = problem.to_string();
     let fault = Fault::new(format!("does not fit `{}`: {problem}", sink.name));

@@ -33,6 +33,7 @@ mod simplify;
 mod slots;
 mod statics;
 mod template;
+mod together;
 mod untested;
 mod warnings;
 
@@ -57,4 +58,5 @@ pub use rowwise::RowProgram;
 pub use shuffle::{Ship, ShipSource, Shuffle};
 pub use statics::StaticTable;
 pub use template::Template;
+pub use together::Together;
 pub use untested::untested;

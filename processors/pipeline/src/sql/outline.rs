@@ -245,7 +245,7 @@ fn plain_of(flow: &StreamFlow, panes: usize) -> Plain {
 fn insert(insert: &Insert, flow: &StreamFlow) -> InsertOutline {
     let (views, above) = match &insert.query {
         Query::Rows(program) => (Vec::new(), Plain::default().steps(program.logical())),
-        Query::Windows { views, template } => {
+        Query::Windows { views, template, .. } => {
             let views = view_outlines(flow, views);
             let called = views.iter().map(|view| view.called().to_owned());
             let mut plain = plain_of(flow, flow.panes.len()).over(called.collect());

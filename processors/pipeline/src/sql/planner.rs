@@ -1,5 +1,6 @@
 //! Plans all statements of all files together, in the order in which they need each other.
 
+mod tables;
 mod warning;
 
 use super::{
@@ -33,7 +34,7 @@ use amoskys_functions::{
 use arrow::datatypes::SchemaRef;
 use datafusion::{
     common::TableReference,
-    datasource::{MemTable, ViewTable},
+    datasource::ViewTable,
     error::{DataFusionError, Result},
     execution::{SessionStateBuilder, session_state::SessionState},
     logical_expr::{self, DdlStatement, LogicalPlan},
@@ -236,6 +237,16 @@ impl<'a> Planner<'a> {
             };
             for reference in references {
                 let name = reference.table().to_owned();
+                if self.is_written_file(&name, names)
+                    && !tables::is_insert_into(statement, &name)
+                    && own.as_ref() != Some(&name)
+                {
+                    let fault =
+                        Fault::new(format!("`{name}` is a file that these files insert into, so it is not read here"));
+                    let help = "read what is inserted, or the file by SQL of its own when it is there";
+                    self.fail(index, fault.help(help).at(format!("\"{name}\"")));
+                    continue;
+                }
                 match names.get(&name) {
                     // A definition's own name is among its references.
                     Some(_) if own.as_ref() == Some(&name) => {}
@@ -301,37 +312,6 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn define_table(&mut self, index: usize, name: &str) -> Result<()> {
-        let ast = self.statements[index].ast.clone();
-        if let Ast::CreateExternalTable(table) = &ast {
-            let mut options: Vec<&str> = Vec::new();
-            for (name, _) in &table.options {
-                if options.contains(&name.as_str()) {
-                    return refuse(Fault::new(format!("option `{name}` is given twice")).at("OPTIONS"));
-                }
-                options.push(name);
-            }
-        }
-        let LogicalPlan::Ddl(DdlStatement::CreateExternalTable(table)) = self.logical(&ast)? else {
-            return Err(DataFusionError::Plan("is no CREATE EXTERNAL TABLE".into()));
-        };
-        if matches!(table.file_type.as_str(), "PARQUET" | "CSV") {
-            let table = Arc::new(StaticTable::read(name, table)?);
-            self.context.register_table(TableReference::bare(name), table.provider())?;
-            self.statics.push(table);
-            return Ok(());
-        }
-        match Stream::define(&table, &self.options.pool) {
-            Ok(stream) => {
-                let empty = MemTable::try_new(stream.schema(), vec![vec![]])?;
-                self.context.register_table(TableReference::bare(name), Arc::new(empty))?;
-                self.streams.insert(name.to_owned(), stream);
-            }
-            Err(faults) => faults.into_iter().for_each(|fault| self.fail(index, fault)),
-        }
-        Ok(())
-    }
-
     fn define_view(&mut self, index: usize, name: &str) -> Result<()> {
         let LogicalPlan::Ddl(DdlStatement::CreateView(view)) = self.logical(&self.statements[index].ast.clone())?
         else {
@@ -389,10 +369,10 @@ impl<'a> Planner<'a> {
         let Some(name) = table_of(insert) else {
             return Err(DataFusionError::Plan("INSERT INTO takes the name of a table".into()));
         };
-        const INTO: &str = "insert into a CREATE EXTERNAL TABLE … STORED AS PROTOBUF, JSON or ARROW";
+        const INTO: &str =
+            "insert into a CREATE EXTERNAL TABLE … STORED AS PROTOBUF, JSON or ARROW (files: PARQUET or CSV)";
         let Some(sink) = self.streams.get(&name).cloned() else {
-            let fault = Fault::new(format!("`{name}` is no topic that can be inserted into"));
-            return refuse(fault.help(format!("{INTO}; files are written by `amoskys sql run --output`")));
+            return refuse(Fault::new(format!("`{name}` is no table that can be inserted into")).help(INTO));
         };
         let only = match sink.format {
             Format::Envelope { .. } => Some("ENVELOPE, which only agents write"),

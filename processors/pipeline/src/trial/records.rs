@@ -142,7 +142,9 @@ impl Given<'_> {
                 };
                 events.into_iter().zip(headers).map(envelope).collect()
             }
-            Format::Panes => Err(format!("`{}` is no stream of rows", self.stream.name)),
+            Format::Panes | Format::Csv | Format::Parquet => {
+                Err(format!("`{}` is no stream of rows", self.stream.name))
+            }
         }
     }
 

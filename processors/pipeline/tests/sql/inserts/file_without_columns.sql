@@ -1,0 +1,3 @@
+-- refused: 1:28 «STORED AS PARQUET» `lake` is inserted into and has no column list; write CREATE EXTERNAL TABLE lake (a BIGINT, …) STORED AS PARQUET …
+CREATE EXTERNAL TABLE lake STORED AS PARQUET LOCATION 'lake.parquet';
+INSERT INTO lake SELECT c, k FROM per_s;
