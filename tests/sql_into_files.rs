@@ -65,7 +65,7 @@ fn history_goes_into_files_and_nothing_else_does() {
     ];
     assert_eq!(rows, expected);
 
-    ends_with(2, &["lake.parquet exists; give another --output, or --force"], &amoskys(folder, &run));
+    ends_with(2, &["lake.parquet, the file of `lake`, exists; overwrite it by --force"], &amoskys(folder, &run));
     ends_with(0, &[], &amoskys(folder, &[&run[..], &["--force"]].concat()));
     // Who asks for a table sees its rows; its file stays as it is.
     fs::write(folder.join("sheet.csv"), "mine").expect("writes");

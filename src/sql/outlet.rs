@@ -36,8 +36,10 @@ struct Outlet {
 
 /// How records are read back.
 enum Reading {
-    /// There are none: the rows are a view's, or a file's.
+    /// There are none: the rows are a view's.
     Rows,
+    /// There are none: the rows are a file's, of the columns that its table lists.
+    File,
     Protobuf(Box<Decoder>),
     Json(Box<JsonDecoder>),
     Arrow(ArrowDecoder),
@@ -114,6 +116,8 @@ impl Outlets {
         let bodies = records.iter().map(|record| &record.payload[outlet.prefix_bytes.min(record.payload.len())..]);
         let rows = match &mut outlet.reading {
             Reading::Rows => emission.batch.clone(),
+            Reading::File => RecordBatch::try_new(outlet.schema.clone(), emission.batch.columns().to_vec())
+                .with_context(|| format!("rows of `{}` are not what its columns say", outlet.name))?,
             Reading::Protobuf(decoder) => {
                 bodies.map(|body| decoder.push(body)).collect::<Result<Vec<_>, _>>()?;
                 decoder.finish()?
@@ -141,11 +145,11 @@ fn reading(sink: &Sink, rows: &SchemaRef) -> Result<(SchemaRef, Reading)> {
             Ok((decoder.schema().clone(), Reading::Protobuf(Box::new(decoder))))
         }
         Format::Json => {
-            let decoder = JsonDecoder::new(rows.clone(), Limits::default())?;
+            let decoder = JsonDecoder::new(sink.columns.clone(), Limits::default())?;
             Ok((decoder.schema().clone(), Reading::Json(Box::new(decoder))))
         }
         Format::Arrow => Ok((rows.clone(), Reading::Arrow(ArrowDecoder::new(rows.clone(), Limits::default())))),
-        Format::Csv | Format::Parquet => Ok((rows.clone(), Reading::Rows)),
+        Format::Csv | Format::Parquet => Ok((sink.columns.clone(), Reading::File)),
         Format::Envelope { .. } | Format::Avro { .. } | Format::Panes => {
             bail!("`{}` is nothing that SQL can insert into", sink.name)
         }

@@ -27,6 +27,7 @@ use parquet::{
     file::properties::WriterProperties,
 };
 use std::{
+    collections::BTreeMap,
     io::{BufWriter, IsTerminal, Write},
     path::{Path, PathBuf},
     sync::Arc,
@@ -142,19 +143,31 @@ impl Outputs {
             std::fs::create_dir_all(folder)
                 .map_err(|error| Misuse(format!("cannot make the folder {}: {error}", folder.display())))?;
         }
-        let open = |named: &Named<'_>| {
+        let mut taken: BTreeMap<PathBuf, String> = BTreeMap::new();
+        let mut take = |path: &Path, name: &str| match taken.insert(place_of(path), name.to_owned()) {
+            Some(other) => {
+                Err(Misuse(format!("`{other}` and `{name}` would go into the same file, {}", path.display())))
+            }
+            None => Ok(()),
+        };
+        let mut open = |named: &Named<'_>| {
             let Named { name, schema, file } = named;
             if let Some((format, path)) = file {
+                take(path, name)?;
+                if !target.force && path.symlink_metadata().is_ok() {
+                    bail!(Misuse(format!("{}, the file of `{name}`, exists; overwrite it by --force", path.display())));
+                }
                 return Output::open(*format, Some(path.clone()), target.force, schema, None);
             }
             let path = target.path.as_ref().map(|path| match is_folder {
                 true => path.join(format!("{name}.{}", format.ending())),
                 false => path.clone(),
             });
+            path.iter().try_for_each(|path| take(path, name))?;
             let name = (names.len() > 1 && path.is_none()).then(|| (*name).to_owned());
             Output::open(format, path, target.force, schema, name)
         };
-        Ok(Self(all.iter().map(open).collect::<Result<_>>()?))
+        Ok(Self(all.iter().map(&mut open).collect::<Result<_>>()?))
     }
 
     pub fn write(&mut self, index: usize, rows: &RecordBatch) -> Result<()> {
@@ -241,6 +254,15 @@ impl Output {
             named.map_err(|error| error.error).with_context(|| format!("{} cannot be written", path.display()))?;
         }
         Ok(self.rows)
+    }
+}
+
+/// The same for all ways to write one path.
+fn place_of(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (folder.canonicalize(), path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
     }
 }
 

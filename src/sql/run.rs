@@ -3,7 +3,7 @@
 use super::{
     Planning,
     outlet::Outlets,
-    output::{Format, Outputs, Target},
+    output::{Format, Named, Outputs, Target},
     over,
 };
 use crate::{
@@ -124,7 +124,11 @@ pub fn run(command: Command) -> Result<u8> {
     let mut outlets = Outlets::some_of(&dataflows[0])?;
     let target = Target { format: command.format, path: command.output, force: command.force };
     // Who names a table wants to see its rows.
-    let mut outputs = Outputs::open(&target, &outlets.named(command.view.is_empty()))?;
+    let named = outlets.named(command.view.is_empty());
+    if let (Some(_), Some(Named { name, .. })) = (command.max, named.iter().find(|named| named.file.is_some())) {
+        bail!(Misuse(format!("--max would leave a part of `{name}` in its file; see its rows by --view {name}")));
+    }
+    let mut outputs = Outputs::open(&target, &named)?;
     let options =
         HistoryOptions { partitions: command.partitions.map(|Partitions(set)| set), ..HistoryOptions::default() };
     let (mut written, mut left) = (Ok(()), command.max.unwrap_or(usize::MAX));

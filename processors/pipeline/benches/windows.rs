@@ -3,7 +3,8 @@
 //! (of 5 s, 6 s, 7 s …) that share panes; also a million keys, a key that half of the events are of, and sessions: of keys that
 //! are always there, cut every minute, and of a million that seldom are, of which one row in six or so begins and ends one.
 //!
-//! Run: `cargo bench --workspace --profile dev --bench windows -- [SECONDS_OF_EVENT_TIME]`. First the stages, each
+//! Run: `cargo bench --workspace --profile dev --bench windows -- [SECONDS_OF_EVENT_TIME] [NAME]`; NAME: only lines
+//! with this in their name. First the stages, each
 //! called by itself, then all of it as a worker calls it; "the rest" is what only the whole does: the watermark row by
 //! row, slicing batches, the plan above the windows. "Close" is what emitting costs, and beside it, in milliseconds of
 //! CPU, the median and the 99th percentile of one second's windows. Windows are full before the clock is read, of a
@@ -47,6 +48,7 @@ struct Stages {
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let seconds: usize = arguments.first().map_or(20, |text| text.parse().expect("seconds of event time"));
+    let wanted = arguments.get(1).map_or("", String::as_str);
     println!(
         "| windows | decode | row program | keys, panes | close | the rest | ns per event | one closing, p50, p99 | state |"
     );
@@ -76,7 +78,7 @@ fn main() {
         ("sessions, gap 5 s, cut every 60 s", sessions(5, 60), usual),
         ("sessions, gap 5 s, 1 M keys", sessions(5, 60), million),
     ];
-    for (name, (mut dataflow, warm_s), population) in cases {
+    for (name, (mut dataflow, warm_s), population) in cases.into_iter().filter(|(name, ..)| name.contains(wanted)) {
         let flow = dataflow.streams.pop().expect("a stream");
         let mut stages = measure(&flow, population, warm_s, seconds);
         let each = |ns: u64| ns as f64 / stages.events as f64;

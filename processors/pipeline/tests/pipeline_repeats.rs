@@ -48,11 +48,8 @@ CREATE VIEW spells AS SELECT k, session(win.end, INTERVAL '700 milliseconds', IN
   count(*) AS c, sum(x) AS x FROM fast WHERE c < 3 GROUP BY k, spell;
 CREATE VIEW visits_5s AS SELECT k, hop(win.end, INTERVAL '2 seconds', INTERVAL '5 seconds') AS later, count(*) AS c,
   sum(x) AS x FROM visits WHERE c < 4 GROUP BY k, later;
-CREATE VIEW visits_begun AS SELECT k, tumble(win.start, INTERVAL '4 seconds') AS later, count(*) AS c,
-  avg(x) AS x FROM visits GROUP BY k, later;
 INSERT INTO sink SELECT k, win.start AS s, c, x, y, z, concat(w, ' until ', win.end) AS w FROM visits;
 INSERT INTO sink SELECT k, later.start AS s, c, x FROM visits_5s;
-INSERT INTO sink SELECT k, later.start AS s, c, x FROM visits_begun;
 INSERT INTO sink SELECT a.k, a.win.end AS s, b.c, a.x FROM visits a JOIN visited b ON a.k = b.k AND a.win = b.win;
 INSERT INTO sink SELECT k, spell.start AS s, c, x FROM spells;
 INSERT INTO sink SELECT k, later.start AS s, c, x, y FROM few;

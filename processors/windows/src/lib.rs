@@ -34,6 +34,7 @@ pub use fate::Counters;
 pub use operator::{ClosedWindow, Output, Rows, WindowOperator};
 pub use origin::{Origin, ReplayPoint};
 pub use pane::{Grid, Hop, HopError};
+pub use sessions::Alike;
 pub use ship::{ShipTag, Shipped};
 pub use state::PaneState;
 pub use watermark::{Watermark, WatermarkRules};

@@ -45,16 +45,17 @@ pub struct Output {
     pub aggregates: Vec<usize>,
 }
 
-/// A window whose end the watermark has passed, with a row for each key that was alive in it. Or sessions of several keys that
-/// begin and end together.
+/// A window whose end the watermark has passed, with a row for each key that was alive in it. Or the sessions that are over by the
+/// end of a pane.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClosedWindow {
     /// Index of the [`Output`] whose window this is.
     pub output: usize,
+    /// Of sessions, start and end of the pane.
     pub start_ns: i64,
     pub end_ns: i64,
-    /// The watermark that closes it: its end; of sessions the end of a pane, by at most a gap later.
-    pub closes_ns: i64,
+    /// Of sessions, those that begin and end together, for as many of the rows each, in the order of their ends and starts.
+    pub sessions: Arc<Vec<Alike>>,
     /// The panes whose rows it has: first and one past the last.
     pub panes: (i64, i64),
     /// In the order of the keys' schema.
@@ -296,7 +297,9 @@ impl WindowOperator {
         for (pane, summary) in changed {
             states.push(PaneState::of(pane, &summary, &self.aggregates, &mut self.keys)?);
         }
-        for (pane, summary) in self.sessions.as_ref().map_or(Ok(Vec::new()), Sessions::states)? {
+        for (pane, summary) in
+            self.sessions.as_ref().map_or(Ok(Vec::new()), |sessions| sessions.states(&self.aggregates))?
+        {
             states.push(PaneState::of(pane, &summary, &self.aggregates, &mut self.keys)?);
         }
         Ok(states)
@@ -328,6 +331,9 @@ impl WindowOperator {
 
     /// The earliest end of a window that is open and holds rows.
     pub fn next_end_ns(&self) -> Option<i64> {
+        if self.sessions.is_some() {
+            return self.next_windows().map(|(end_ns, _)| end_ns);
+        }
         self.outputs.iter().filter_map(|output| Some(output.hop.bounds_ns(self.next_window(output.hop)?).1)).min()
     }
 
@@ -455,38 +461,27 @@ impl WindowOperator {
         let origin = span(&tiles)?;
         let (ids, values) = self.merger.evaluate(&self.aggregates, wanted, &tiles)?;
         let (keys, rows) = (self.keys.values(&ids)?, ids.len());
-        let (closes_ns, panes) = (end_ns, (from, to));
-        Ok(ClosedWindow { output, start_ns, end_ns, closes_ns, panes, keys, values, rows, origin })
+        let (sessions, panes) = (Arc::default(), (from, to));
+        Ok(ClosedWindow { output, start_ns, end_ns, sessions, panes, keys, values, rows, origin })
     }
 
     /// Takes the pane into the sessions, and hands over those that are over by its end.
-    fn end_sessions(&mut self, pane: i64, closes_ns: i64, closed: &mut Vec<ClosedWindow>) -> Result<(), WindowError> {
+    fn end_sessions(&mut self, pane: i64, end_ns: i64, closed: &mut Vec<ClosedWindow>) -> Result<(), WindowError> {
         let Some(sessions) = &mut self.sessions else { return Ok(()) };
         self.merger.fit(self.keys.len());
         let rows = self.tree.take(pane, &self.aggregates, &mut self.merger)?;
         let Some(ended) = sessions.advance(pane, rows, &self.aggregates, &mut self.merger)? else { return Ok(()) };
         let Ended { summary, alike } = ended;
+        let panes = (alike.iter().map(|alike| alike.panes.0).min().unwrap_or(pane), pane);
+        let origin = alike.iter().map(|alike| alike.origin).reduce(Origin::and);
+        let origin = origin.ok_or_else(|| WindowError::internal("sessions of no record"))?;
+        let (start_ns, sessions) = (self.grid.bounds_ns(pane).0, Arc::new(alike));
         for (output, Output { aggregates: wanted, .. }) in self.outputs.iter().enumerate() {
             let parts = std::slice::from_ref(&summary);
             let (ids, values) = self.merger.evaluate(&self.aggregates, wanted, parts)?;
-            let keys = self.keys.values(&ids)?;
-            let mut from = 0;
-            for Alike { rows, start_ns, end_ns, panes, origin } in &alike {
-                let slice = |arrays: &[ArrayRef]| arrays.iter().map(|array| array.slice(from, *rows)).collect();
-                closed.push(ClosedWindow {
-                    output,
-                    start_ns: *start_ns,
-                    end_ns: *end_ns,
-                    closes_ns,
-                    panes: *panes,
-                    keys: slice(&keys),
-                    values: slice(&values),
-                    rows: *rows,
-                    origin: *origin,
-                });
-                from += rows;
-            }
-            self.judge.counters[output].closed_windows += alike.len() as u64;
+            let (keys, rows, sessions) = (self.keys.values(&ids)?, ids.len(), sessions.clone());
+            self.judge.counters[output].closed_windows += sessions.len() as u64;
+            closed.push(ClosedWindow { output, start_ns, end_ns, sessions, panes, keys, values, rows, origin });
         }
         Ok(())
     }

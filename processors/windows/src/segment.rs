@@ -254,6 +254,12 @@ impl OpenSegment {
 }
 
 impl Summary {
+    /// Of no key.
+    pub fn nothing(aggregates: &Aggregates, origin: Origin) -> Self {
+        let native = Arc::new(Sealed::nothing(&aggregates.layout));
+        Self { ids: Vec::new(), native, states: vec![Vec::new(); aggregates.others.len()], origin, cost_bytes: 0 }
+    }
+
     /// Some of its keys, by their place.
     pub fn pick(&self, places: &[u32]) -> Result<Self> {
         let indices = UInt32Array::from(places.to_vec());

@@ -10,7 +10,8 @@
 //! on its own rows alone, and who reads again from the first of them finds the same.
 //!
 //! Deliberately not here: which rows are in time ([`crate::fate`]): those whose pane's end the watermark has not passed.
-//! Limits: a session ends up to one gap later than its last row and the gap.
+//! Limits: a session is told up to one gap after its end; one in the very last pane that there can be (gaps of nanoseconds, in the
+//! year 2262) is never.
 
 use crate::{
     Aggregate, Hop, Origin, ReplayPoint, WindowError,
@@ -22,7 +23,7 @@ use arrow::{
     datatypes::{DataType, Field, Int64Type, Schema},
 };
 use datafusion::{
-    common::{HashMap, internal_datafusion_err},
+    common::HashMap,
     error::Result,
     functions_aggregate::min_max::{max_udaf, min_udaf},
     logical_expr::AggregateUDF,
@@ -59,6 +60,7 @@ pub struct Ended {
 }
 
 /// Sessions of several keys that begin and end together.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Alike {
     /// How many.
     pub rows: usize,
@@ -95,18 +97,16 @@ impl Sessions {
         })
     }
 
-    /// The pane by whose end open sessions end that have no rows in it.
+    /// The pane by whose end open sessions end that have no rows in it, and after which nothing is of a pane that was only noted.
     pub fn next_pane(&self) -> Option<i64> {
-        let restored = self.restored.values().any(|part| !part.ids.is_empty());
-        let restored = self.origins.keys().next_back().copied().filter(|_| restored);
-        self.open.as_ref().map(|open| open.pane).or(restored).map(|pane| pane.saturating_add(1))
+        self.origins.keys().next_back().map(|pane| pane.saturating_add(1))
     }
 
     /// What is open, by the pane that it began in, with what that pane comes from; and where no session began in a pane,
     /// that alone.
-    pub fn states(&self) -> Result<Vec<(i64, Summary)>> {
+    pub fn states(&self, aggregates: &Aggregates) -> Result<Vec<(i64, Summary)>> {
         let state = |(&pane, origin): (&i64, &Origin)| {
-            let open = self.open.as_ref().ok_or_else(|| internal_datafusion_err!("panes of no session"))?;
+            let Some(open) = &self.open else { return Ok((pane, Summary::nothing(aggregates, *origin))) };
             let began = open.first_panes.iter().enumerate().filter(|(_, first)| **first == pane);
             let places: Vec<u32> = began.map(|(place, _)| place as u32).collect();
             Ok((pane, Summary { origin: *origin, ..open.summary.pick(&places)? }))
@@ -127,6 +127,9 @@ impl Sessions {
         let Some((&pane, _)) = restored.last_key_value() else { return Ok(()) };
         let first_panes = restored.iter().flat_map(|(&first, part)| vec![first; part.ids.len()]).collect();
         let parts: Vec<Arc<Summary>> = restored.into_values().collect();
+        if parts.iter().all(|part| part.ids.is_empty()) {
+            return Ok(());
+        }
         self.open = Some(Open { pane, summary: Arc::new(merger.merge(aggregates, &parts)?), first_panes });
         Ok(())
     }
@@ -162,9 +165,10 @@ impl Sessions {
         match &self.open {
             Some(open) => {
                 let first = open.first_panes.iter().min().copied().unwrap_or(pane);
-                self.origins = self.origins.split_off(&(first - 1));
+                self.origins = self.origins.split_off(&first.saturating_sub(1));
             }
-            None => self.origins.clear(),
+            // A session may begin with the next pane.
+            None => self.origins.retain(|noted, _| *noted == pane),
         }
         Ok(ended)
     }
@@ -195,7 +199,7 @@ impl Sessions {
         for places in places.chunk_by(|one, other| bounds(one) == bounds(other)) {
             let (end_ns, start_ns) = bounds(&places[0]);
             let panes = (open.first_panes[places[0] as usize], past);
-            let origins = self.origins.range(panes.0..past).map(|(_, origin)| *origin);
+            let origins = self.origins.range(panes.0..=open.pane).map(|(_, origin)| *origin);
             let origin = origins.reduce(Origin::and).ok_or_else(|| WindowError::internal("a session of no pane"))?;
             alike.push(Alike { rows: places.len(), start_ns, end_ns, panes, origin });
         }

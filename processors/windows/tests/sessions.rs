@@ -135,11 +135,12 @@ fn sessions(closed: &[ClosedWindow]) -> Vec<Session> {
     let mut all = Vec::new();
     for window in closed.iter().filter(|window| window.output == 0) {
         let floats = |index: usize| window.values[index].as_primitive::<Float64Type>();
-        for row in 0..window.rows {
+        let bounds = window.sessions.iter().flat_map(|alike| vec![(alike.start_ns, alike.end_ns); alike.rows]);
+        for (row, (start_ns, end_ns)) in bounds.enumerate() {
             all.push((
-                window.start_ns,
+                start_ns,
+                end_ns,
                 window.end_ns,
-                window.closes_ns,
                 window.keys[0].as_primitive::<Int32Type>().value(row),
                 window.values[0].as_primitive::<Int64Type>().value(row),
                 floats(1).value(row).to_bits(),
@@ -190,12 +191,12 @@ proptest! {
         let mut all: Vec<_> = sessions(&closed).into_iter().map(|(start, end, told, key, rows, ..)| (start, end, told, key, rows)).collect();
         all.sort_unstable();
         prop_assert_eq!(all, naive(&case));
-        prop_assert!(closed.is_sorted_by_key(|window| window.closes_ns));
+        prop_assert!(closed.is_sorted_by_key(|window| window.end_ns));
         prop_assert_eq!((operator.panes(), operator.open_windows(0), operator.oldest()), (0, 0, None), "all is forgotten");
         let (first, second): (Vec<_>, Vec<_>) = closed.iter().partition(|window| window.output == 0);
         prop_assert_eq!(first.len(), second.len());
         for (one, other) in first.into_iter().zip(second) {
-            prop_assert_eq!((&one.keys, &one.values[1], one.start_ns, one.end_ns), (&other.keys, &other.values[0], other.start_ns, other.end_ns));
+            prop_assert_eq!((&one.keys, &one.values[1], &one.sessions), (&other.keys, &other.values[0], &other.sessions));
         }
     }
 
@@ -230,10 +231,10 @@ proptest! {
         push(&case, &mut second, (begin.offset as usize, case.rows.len()), &mut replayed);
         second.close(i64::MAX, &mut replayed).expect("closes");
         for closed in [&mut undisturbed, &mut replayed] {
-            closed.retain(|window| window.closes_ns > told_ns);
+            closed.retain(|window| window.end_ns > told_ns);
         }
         prop_assert_eq!(sessions(&replayed), sessions(&undisturbed));
-        let origins = |closed: &[ClosedWindow]| closed.iter().map(|window| (window.origin, window.panes)).collect::<Vec<_>>();
+        let origins = |closed: &[ClosedWindow]| closed.iter().map(|window| (window.origin, window.sessions.clone())).collect::<Vec<_>>();
         prop_assert_eq!(origins(&replayed), origins(&undisturbed));
     }
 
@@ -252,7 +253,7 @@ proptest! {
         if !seals.is_empty() {
             let restored = run_sealed(&case, &seals, Some(taken_up.index(seals.len())));
             prop_assert_eq!(sessions(&restored), sessions(&undisturbed));
-            let origins = |closed: &[ClosedWindow]| closed.iter().map(|window| (window.origin, window.panes)).collect::<Vec<_>>();
+            let origins = |closed: &[ClosedWindow]| closed.iter().map(|window| (window.origin, window.sessions.clone())).collect::<Vec<_>>();
             prop_assert_eq!(origins(&restored), origins(&undisturbed));
         }
     }

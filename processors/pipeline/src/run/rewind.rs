@@ -19,7 +19,7 @@ pub fn needed_since_ms(flow: &StreamFlow, watermark_ns: i64) -> Option<i64> {
     if flow.views.is_empty() || watermark_ns == i64::MIN {
         return None;
     }
-    let first_row_ns = watermark_ns.saturating_sub(flow.windows_ns());
+    let first_row_ns = watermark_ns.saturating_sub(flow.reach_ns());
     Some(first_row_ns.saturating_sub(flow.stream.rules.max_skew_ns).div_euclid(1_000_000))
 }
 

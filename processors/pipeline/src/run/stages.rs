@@ -11,7 +11,8 @@ use super::{
 };
 use crate::sql::{PanesSource, SharedPanes, StreamFlow, Template, WindowRows, behind};
 use amoskys_windows::{
-    ClosedWindow, Counters, Grid, Hop, Origin, PaneState, ReplayPoint, Rows, Shipped, WindowError, WindowOperator,
+    Alike, ClosedWindow, Counters, Grid, Hop, Origin, PaneState, ReplayPoint, Rows, Shipped, WindowError,
+    WindowOperator,
 };
 use arrow::{array::ArrayRef, record_batch::RecordBatch};
 use datafusion::{error::DataFusionError, physical_expr::PhysicalExpr};
@@ -24,6 +25,8 @@ pub type Windows = BTreeMap<(i64, i64, i64), Vec<Option<Closed>>>;
 #[derive(Debug, Clone)]
 pub struct Closed {
     pub batch: RecordBatch,
+    /// Of sessions, all that were over at once, and where among them these are.
+    pub among: Option<(RecordBatch, usize)>,
     pub origin: Origin,
     /// Of a shuffle: the records that were summed up.
     pub spans: Spans,
@@ -207,14 +210,27 @@ impl Stages {
             }
             for window in &closed {
                 let view = shared.views[window.output];
-                let closes_ns = window.closes_ns.saturating_add(flow.views[view].delay_ns);
-                let inputs = windows.entry((closes_ns, window.end_ns, window.start_ns));
-                let inputs = inputs.or_insert_with(|| vec![None; flow.views.len()]);
-                let spans = match flow.shuffle {
+                let closes_ns = window.end_ns.saturating_add(flow.views[view].delay_ns);
+                let batch = flow.views[view].batch(window)?;
+                let spans = |panes: (i64, i64)| match flow.shuffle {
                     None => Spans::new(),
-                    Some(_) => self.spans.over(index, window.panes),
+                    Some(_) => self.spans.over(index, panes),
                 };
-                inputs[view] = Some(Closed { batch: flow.views[view].batch(window)?, origin: window.origin, spans });
+                let mut put = |start_ns: i64, end_ns: i64, closed: Closed| {
+                    let inputs = windows.entry((closes_ns, end_ns, start_ns));
+                    inputs.or_insert_with(|| vec![None; flow.views.len()])[view] = Some(closed);
+                };
+                if window.sessions.is_empty() {
+                    let (origin, spans) = (window.origin, spans(window.panes));
+                    put(window.start_ns, window.end_ns, Closed { batch, among: None, origin, spans });
+                    continue;
+                }
+                let mut from = 0;
+                for Alike { rows, start_ns, end_ns, panes, origin } in window.sessions.iter() {
+                    let (own, among) = (batch.slice(from, *rows), Some((batch.clone(), from)));
+                    put(*start_ns, *end_ns, Closed { batch: own, among, origin: *origin, spans: spans(*panes) });
+                    from += rows;
+                }
             }
             if let (Some(_), Some(first)) = (&flow.shuffle, stage.operator.first_held_pane()) {
                 self.spans.forget_before(index, first);

@@ -174,6 +174,16 @@ impl Stream {
             let help = format!("write CREATE EXTERNAL TABLE {name} (a BIGINT, …) STORED AS {} …", table.file_type);
             faults.push(fault.help(help).at(format!("STORED AS {}", table.file_type)));
         }
+        let beside = [
+            (!table.table_partition_cols.is_empty(), "PARTITIONED BY"),
+            (!table.order_exprs.is_empty(), "WITH ORDER"),
+            (table.constraints.iter().next().is_some(), "a key"),
+            (!table.column_defaults.is_empty(), "DEFAULT"),
+        ];
+        for (_, what) in beside.into_iter().filter(|(is_there, _)| *is_there) {
+            let fault = Fault::new(format!("{what} of `{name}`, a file that is inserted into"));
+            faults.push(fault.help("leave it out: rows stand in one file, as they come").at(what));
+        }
         let path = match table.locations.as_slice() {
             [path] => path.as_str(),
             _ => "",

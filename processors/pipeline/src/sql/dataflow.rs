@@ -6,7 +6,7 @@ use super::{
 };
 use amoskys_bus::TopicSpec;
 use amoskys_functions::model::Model;
-use amoskys_windows::{Aggregate, ClosedWindow, Hop, Output, PaneBounds, WindowError, WindowOperator};
+use amoskys_windows::{Aggregate, Alike, ClosedWindow, Hop, Origin, Output, PaneBounds, WindowError, WindowOperator};
 use arrow::{
     array::{ArrayRef, Int64Array, StructArray, TimestampNanosecondArray},
     datatypes::SchemaRef,
@@ -226,7 +226,7 @@ impl StreamFlow {
     /// are not known beforehand; one more for each view is counted for them.
     pub fn pane_bounds(&self) -> PaneBounds {
         let StateBounds { keys_max, state_bytes_max } = self.stream.bounds;
-        let panes: usize = self.panes.iter().map(|panes| panes.panes_max() + 1).sum();
+        let panes: usize = self.panes.iter().map(|panes| panes.panes_held() + 1).sum();
         PaneBounds { keys_max, bytes_max: state_bytes_max / panes.max(1) }
     }
 }
@@ -235,6 +235,23 @@ impl StreamFlow {
     /// How long after a row it may still count: that of the longest window and those below it, nanoseconds.
     pub fn windows_ns(&self) -> i64 {
         self.views.iter().map(|view| view.hop.reach_ns().saturating_add(view.delay_ns)).max().unwrap_or(0)
+    }
+
+    /// How long before the watermark a row may be that is in an open window of any view, or in one that such a window is over,
+    /// nanoseconds.
+    pub fn reach_ns(&self) -> i64 {
+        // Those that a view is over come before it.
+        let mut below_ns = vec![0; self.views.len()];
+        for panes in &self.panes {
+            let PanesSource::Windows(rows) = &panes.source else { continue };
+            let reach = |&view: &usize| self.views[view].hop.reach_ns().saturating_add(below_ns[view]);
+            let reach_ns = rows.views.iter().map(reach).max().unwrap_or(0);
+            panes.views.iter().for_each(|&view| below_ns[view] = reach_ns);
+        }
+        let reach = |(view, below_ns): (&WindowedView, &i64)| {
+            view.hop.reach_ns().saturating_add(view.delay_ns).saturating_add(*below_ns)
+        };
+        self.views.iter().zip(&below_ns).map(reach).max().unwrap_or(0)
     }
 
     /// Whether other partitions wait for what becomes of this one's.
@@ -324,6 +341,13 @@ impl SharedPanes {
         Ok(if self.ship.is_some() { operator.shipping() } else { operator })
     }
 
+    /// Panes that hold rows at once, of one window: of sessions that which is filled, the one before it, and what is open, which has
+    /// the keys of one.
+    fn panes_held(&self) -> usize {
+        let is_sessions = self.outputs.iter().any(|output| output.hop.session_panes().is_some());
+        if is_sessions { 3 } else { self.panes_max() }
+    }
+
     /// Panes of the longest window.
     pub fn panes_max(&self) -> usize {
         let panes = |hop: &Hop| {
@@ -338,20 +362,23 @@ impl SharedPanes {
 }
 
 impl WindowedView {
-    /// A closed window as the query above sees it.
+    /// A closed window, or sessions that are over, as the query above sees it.
     pub fn batch(&self, window: &ClosedWindow) -> Result<RecordBatch, ArrowError> {
-        let time = |time_ns: i64| -> ArrayRef { Arc::new(TimestampNanosecondArray::from_value(time_ns, window.rows)) };
+        let time = |whole_ns: i64, of: fn(&Alike) -> i64| -> ArrayRef {
+            Arc::new(TimestampNanosecondArray::from(each(window, whole_ns, of)))
+        };
         let bounds = StructArray::try_new(
             amoskys_functions::window::window_fields(),
-            vec![time(window.start_ns), time(window.end_ns)],
+            vec![time(window.start_ns, |of| of.start_ns), time(window.end_ns, |of| of.end_ns)],
             None,
         )?;
         let mut arrays = window.keys.clone();
         arrays.insert(self.window_index, Arc::new(bounds));
         arrays.extend(window.values.iter().cloned());
         for &column in &self.shed_columns {
-            let shed_rows = i64::try_from(window.origin.shed_rows).unwrap_or(i64::MAX);
-            arrays[column] = Arc::new(Int64Array::from_value(shed_rows, window.rows));
+            let shed_rows = |origin: &Origin| i64::try_from(origin.shed_rows).unwrap_or(i64::MAX);
+            let shed_rows = each(window, shed_rows(&window.origin), |of| shed_rows(&of.origin));
+            arrays[column] = Arc::new(Int64Array::from(shed_rows));
         }
         RecordBatch::try_new(self.output.clone(), arrays)
     }
@@ -359,4 +386,12 @@ impl WindowedView {
     pub fn empty(&self) -> RecordBatch {
         RecordBatch::new_empty(self.output.clone())
     }
+}
+
+/// For each row what is true of the window, or of its session.
+fn each(window: &ClosedWindow, whole: i64, of: impl Fn(&Alike) -> i64) -> Vec<i64> {
+    if window.sessions.is_empty() {
+        return vec![whole; window.rows];
+    }
+    window.sessions.iter().flat_map(|alike| std::iter::repeat_n(of(alike), alike.rows)).collect()
 }

@@ -32,6 +32,8 @@ use std::{
     sync::Arc,
 };
 
+const GAP_MIN_NS: i64 = 1_000;
+
 /// What planning panes needs to know.
 #[derive(Clone, Copy)]
 pub struct Around<'a> {
@@ -58,6 +60,8 @@ pub fn windowed_view(
             let is_tumble = slide_ns == size_ns;
             if is_tumble { error.to_string().replace("slide", "size") } else { error.to_string() }
         }),
+        // So that no pane is the last there can be: a session in it would never end.
+        Length::Session { gap_ns: 1..GAP_MIN_NS, .. } => Err("the gap must be a microsecond at least".to_owned()),
         Length::Session { gap_ns, longest_ns } => Hop::session(gap_ns, longest_ns).map_err(|error| error.to_string()),
     };
     let hop = hop.map_err(|message| at_window(Fault::of_sentence(&message)))?;
@@ -242,6 +246,11 @@ fn window_rows(
     };
     let delay_ns = match time {
         Bound::End => first.delay_ns.saturating_add(ends_delay_ns(first.hop)),
+        Bound::Start if first.hop.session_panes().is_some() => {
+            // One that is read again without its first rows would begin later, in another window.
+            let fault = Fault::new("a window over the starts of sessions, which are known when they end");
+            return refuse(at_window(fault.help("use the end of the session: hop(win.end, …)")));
+        }
         Bound::Start => first.delay_ns.saturating_add(starts_delay_ns(first.hop, hop)),
     };
     let template = Template::plan(&parts.above, slots, around.context)?;
@@ -253,13 +262,9 @@ fn ends_delay_ns(inner: Hop) -> i64 {
     inner.session_panes().map_or(0, |_| inner.slide_ns())
 }
 
-/// How long after the end of a window the last of the windows closes that begin in it: sessions as late as they reach back. Of
-/// others both begin and end on multiples of
+/// How long after the end of a window the last of the windows ends that begin in it. Both begin and end on multiples of
 /// the greatest length that divides all, so the last begins at least that much before the end.
 fn starts_delay_ns(inner: Hop, outer: Hop) -> i64 {
-    if inner.session_panes().is_some() {
-        return inner.reach_ns();
-    }
     let gcd = |mut one: i64, mut other: i64| {
         while other != 0 {
             (one, other) = (other, one % other);

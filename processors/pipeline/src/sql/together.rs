@@ -19,7 +19,7 @@ use datafusion::{
 use std::sync::Arc;
 
 /// The window of each row, behind the plan's own columns.
-const WINDOW_OF_ROW: &str = "__window_of_row";
+const WINDOW_OF_ROW: &str = "window of the row, in Amoskys";
 
 /// A plan over the rows of any number of windows of one view.
 #[derive(Debug)]

@@ -61,10 +61,9 @@ impl Core {
         emissions: &mut Vec<Emission>,
     ) -> Result<(), TaskError> {
         let Some(&view) = views.first() else { return Ok(()) };
-        let closed = entries.iter().filter_map(|(_, inputs)| inputs[view].as_ref());
-        let batches: Vec<&RecordBatch> = closed.map(|closed| &closed.batch).collect();
-        let Some(first) = batches.first() else { return Ok(()) };
-        let (rows, windows) = together.run(concat_batches(&first.schema(), batches.iter().copied())?)?;
+        let closed: Vec<&Closed> = entries.iter().filter_map(|(_, inputs)| inputs[view].as_ref()).collect();
+        let Some(rows) = all_of(&closed)? else { return Ok(()) };
+        let (rows, windows) = together.run(rows)?;
         let mut from = 0;
         for alike in windows.chunk_by(|one, other| one == other) {
             let (start_ns, end_ns) = alike[0];
@@ -92,4 +91,17 @@ impl Core {
         let evidence = vec![self.evidence(origin.first.offset, origin.last_offset)];
         Emission { insert, batch, window_ns: Some(window_ns), evidence, sources, shed_rows: origin.shed_rows }
     }
+}
+
+/// The rows of all these, in their order; `None` when there are none.
+fn all_of(closed: &[&Closed]) -> Result<Option<RecordBatch>, TaskError> {
+    let Some(first) = closed.first() else { return Ok(None) };
+    let rows: usize = closed.iter().map(|closed| closed.batch.num_rows()).sum();
+    // Mostly just what was over at once, in the order in which it is here.
+    if let Some((all, 0)) = first.among.as_ref().map(|(all, from)| (all, *from))
+        && all.num_rows() == rows
+    {
+        return Ok(Some(all.clone()));
+    }
+    Ok(Some(concat_batches(&first.batch.schema(), closed.iter().map(|closed| &closed.batch))?))
 }
