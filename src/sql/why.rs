@@ -140,12 +140,7 @@ fn find(id: &str, command: &Command, planning: &Planning, reading: &Reading) -> 
     let (mut found, is_from_log) = (None, matches!(reading, Reading::Topics { .. }));
     match reading {
         Reading::Topics { bus, .. } => {
-            let inserts = dataflow.streams.iter().flat_map(|flow| &flow.inserts);
-            let topics: std::collections::BTreeSet<&str> = inserts
-                .filter_map(|insert| insert.sink.as_ref())
-                .filter(|sink| !sink.format.is_file())
-                .map(|sink| sink.topic.as_str())
-                .collect();
+            let topics: std::collections::BTreeSet<&str> = dataflow.written_topics().collect();
             for topic in topics {
                 found = found.or(gather::record_with_id(bus.as_ref(), topic, id)?);
             }

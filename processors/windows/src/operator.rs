@@ -73,10 +73,10 @@ pub struct WindowOperator {
     aggregates: Aggregates,
     keys: Keys,
     tree: PaneTree,
-    /// Of an operator of sessions.
+    /// Of an operator of sessions that does not hand its panes over.
     sessions: Option<Sessions>,
-    /// Behind what the aggregates refer to: where sessions have the times of rows.
-    time_column: usize,
+    /// Of sessions, behind what the aggregates refer to: where the times of rows are.
+    time_column: Option<usize>,
     merger: Merger,
     feed: Feed,
     judge: Judge,
@@ -105,8 +105,9 @@ impl WindowOperator {
         let time_column = columns.map_or(0, |last| last + 1);
         let times = [aggregates.len(), aggregates.len() + 1];
         let sessions = outputs.first().and_then(|output| Sessions::new(output.hop, times));
-        if sessions.is_some() {
-            aggregates.extend(time_bounds(time_column)?);
+        let time_column = sessions.is_some().then_some(time_column);
+        if let Some(column) = time_column {
+            aggregates.extend(time_bounds(column)?);
         }
         let hops: Vec<Hop> = outputs.iter().map(|output| output.hop).collect();
         let grid = Grid::shared(&hops).ok_or_else(|| WindowError::internal("windows that cannot share panes"))?;
@@ -136,7 +137,7 @@ impl WindowOperator {
 
     /// Hands panes over ([`WindowOperator::take_shipped`]) as their windows close, and keeps and closes nothing itself.
     pub fn shipping(self) -> Self {
-        Self { shipped: Some(Vec::new()), ..self }
+        Self { shipped: Some(Vec::new()), sessions: None, ..self }
     }
 
     /// Adds rows and closes windows up to `watermark_ns` (that after the last row), in the order in which they close.
@@ -149,9 +150,9 @@ impl WindowOperator {
         self.settle()?;
         let columns;
         let mut rows = *rows;
-        if self.sessions.is_some() {
+        if let Some(column) = self.time_column {
             let times: ArrayRef = Arc::new(Int64Array::from(rows.times_ns.to_vec()));
-            columns = rows.columns[..self.time_column].iter().cloned().chain([times]).collect::<Vec<_>>();
+            columns = rows.columns[..column].iter().cloned().chain([times]).collect::<Vec<_>>();
             rows.columns = &columns;
         }
         let rows = &rows;
@@ -204,9 +205,7 @@ impl WindowOperator {
             && end_ns <= watermark_ns
         {
             begun.get_or_insert_with(Instant::now); // lint: allow clock (a measurement of its own work)
-            if let (None, Some((_, pane))) = (&self.shipped, outputs.first())
-                && self.sessions.is_some()
-            {
+            if let (Some(_), Some((_, pane))) = (&self.sessions, outputs.first()) {
                 self.end_sessions(*pane, end_ns, closed)?;
                 self.closed_through(end_ns);
                 continue;
@@ -421,7 +420,7 @@ impl WindowOperator {
     /// The earliest end of windows that are not closed and hold rows, and those windows by output. Of sessions, that of a pane
     /// that holds rows or by whose end some end.
     fn next_windows(&self) -> Option<(i64, Vec<(usize, i64)>)> {
-        if let (Some(sessions), None) = (&self.sessions, &self.shipped) {
+        if let Some(sessions) = &self.sessions {
             let hop = self.outputs[0].hop;
             let pane = self.next_window(hop).into_iter().chain(sessions.next_pane()).min()?;
             return Some((hop.bounds_ns(pane).1, vec![(0, pane)]));

@@ -149,7 +149,8 @@ impl Sessions {
         let before = self.open.take();
         let (mut continued, mut ended) = (Vec::new(), None);
         if let Some(open) = &before {
-            let [_, lasts_ns] = self.times_of(&open.summary, aggregates, merger)?;
+            let times = self.times_of(&open.summary, aggregates, merger)?;
+            let lasts_ns = &times[1];
             let first_ns = self.first_times(rows.as_ref(), aggregates, merger)?;
             let is_cut = pane.rem_euclid(self.panes_max) == 0;
             let goes_on = |place: usize| {
@@ -158,7 +159,7 @@ impl Sessions {
             };
             let places = 0..open.summary.ids.len() as u32;
             let (on, over): (Vec<u32>, Vec<u32>) = places.partition(|&place| !is_cut && goes_on(place as usize));
-            ended = self.end(open, &over, |place| is_cut && goes_on(place as usize), aggregates, merger)?;
+            ended = self.end(open, &times, &over, |place| is_cut && goes_on(place as usize))?;
             continued = on;
         }
         self.open = self.go_on(pane, before, &continued, rows, aggregates, merger)?;
@@ -173,19 +174,17 @@ impl Sessions {
         Ok(ended)
     }
 
-    /// Sessions at `places` are over, those that `is_cut` at the end of their pane.
+    /// Sessions at `places` are over, those that `is_cut` at the end of their pane. `times`: of all that are open.
     fn end(
         &self,
         open: &Open,
+        [starts_ns, lasts_ns]: &[Int64Array; 2],
         places: &[u32],
         is_cut: impl Fn(u32) -> bool,
-        aggregates: &Aggregates,
-        merger: &mut Merger,
     ) -> Result<Option<Ended>, WindowError> {
         if places.is_empty() {
             return Ok(None);
         }
-        let [starts_ns, lasts_ns] = self.times_of(&open.summary, aggregates, merger)?;
         let past = open.pane.saturating_add(1);
         let end_ns = |place: u32| match is_cut(place) {
             true => past.saturating_mul(self.gap_ns),

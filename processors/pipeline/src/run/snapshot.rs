@@ -15,7 +15,7 @@
 //! that (rows further ahead than the stream's `max_skew` lets come), a start finds them overwritten and reads raw records.
 
 use super::{alignment::Source, duplicates::Seen, spans::Spans};
-use crate::sql::StreamFlow;
+use crate::sql::{SharedPanes, StreamFlow};
 use amoskys_windows::{Origin, PaneState, ReplayPoint, Watermark};
 use arrow::{
     array::{ArrayRef, RecordBatch, RecordBatchOptions},
@@ -156,7 +156,7 @@ fn is_open((panes, pane): &Id, first_open: &[Option<i64>]) -> bool {
 
 fn has_sessions(flow: &StreamFlow, panes: u32) -> bool {
     let shared = flow.panes.get(panes as usize).filter(|shared| shared.ship.is_none());
-    shared.is_some_and(|shared| shared.outputs.iter().any(|output| output.hop.session_panes().is_some()))
+    shared.is_some_and(SharedPanes::is_of_sessions)
 }
 
 /// How many keys the panes of one index have: those of all open windows, and of what may be ahead of the watermark and

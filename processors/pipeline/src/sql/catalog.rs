@@ -162,9 +162,9 @@ impl Stream {
         let name = table.name.table();
         let mut faults = Vec::new();
         for (option, value) in &table.options {
+            let option = option.strip_prefix("format.").unwrap_or(option);
             // As who reads it has to say.
-            if option.trim_start_matches("format.") != "has_header" || value != "true" {
-                let option = option.trim_start_matches("format.");
+            if option != "has_header" || value != "true" {
                 let fault = Fault::new(format!("option `{option}` of `{name}`, a file that is inserted into"));
                 faults.push(fault.help("leave it out").at(option));
             }

@@ -143,9 +143,13 @@ impl Dataflow {
     /// Topics that are read and written.
     pub fn topics(&self) -> BTreeSet<&str> {
         let read = self.streams.iter().map(|flow| flow.stream.topic.as_str());
+        read.chain(self.written_topics()).collect()
+    }
+
+    /// Topics that are written, as often as INSERTs do.
+    pub fn written_topics(&self) -> impl Iterator<Item = &str> {
         let sinks = self.streams.iter().flat_map(|flow| &flow.inserts).filter_map(|insert| insert.sink.as_ref());
-        let sinks = sinks.filter(|sink| !sink.format.is_file());
-        read.chain(sinks.map(|sink| sink.topic.as_str())).collect()
+        sinks.filter(|sink| !sink.format.is_file()).map(|sink| sink.topic.as_str())
     }
 
     /// INSERTs into files.
@@ -344,8 +348,11 @@ impl SharedPanes {
     /// Panes that hold rows at once, of one window: of sessions that which is filled, the one before it, and what is open, which has
     /// the keys of one.
     fn panes_held(&self) -> usize {
-        let is_sessions = self.outputs.iter().any(|output| output.hop.session_panes().is_some());
-        if is_sessions { 3 } else { self.panes_max() }
+        if self.is_of_sessions() { 3 } else { self.panes_max() }
+    }
+
+    pub fn is_of_sessions(&self) -> bool {
+        self.outputs.iter().any(|output| output.hop.session_panes().is_some())
     }
 
     /// Panes of the longest window.

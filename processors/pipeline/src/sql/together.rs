@@ -13,7 +13,7 @@ use arrow::{
 use datafusion::{
     common::{Column, DFSchemaRef, internal_err, tree_node::TreeNode},
     error::Result,
-    logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, col},
+    logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder},
     prelude::SessionContext,
 };
 use std::sync::Arc;
@@ -79,10 +79,7 @@ fn carried(plan: &LogicalPlan, window: &str) -> Result<Option<LogicalPlan>> {
 
 fn window_of_row(schema: &DFSchemaRef) -> Option<Expr> {
     let place = schema.iter().find(|(_, field)| field.name() == WINDOW_OF_ROW);
-    place.map(|(qualifier, _)| match qualifier {
-        Some(_) => Expr::Column(Column::new(qualifier.cloned(), WINDOW_OF_ROW)),
-        None => col(WINDOW_OF_ROW),
-    })
+    place.map(|(qualifier, _)| Expr::Column(Column::new(qualifier.cloned(), WINDOW_OF_ROW)))
 }
 
 /// Whether an expression looks at more than its own row.
