@@ -10,9 +10,10 @@ use amoskys_bus::{
     testing::{KafkaBroker, NatsServer},
 };
 use common::{create, open, processor::Processor, produce, read_all, telemetry::iso};
+use rand::{Rng, SeedableRng, rngs::StdRng};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, time::Duration};
 
 const PARTITIONS: i32 = 2;
 const ROWS_PER_SECOND: i64 = 50;
@@ -23,6 +24,8 @@ const STREAMS: &str = "
     OPTIONS (event_time 'at', lateness '1s', partition_key 'host');
     CREATE EXTERNAL TABLE counts (host VARCHAR, start TIMESTAMP, n BIGINT) STORED AS JSON LOCATION 'counts'
     OPTIONS (partition_key 'host');
+    CREATE EXTERNAL TABLE rests (host VARCHAR, start TIMESTAMP, n BIGINT) STORED AS JSON LOCATION 'rests'
+    OPTIONS (partition_key 'host');
     CREATE EXTERNAL TABLE seen (host VARCHAR, number BIGINT) STORED AS JSON LOCATION 'seen'
     OPTIONS (partition_key 'host');";
 const SHORT: &str = "
@@ -30,12 +33,22 @@ const SHORT: &str = "
     SELECT host, hop(at, INTERVAL '1 second', INTERVAL '5 seconds') AS win, count(*) AS n FROM events GROUP BY host, win;
     INSERT INTO counts SELECT host, win.start AS start, n FROM per_host;
     INSERT INTO seen SELECT host, number FROM events;";
-/// Twenty seconds where the other windows have five, of rows that these leave out as well as of all.
+const RESTS: &str = "
+    CREATE VIEW per_rest AS
+    SELECT number % 3 AS rest, hop(at, INTERVAL '1 second', INTERVAL '4 seconds') AS win, count(*) AS n FROM events
+    GROUP BY rest, win;
+    INSERT INTO rests SELECT concat('r', rest) AS host, win.start AS start, n FROM per_rest;";
+/// Twenty seconds where the other windows have five; of groups that lie in one partition, and of those that lie in both and are sent.
 const LONG: &str = "
     CREATE EXTERNAL TABLE long_counts (host VARCHAR, start TIMESTAMP, n BIGINT) STORED AS JSON LOCATION 'long'
     OPTIONS (partition_key 'host');
     INSERT INTO long_counts SELECT host, win.start AS start, n FROM (
-        SELECT host, hop(at, INTERVAL '1 second', INTERVAL '20 seconds') AS win, count(*) AS n FROM events GROUP BY host, win);";
+        SELECT host, hop(at, INTERVAL '1 second', INTERVAL '20 seconds') AS win, count(*) AS n FROM events GROUP BY host, win);
+    CREATE EXTERNAL TABLE long_rests (host VARCHAR, start TIMESTAMP, n BIGINT) STORED AS JSON LOCATION 'long.rests'
+    OPTIONS (partition_key 'host');
+    INSERT INTO long_rests SELECT concat('r', rest) AS host, win.start AS start, n FROM (
+        SELECT number % 3 AS rest, hop(at, INTERVAL '1 second', INTERVAL '20 seconds') AS win, count(*) AS n FROM events
+        GROUP BY rest, win);";
 /// Another topic is read.
 const OTHER: &str = "
     CREATE EXTERNAL TABLE others (host VARCHAR, at TIMESTAMP) STORED AS JSON LOCATION 'others'
@@ -65,12 +78,14 @@ struct Stage {
 impl Stage {
     fn new(address: &str) -> Self {
         let bus = open(address);
-        for topic in ["events", "counts", "seen", "long", "others", "other.hosts", "amoskys.deadletter.v1"] {
+        let topics = ["events", "counts", "rests", "seen", "long", "long.rests", "others", "other.hosts"];
+        for topic in topics.into_iter().chain(["amoskys.deadletter.v1", "amoskys.shuffle.reloading.events.v1"]) {
             create(bus.as_ref(), topic, PARTITIONS);
         }
         let stage = Self { bus, folder: tempfile::tempdir().expect("a folder"), sent: 0 };
         stage.write("a_streams.sql", STREAMS);
         stage.write("b_short.sql", SHORT);
+        stage.write("b_rests.sql", RESTS);
         stage
     }
 
@@ -114,19 +129,57 @@ impl Stage {
         counts
     }
 
-    /// Every window of this size that has closed from `from` (the second in which it begins) on, each once and whole.
-    fn is_whole(&self, topic: &str, size: i64, from: i64) {
+    /// Of every group its count in a window of this size that begins in a second.
+    fn expected(&self, topic: &str, start: i64, size: i64) -> Vec<(String, i64)> {
+        let numbers = start.max(0) * ROWS_PER_SECOND..(start + size) * ROWS_PER_SECOND;
+        if !topic.ends_with("rests") {
+            let rows = numbers.count() as i64;
+            return (0..PARTITIONS).map(|partition| (format!("h{partition}"), rows)).collect();
+        }
+        let rows = |rest: i64| numbers.clone().filter(|number| number % 3 == rest).count() as i64;
+        (0..3).map(|rest| (format!("r{rest}"), rows(rest) * i64::from(PARTITIONS))).collect()
+    }
+
+    /// Waits until every window of this size that has closed from `from` (the second in which it begins) on is told, and checks that
+    /// each was, once and whole.
+    fn is_whole(&self, processor: &mut Processor, topic: &str, size: i64, from: i64) {
         let last = self.sent / ROWS_PER_SECOND - 1 - size - 1;
         let mut expected = BTreeMap::new();
         for start in from..=last {
-            let rows = (start.max(0)..start + size).count() as i64 * ROWS_PER_SECOND;
-            for partition in 0..PARTITIONS {
-                expected.insert((format!("h{partition}"), start), vec![rows]);
+            let groups = self.expected(topic, start, size).into_iter();
+            expected.extend(groups.map(|(host, rows)| ((host, start), vec![rows])));
+        }
+        let told = || {
+            let mut told = self.counts(topic);
+            told.retain(|(_, start), _| *start <= last);
+            told
+        };
+        // Groups that are sent come a commit later.
+        processor.until(topic, |_| told().len() >= expected.len());
+        assert_eq!(told(), expected, "{topic}");
+    }
+
+    /// Waits for the windows of at least so many seconds, of long windows that were not told yet, and checks that each is whole.
+    fn news_are_whole(
+        &self,
+        processor: &mut Processor,
+        told: [BTreeMap<(String, i64), Vec<i64>>; 2],
+        size: i64,
+        seconds: i64,
+    ) {
+        for (topic, told, groups) in [("long", &told[0], 2), ("long.rests", &told[1], 3)] {
+            let new = || {
+                let mut all = self.counts(topic);
+                all.retain(|key, _| !told.contains_key(key));
+                all
+            };
+            processor.until(topic, |_| new().len() as i64 >= groups * (seconds - 1));
+            for ((host, start), counts) in new() {
+                let expected = self.expected(topic, start, size);
+                let of_host = expected.into_iter().find(|(of, _)| *of == host).map(|(_, rows)| rows);
+                assert_eq!(Some(counts), of_host.map(|rows| vec![rows]), "{topic}: {host} from {start}");
             }
         }
-        let mut told = self.counts(topic);
-        told.retain(|(_, start), _| *start <= last);
-        assert_eq!(told, expected, "{topic}");
     }
 
     /// Waits until everything that was sent is computed and committed.
@@ -146,8 +199,12 @@ fn reloads(processor: &Processor) -> (u64, u64) {
 }
 
 fn start(stage: &Stage, address: &str, watch: bool) -> Processor {
+    start_named(stage, address, watch, "only")
+}
+
+fn start_named(stage: &Stage, address: &str, watch: bool, instance: &str) -> Processor {
     Processor::start(stage.folder.path(), address, "reloading", |command| {
-        command.args(["--workers", "1"]).stdin(std::process::Stdio::null());
+        command.args(["--workers", "1", "--instance", instance]).stdin(std::process::Stdio::null());
         if watch {
             command.arg("--watch");
         }
@@ -178,10 +235,14 @@ fn goes_over_to_other_sql(address: &str) {
     stage.send(30);
     stage.until_done(&mut processor);
     // The watermark stood at 40 − 1 s when it went over: the first window that was open then began 20 s before.
-    let first = first_start(&stage, "long");
-    assert!((19..=21).contains(&first), "{first}");
-    stage.is_whole("long", 20, first);
-    stage.is_whole("counts", 5, -4);
+    for topic in ["long", "long.rests"] {
+        processor.until(topic, |_| !stage.rows(topic).is_empty());
+        let first = first_start(&stage, topic);
+        assert!((19..=21).contains(&first), "{topic}: {first}");
+        stage.is_whole(&mut processor, topic, 20, first);
+    }
+    stage.is_whole(&mut processor, "counts", 5, -4);
+    stage.is_whole(&mut processor, "rests", 4, -3);
 
     // Another topic: joins the group anew.
     stage.write("d_other.sql", OTHER);
@@ -195,38 +256,37 @@ fn goes_over_to_other_sql(address: &str) {
     fs::remove_file(stage.folder.path().join("c_long.sql")).expect("removes");
     let before = reloads(&processor).0;
     processor.until("it goes without", |processor| reloads(processor).0 > before);
-    let windows = stage.rows("long").len();
+    let windows = ["long", "long.rests"].map(|topic| stage.rows(topic).len());
     stage.send(10);
     stage.until_done(&mut processor);
+    stage.is_whole(&mut processor, "counts", 5, -4);
+    stage.is_whole(&mut processor, "rests", 4, -3);
     processor.terminate();
-    assert_eq!(stage.rows("long").len(), windows);
-    stage.is_whole("counts", 5, -4);
+    assert_eq!(["long", "long.rests"].map(|topic| stage.rows(topic).len()), windows);
     assert!(stage.seen().values().all(|times| *times == 1));
 
     // Other SQL at a restart: its windows begin before what was kept for those that ran.
     fs::remove_file(stage.folder.path().join("d_other.sql")).expect("removes");
     stage.write("e_again.sql", &LONG.replace("20 seconds", "30 seconds"));
-    let told = stage.counts("long");
+    let told = ["long", "long.rests"].map(|topic| stage.counts(topic));
     let mut processor = start(&stage, address, false);
     stage.send(40);
     stage.until_done(&mut processor);
-    let new: BTreeMap<_, _> = stage.counts("long").into_iter().filter(|(key, _)| !told.contains_key(key)).collect();
-    let whole = 30 * ROWS_PER_SECOND;
-    assert!(new.len() > 40 && new.values().all(|counts| *counts == [whole]), "{new:?}");
+    stage.news_are_whole(&mut processor, told, 30, 40);
 
     // Asked for by its signal.
     stage.write("e_again.sql", &LONG.replace("20 seconds", "10 seconds"));
     processor.signal(Signal::HUP);
     processor.until("it has read the SQL again", |processor| reloads(processor) == (1, 0));
-    let told = stage.counts("long");
+    let told = ["long", "long.rests"].map(|topic| stage.counts(topic));
     stage.send(20);
     stage.until_done(&mut processor);
+    stage.news_are_whole(&mut processor, told, 10, 20);
+    stage.is_whole(&mut processor, "counts", 5, -4);
+    stage.is_whole(&mut processor, "rests", 4, -3);
     processor.terminate();
-    let new: BTreeMap<_, _> = stage.counts("long").into_iter().filter(|(key, _)| !told.contains_key(key)).collect();
-    let whole = 10 * ROWS_PER_SECOND;
-    assert!(!new.is_empty() && new.values().all(|counts| *counts == [whole]), "{new:?}");
-    stage.is_whole("counts", 5, -4);
     assert!(stage.seen().values().all(|times| *times == 1));
+    assert_eq!(stage.rows("amoskys.deadletter.v1").len(), 0);
 }
 
 #[test]
@@ -239,4 +299,110 @@ fn a_processor_on_kafka_goes_over_to_other_sql() {
 fn a_processor_on_nats_goes_over_to_other_sql() {
     let server = NatsServer::start();
     goes_over_to_other_sql(&server.address().to_string());
+}
+
+/// Nobody has told any windows of what is sent then: they begin with those that all who send have whole.
+#[test]
+fn groups_are_sent_that_were_not() {
+    let server = NatsServer::start();
+    let address = server.address().to_string();
+    let mut stage = Stage::new(&address);
+    stage.write("b_rests.sql", "-- Nothing is sent.");
+    let mut processor = start(&stage, &address, true);
+    stage.send(40);
+    stage.until_done(&mut processor);
+    stage.write("b_rests.sql", RESTS);
+    processor.until("it reads what is sent", |processor| reloads(processor) == (1, 0));
+    stage.send(10);
+    stage.until_done(&mut processor);
+    processor.until("windows are told", |_| !stage.rows("rests").is_empty());
+    // The watermark stood at 40 − 1 s.
+    let first = first_start(&stage, "rests");
+    assert!((35..=36).contains(&first), "{first}");
+    stage.is_whole(&mut processor, "rests", 4, first);
+    stage.is_whole(&mut processor, "counts", 5, -4);
+    processor.terminate();
+}
+
+/// Two processors, of which one is killed now and then, go from one SQL to another and back while rows come: what is in all of them
+/// is told whole and once, and so is whatever is told of the rest.
+fn changes_and_kills(address: &str) {
+    let seed = std::env::var("AMOSKYS_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    println!("AMOSKYS_TEST_SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut stage = Stage::new(address);
+    let names = ["one", "other"];
+    let mut processors = names.map(|name| Some(start_named(&stage, address, true, name)));
+    stage.send(20);
+    stage.until_done(processors[0].as_mut().expect("runs"));
+    for _ in 0..16 {
+        match random.random_range(0..5) {
+            0 => stage.write("c_long.sql", "-- Nothing."),
+            1 => stage.write("c_long.sql", &long_of(10)),
+            2 => stage.write("c_long.sql", &long_of(20)),
+            which => {
+                let which = usize::from(which == 3);
+                // Killed before the next of its name is there.
+                drop(processors[which].take());
+                processors[which] = Some(start_named(&stage, address, true, names[which]));
+            }
+        }
+        for _ in 0..random.random_range(0..8) {
+            stage.send(1);
+            std::thread::sleep(Duration::from_millis(random.random_range(0..400)));
+        }
+    }
+    stage.write("c_long.sql", &long_of(20));
+    let mut processors = processors.map(|processor| processor.expect("runs"));
+    let at_change = stage.sent / ROWS_PER_SECOND;
+    let of_last = |stage: &Stage, topic: &str, group: &str| {
+        let told = stage.counts(topic);
+        told.keys().any(|(of, start)| of == group && start + 20 > at_change)
+    };
+    // Both run it once a group of each is told of: a partition of the stream, and all of them.
+    common::until("both run the last SQL", || {
+        stage.send(1);
+        std::thread::sleep(Duration::from_millis(200));
+        let hosts = (0..PARTITIONS).all(|partition| of_last(&stage, "long", &format!("20 h{partition}")));
+        hosts && (0..3).all(|rest| of_last(&stage, "long.rests", &format!("20 r{rest}")))
+    });
+    stage.send(30);
+    stage.until_done(&mut processors[0]);
+    stage.is_whole(&mut processors[0], "counts", 5, -4);
+    stage.is_whole(&mut processors[0], "rests", 4, -3);
+    let last = stage.sent / ROWS_PER_SECOND - 23;
+    for (topic, groups) in [("long", 2), ("long.rests", 3)] {
+        let told = || stage.counts(topic);
+        processors[0].until(topic, |_| {
+            told().keys().filter(|(group, start)| group.starts_with("20 ") && *start == last).count() == groups
+        });
+        for ((group, start), counts) in told() {
+            let (size, of) = group.split_once(' ').expect("its size is before it");
+            let expected = stage.expected(topic, start, size.parse().expect("a number")).into_iter();
+            let rows: Vec<i64> = expected.filter(|(group, _)| group == of).map(|(_, rows)| rows).collect();
+            assert_eq!(counts, rows, "seed {seed}: {topic}: {group} from {start}");
+        }
+    }
+    processors.into_iter().for_each(Processor::terminate);
+    assert!(stage.seen().values().all(|times| *times == 1), "seed {seed}");
+    assert_eq!(stage.rows("amoskys.deadletter.v1").len(), 0, "seed {seed}");
+}
+
+/// Long windows of another size, which they say.
+fn long_of(seconds: i64) -> String {
+    let long = LONG.replace("20 seconds", &format!("{seconds} seconds"));
+    let long = long.replace("concat('r', rest)", &format!("concat('{seconds} r', rest)"));
+    long.replace("SELECT host, win.start", &format!("SELECT concat('{seconds} ', host) AS host, win.start"))
+}
+
+#[test]
+fn other_sql_and_kills_lose_nothing_on_kafka() {
+    let broker = KafkaBroker::start();
+    changes_and_kills(&broker.address().to_string());
+}
+
+#[test]
+fn other_sql_and_kills_lose_nothing_on_nats() {
+    let server = NatsServer::start();
+    changes_and_kills(&server.address().to_string());
 }

@@ -93,6 +93,9 @@ pub trait Member: Send {
     /// The same by the log's own word, now: no record that can be read was at or after it when this was called. Answers
     /// within a second or so, or fails; a log that is away fails retryably.
     fn end(&mut self, partition: &TopicPartition) -> Result<i64, BusError>;
+    /// What the group has committed for each of these, whoever owns them; what is being committed meanwhile may be there or
+    /// not. Answers within some seconds, or fails; a log that is away fails retryably.
+    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Position>>, BusError>;
     /// Starts (or moves) an assigned partition at `offset`.
     fn start(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), BusError>;
     /// Writes `outputs` and `positions` together: with [`Delivery::ExactlyOnce`] both or neither can be read (on NATS in

@@ -29,6 +29,7 @@ use std::{
 };
 
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+const ASKING_FOR_POSITIONS: &str = "asking for committed positions";
 /// How long the log may take to say where a partition ends: nothing is polled meanwhile.
 const END_WITHIN: Duration = Duration::from_secs(1);
 /// Between two questions that were not answered.
@@ -176,18 +177,30 @@ impl KafkaMember {
             // First, because it ends what an earlier member of this name left open.
             self.writer.init(ANSWER_WITHIN)?;
         }
-        let asked = self.consumer().committed_offsets(list_of(&self.waiting), ANSWER_WITHIN);
-        let list = asked.map_err(|error| self.cause("asking for committed positions", &error))?;
+        let list = self.positions_of(&self.waiting)?;
         list.elements().iter().map(|element| self.assignment(element)).collect()
     }
 
+    fn positions_of<'a>(
+        &self,
+        partitions: impl IntoIterator<Item = &'a TopicPartition>,
+    ) -> Result<TopicPartitionList, BusError> {
+        let asked = self.consumer().committed_offsets(list_of(partitions), ANSWER_WITHIN);
+        asked.map_err(|error| self.cause(ASKING_FOR_POSITIONS, &error))
+    }
+
+    fn position(&self, element: &TopicPartitionListElem<'_>) -> Result<Option<Position>, BusError> {
+        element.error().map_err(|error| self.during(ASKING_FOR_POSITIONS).error(&error))?;
+        let Offset::Offset(offset) = element.offset() else { return Ok(None) };
+        Ok(Some(Position { offset, metadata: element.metadata().to_owned() }))
+    }
+
     fn assignment(&self, element: &TopicPartitionListElem<'_>) -> Result<Assignment, BusError> {
-        let during = self.during("asking for committed positions");
-        element.error().map_err(|error| during.error(&error))?;
+        let during = self.during(ASKING_FOR_POSITIONS);
         let partition = TopicPartition { topic: element.topic().to_owned(), partition: element.partition() };
-        if let Offset::Offset(offset) = element.offset() {
-            let committed = Some(Position { offset, metadata: element.metadata().to_owned() });
-            return Ok(Assignment { partition, committed, begin: offset });
+        if let Some(position) = self.position(element)? {
+            let begin = position.offset;
+            return Ok(Assignment { partition, committed: Some(position), begin });
         }
         let bounds = self.consumer().fetch_watermarks(&partition.topic, partition.partition, ANSWER_WITHIN);
         let (first, end) = bounds.map_err(|error| during.error(&error))?;
@@ -293,6 +306,16 @@ impl Member for KafkaMember {
     fn end(&mut self, partition: &TopicPartition) -> Result<i64, BusError> {
         let asked = self.consumer().fetch_watermarks(&partition.topic, partition.partition, END_WITHIN);
         asked.map(|(_, end)| end).map_err(|error| self.cause("asking for the end of a partition", &error))
+    }
+
+    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Position>>, BusError> {
+        let list = self.positions_of(partitions)?;
+        // Told in an order of librdkafka's own.
+        let found = |partition: &TopicPartition| {
+            let found = list.find_partition(&partition.topic, partition.partition);
+            found.map_or(Ok(None), |element| self.position(&element))
+        };
+        partitions.iter().map(found).collect()
     }
 
     fn start(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), BusError> {

@@ -108,7 +108,7 @@ impl LocalMember {
     }
 
     fn assignment(&self, shared: &Shared, partition: TopicPartition) -> Assignment {
-        let committed = shared.positions.get(&(self.options.group.clone(), partition.clone())).cloned();
+        let committed = self.committed_in(shared, &partition);
         let (first, end) = shared.partition(&partition).map_or((0, 0), |(_, state)| (state.first, state.end));
         let begin = match (&committed, self.options.start_at) {
             (Some(position), _) => position.offset,
@@ -116,6 +116,10 @@ impl LocalMember {
             (None, StartAt::Latest) => end,
         };
         Assignment { partition, committed, begin }
+    }
+
+    fn committed_in(&self, shared: &Shared, partition: &TopicPartition) -> Option<Position> {
+        shared.positions.get(&(self.options.group.clone(), partition.clone())).cloned()
     }
 
     /// Forgets all partitions and names them.
@@ -182,6 +186,11 @@ impl Member for LocalMember {
 
     fn end(&mut self, partition: &TopicPartition) -> Result<i64, BusError> {
         self.known_end(partition).ok_or_else(|| BusError::UnknownTopic { topic: partition.topic.clone() })
+    }
+
+    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Position>>, BusError> {
+        let shared = self.log.core.shared();
+        Ok(partitions.iter().map(|partition| self.committed_in(&shared, partition)).collect())
     }
 
     fn start(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), BusError> {

@@ -9,7 +9,9 @@ use super::{
     commit_log::StoredPosition,
     fetch::Fetcher,
     membership::{Membership, Standing},
-    names, topics,
+    names,
+    stream::Stored,
+    topics,
 };
 use crate::{
     Assignment, BusError, Change, Member, MemberOptions, Outgoing, Position, Record, StartAt, TopicPartition,
@@ -170,16 +172,11 @@ impl NatsMember {
     ) -> Result<Vec<Assignment>, BusError> {
         let mut assignments = Vec::with_capacity(partitions.len());
         for partition in partitions {
-            let key = names::position_key(&partition.topic, partition.partition);
-            let stored = membership.bucket()?.get(&key).await;
-            let during = core.link.during("asking for committed positions", "");
-            let stored = stored.map_err(|refused| during.refused(refused))?;
+            let stored = Self::stored(core, membership, partition).await?;
             if let Some(committer) = &mut membership.committer {
                 committer.log.revisions.insert(partition.clone(), stored.as_ref().map_or(0, |stored| stored.sequence));
             }
-            let committed = stored.map(|stored| serde_json::from_slice::<StoredPosition>(&stored.payload)).transpose();
-            let committed = committed.map_err(|error| super::commit_log::damaged(&error.to_string()))?;
-            let committed = committed.map(|p| Position { offset: p.offset, metadata: p.metadata });
+            let committed = position(stored)?;
             let begin = match &committed {
                 Some(position) => position.offset,
                 None => {
@@ -191,6 +188,17 @@ impl NatsMember {
             assignments.push(Assignment { partition: partition.clone(), committed, begin });
         }
         Ok(assignments)
+    }
+
+    /// What is committed for a partition, as it is stored.
+    async fn stored(
+        core: &Core,
+        membership: &Membership,
+        partition: &TopicPartition,
+    ) -> Result<Option<Stored>, BusError> {
+        let key = names::position_key(&partition.topic, partition.partition);
+        let stored = membership.bucket()?.get(&key).await;
+        stored.map_err(|refused| core.link.during("asking for committed positions", "").refused(refused))
     }
 
     fn check(&self, positions: &[(TopicPartition, Position)]) -> Result<(), BusError> {
@@ -206,6 +214,12 @@ impl NatsMember {
         }
         Ok(())
     }
+}
+
+fn position(stored: Option<Stored>) -> Result<Option<Position>, BusError> {
+    let position = stored.map(|stored| serde_json::from_slice::<StoredPosition>(&stored.payload)).transpose();
+    let position = position.map_err(|error| super::commit_log::damaged(&error.to_string()))?;
+    Ok(position.map(|position| Position { offset: position.offset, metadata: position.metadata }))
 }
 
 fn not_ours(partition: &TopicPartition) -> BusError {
@@ -246,6 +260,18 @@ impl Member for NatsMember {
             let topic = core.topics.get(&core.link, &partition.topic, END_WITHIN).await?;
             core.link.ready(END_WITHIN).await?;
             topics::end(&core.link, &topic, partition).await
+        })
+    }
+
+    fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Position>>, BusError> {
+        let (core, membership) = (&self.core, &self.membership);
+        core.run(async {
+            core.link.ready(END_WITHIN).await?;
+            let mut committed = Vec::with_capacity(partitions.len());
+            for partition in partitions {
+                committed.push(position(Self::stored(core, membership, partition).await?)?);
+            }
+            Ok(committed)
         })
     }
 

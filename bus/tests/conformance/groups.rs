@@ -228,8 +228,15 @@ pub fn a_second_member_takes_over(log: &mut Fixture) {
     let gone = first.commit(&[outgoing(&output, "k", "never")], &[(revoked[0].clone(), at(11, ""))]);
     assert!(matches!(gone, Err(BusError::Fenced { .. })), "{gone:?}");
     let kept = (0..4).map(|p| tp(&topic, p)).find(|p| !revoked.contains(p)).expect("two were kept");
-    commit(&mut *first, &[outgoing(&output, "k", "kept")], &[(kept, at(10, ""))]).expect("still its own");
+    commit(&mut *first, &[outgoing(&output, "k", "kept")], &[(kept.clone(), at(10, ""))]).expect("still its own");
     assert_eq!(log.read(&output, 1).len(), 3);
+    // What others have committed is told, too.
+    let asked = [kept, tp(&output, 0), revoked[0].clone()];
+    let told = until("committed positions", || match second.committed(&asked) {
+        Err(error) if error.retryable() => None,
+        answer => Some(answer),
+    });
+    assert_eq!(told.expect("an answer"), [Some(at(10, "")), None, Some(at(10, "handed over"))]);
 }
 
 pub fn who_leaves_frees_its_partitions_at_once(log: &mut Fixture) {

@@ -43,6 +43,8 @@ pub struct Arrived {
     pub source: Source,
     /// How far the source has come with this record; absent when more of the same is to follow.
     pub claim: Option<ShipTag>,
+    /// Of a source that other SQL had read: only windows that end after this have all of its rows.
+    pub whole_after_ns: Option<i64>,
     pub pieces: Vec<Piece>,
 }
 
@@ -98,6 +100,11 @@ impl Alignment {
         }
     }
 
+    /// Nothing is known of how far any source has come.
+    pub fn forget_claims(&mut self) {
+        self.claims.values_mut().for_each(|claim| *claim = Claim::known(ShipTag::NONE));
+    }
+
     /// All sources have come as far as this.
     pub fn raise(&mut self, through: ShipTag) {
         self.claims.values_mut().filter(|claim| claim.tag < through).for_each(|claim| *claim = Claim::known(through));
@@ -113,9 +120,8 @@ impl Alignment {
         self.claims.iter().map(|(source, claim)| (*source, claim.tag)).min_by_key(|(_, tag)| *tag)
     }
 
-    /// The tag of the piece that is to be taken next, if all sources have come as far.
-    pub fn next_tag(&self) -> Option<ShipTag> {
-        let through = self.through();
+    /// The tag of the piece that is to be taken next, if it is at most this.
+    pub fn next_tag(&self, through: ShipTag) -> Option<ShipTag> {
         self.waiting.keys().next().map(|id| id.tag).filter(|tag| *tag <= through)
     }
 
@@ -178,13 +184,14 @@ mod tests {
             point,
             source: source(partition),
             claim: claim.map(ShipTag::at),
+            whole_after_ns: None,
             pieces: tags.iter().map(piece).collect(),
         }
     }
 
     fn taken(alignment: &mut Alignment) -> Vec<(i64, i32)> {
         let mut taken = Vec::new();
-        while let Some(tag) = alignment.next_tag() {
+        while let Some(tag) = alignment.next_tag(alignment.through()) {
             while let Some(piece) = alignment.take(tag) {
                 taken.push((piece.id.tag.watermark_ns, piece.id.source.partition));
             }

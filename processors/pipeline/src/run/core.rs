@@ -1,8 +1,9 @@
 //! Rows of one partition in, windows and rows out; no bytes. Panes that were sent are taken in [`merging`], what INSERTs make of
-//! windows is in [`publishing`].
+//! windows is in [`publishing`], what is done where other SQL had read in [`rebuilding`].
 
 mod merging;
 mod publishing;
+mod rebuilding;
 
 use super::{
     alignment::{Alignment, Source},
@@ -20,6 +21,7 @@ use crate::sql::{LATE_COLUMN, Query, StreamFlow};
 use amoskys_windows::{ReplayPoint, ShipTag, Watermark, WindowOperator};
 use arrow::{array::BooleanArray, record_batch::RecordBatch};
 use merging::epoch_before;
+use rebuilding::{Merging, Sending};
 use std::{sync::Arc, time::Duration};
 
 /// The state of a partition: watermark, panes, and what is done already.
@@ -48,6 +50,8 @@ pub struct Core {
     reread: Option<Watermark>,
     /// Of a flow of panes that were sent: how far its sources have come, and what waits for them.
     alignment: Option<Alignment>,
+    merging: Merging,
+    sending: Sending,
     /// Up to where panes that are sent away have been, and everybody has been told.
     told_ns: i64,
     shipments: Vec<Shipment>,
@@ -106,6 +110,9 @@ impl Core {
             replaying,
             reread: restored.filter(|_| replaying).map(|_| checkpoint.replay.watermark),
             alignment,
+            // Whoever has committed nothing of windows knows of no claims.
+            merging: Merging::new(checkpoint.watermark.time_ns == i64::MIN),
+            sending: Sending::default(),
             told_ns: checkpoint.watermark.time_ns,
             shipments: Vec::new(),
             emitting: Duration::ZERO,
@@ -120,7 +127,7 @@ impl Core {
 
     /// Whether a record at `offset` is the first behind the replay.
     pub fn ends_replay(&self, offset: i64) -> bool {
-        self.replaying && offset >= self.done_before
+        self.replaying && !self.merges_anew() && offset >= self.done_before
     }
 
     pub fn end_replay_at(&mut self, offset: i64) {
@@ -132,6 +139,7 @@ impl Core {
     /// The clock may have taken the last owner's watermark further than the records did.
     fn end_replay(&mut self) {
         self.replaying = false;
+        self.sending.end_replay();
         self.reread = None;
         self.watermark.advance_to(self.resume.time_ns);
         self.watermark.last_log_time_ns = self.watermark.last_log_time_ns.max(self.resume.last_log_time_ns);
@@ -139,17 +147,6 @@ impl Core {
             // Every source had come as far when that was committed.
             alignment.raise(ShipTag::at(self.resume.time_ns));
         }
-    }
-
-    /// Goes on for another that has come as far: what that has told is told, and its watermark holds.
-    pub fn take_over(&mut self, other: &Self) {
-        self.done_before = other.next_offset;
-        self.next_offset = other.next_offset;
-        self.resume = other.watermark;
-        self.published_through_ns = other.published_through_ns.max(other.watermark.time_ns);
-        self.told_ns = other.told_ns;
-        self.counters = other.counters;
-        self.end_replay();
     }
 
     pub fn partition(&self) -> i32 {
@@ -204,7 +201,7 @@ impl Core {
         const FOLLOW_EVERY_NS: i64 = 5_000_000_000;
         let watermark = self.anticipated(flow, now_ns);
         let is_far = watermark.time_ns.saturating_sub(self.watermark.time_ns) >= FOLLOW_EVERY_NS;
-        self.replaying
+        (self.replaying && !self.merges_anew())
             || is_far
             || self.stages.next_close_ns(flow).is_some_and(|closes_ns| closes_ns <= watermark.time_ns)
             || self.stages.ships_within(flow, self.told_ns, watermark.time_ns)
@@ -227,12 +224,13 @@ impl Core {
         now_ns: i64,
         emissions: &mut Vec<Emission>,
     ) -> Result<(), TaskError> {
-        if self.replaying {
+        if self.replaying && !self.merges_anew() {
             self.end_replay();
         }
         let before = self.watermark.time_ns;
         self.watermark = self.anticipated(flow, now_ns);
-        if self.watermark.time_ns > before { self.close(flow, self.watermark.time_ns, emissions) } else { Ok(()) }
+        let is_due = self.watermark.time_ns > before || self.sending.claim_is_due();
+        if is_due { self.close(flow, self.watermark.time_ns, emissions) } else { Ok(()) }
     }
 
     /// Closes every window: nothing more will come.
@@ -249,18 +247,25 @@ impl Core {
 
     /// Notes what is to be sent; not what was sent before a restart.
     fn ship(&mut self, flow: &StreamFlow, watermark_ns: i64) {
-        for (panes, mut shipped, is_told_to_all) in self.stages.take_shipped(flow, self.told_ns, watermark_ns) {
-            // Sealed for a record that is read again: it was sealed, and sent, when it first came.
-            let replaying = self.replaying;
-            let published_ns = self.published_through_ns;
-            shipped.retain(|one| if one.tag.is_sealed { !replaying } else { one.tag.watermark_ns > published_ns });
-            if shipped.is_empty() && !is_told_to_all {
+        let (span_ns, is_due) = ((self.told_ns, watermark_ns), self.sending.claim_is_due());
+        for (panes, mut shipped, is_told_to_all) in self.stages.take_shipped(flow, span_ns, is_due) {
+            let topic = flow.panes[panes].ship.as_ref().map(|ship| ship.topic.as_str());
+            let whole_after_ns = topic.and_then(|topic| self.sending.whole_after_ns(topic));
+            if whole_after_ns.is_none() {
+                // Sealed for a record that is read again: it was sealed, and sent, when it first came.
+                let replaying = self.replaying;
+                let published_ns = self.published_through_ns;
+                shipped.retain(|one| if one.tag.is_sealed { !replaying } else { one.tag.watermark_ns > published_ns });
+            }
+            let has_been_told = whole_after_ns.is_none() && self.replaying;
+            if shipped.is_empty() && (!is_told_to_all || has_been_told) {
                 continue;
             }
             let furthest = shipped.last().map_or(ShipTag::NONE, |one| one.tag);
             let claim = furthest.max(ShipTag::at(watermark_ns));
-            self.shipments.push(Shipment { panes, claim, is_told_to_all, shipped });
+            self.shipments.push(Shipment { panes, claim, is_told_to_all, whole_after_ns, shipped });
         }
+        self.sending.is_told();
         self.told_ns = self.told_ns.max(watermark_ns);
     }
 

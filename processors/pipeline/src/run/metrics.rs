@@ -24,6 +24,7 @@ pub struct Metrics {
     pub rows: Counter,
     pub dead_records: Counter,
     pub duplicate_records: Counter,
+    pub foreign_records: Counter,
     pub late_rows: Counter,
     pub dropped_rows: Counter,
     pub shed_rows: Counter,
@@ -136,6 +137,11 @@ impl Metrics {
                 "records",
                 "Envelopes that had come before and were not counted again",
             ),
+            foreign_records: counter(
+                "foreign",
+                "records",
+                "Records of topics that groups are sent through which other SQL sent, left out",
+            ),
             late_rows: counter("late", "rows", "Rows that came after one of their windows had closed"),
             dropped_rows: counter("dropped", "rows", "Late rows that no open window was left for"),
             shed_rows: counter("shed", "rows", "Rows left out of panes that were at their bounds"),
@@ -180,6 +186,7 @@ impl Metrics {
         self.rows.inc_by(after.rows - before.rows);
         self.dead_records.inc_by(after.dead_records - before.dead_records);
         self.duplicate_records.inc_by(after.duplicate_records - before.duplicate_records);
+        self.foreign_records.inc_by(after.foreign_records - before.foreign_records);
         self.late_rows.inc_by(after.late_rows - before.late_rows);
         self.dropped_rows.inc_by(after.dropped_rows - before.dropped_rows);
         self.shed_rows.inc_by(after.shed_rows - before.shed_rows);

@@ -8,6 +8,7 @@ use super::snapshot::Mark;
 use amoskys_bus::Position;
 use amoskys_windows::{ReplayPoint, Watermark};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A partition's state between two records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +48,18 @@ struct Metadata {
     /// Of what windows the position is, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     windows: Option<String>,
+    /// What is sent through topics or taken from them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    sent: BTreeMap<String, String>,
+}
+
+/// With which SQL a position was committed, by what of it decides where to go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenBy {
+    /// Of the windows ([`crate::sql::StreamFlow::windows_digest`]).
+    pub windows: u64,
+    /// What is sent through topics or taken from them ([`crate::sql::StreamFlow::sent`]).
+    pub sent: BTreeMap<String, String>,
 }
 
 /// The offset is that of the mark then.
@@ -78,22 +91,21 @@ impl Checkpoint {
         Self { replay: ReplayPoint { offset, watermark }, position: offset, watermark, mark: None }
     }
 
-    /// With which windows it is of, by their digest.
-    pub fn encode_of(&self, windows_digest: u64) -> Position {
-        self.encoded(Some(format!("{windows_digest:016x}")))
+    pub fn encode_of(&self, by: &WrittenBy) -> Position {
+        self.encoded(Some(by))
     }
 
     pub fn encode(&self) -> Position {
         self.encoded(None)
     }
 
-    /// Which windows a position is of, where it says so.
-    pub fn windows_digest(position: &Position) -> Option<u64> {
+    /// By which SQL a position was committed, where it says so.
+    pub fn written_by(position: &Position) -> Option<WrittenBy> {
         let metadata: Metadata = serde_json::from_str(&position.metadata).ok()?;
-        u64::from_str_radix(&metadata.windows?, 16).ok()
+        Some(WrittenBy { windows: u64::from_str_radix(&metadata.windows?, 16).ok()?, sent: metadata.sent })
     }
 
-    fn encoded(&self, windows: Option<String>) -> Position {
+    fn encoded(&self, by: Option<&WrittenBy>) -> Position {
         let metadata = Metadata {
             v: VERSION,
             position: self.position,
@@ -108,7 +120,8 @@ impl Checkpoint {
                 items: mark.items,
                 digest: format!("{:016x}", mark.digest),
             }),
-            windows,
+            windows: by.map(|by| format!("{:016x}", by.windows)),
+            sent: by.map(|by| by.sent.clone()).unwrap_or_default(),
         };
         // Numbers always serialize.
         let metadata = serde_json::to_string(&metadata).unwrap_or_default();
@@ -163,10 +176,13 @@ mod tests {
         for checkpoint in [full, marked, Checkpoint::start(0)] {
             assert_eq!(Checkpoint::decode("t", 0, &checkpoint.encode()).expect("ours"), checkpoint);
             assert!(checkpoint.encode().metadata.len() < 4096);
-            let told = checkpoint.encode_of(0xabc);
-            assert_eq!(Checkpoint::decode("t", 0, &told).expect("ours"), checkpoint);
-            assert_eq!(Checkpoint::windows_digest(&told), Some(0xabc));
-            assert_eq!(Checkpoint::windows_digest(&checkpoint.encode()), None);
+            for sent in [BTreeMap::new(), BTreeMap::from([("0a".to_owned(), "0b".to_owned())])] {
+                let by = WrittenBy { windows: 0xabc, sent };
+                let told = checkpoint.encode_of(&by);
+                assert_eq!(Checkpoint::decode("t", 0, &told).expect("ours"), checkpoint);
+                assert_eq!(Checkpoint::written_by(&told), Some(by));
+            }
+            assert_eq!(Checkpoint::written_by(&checkpoint.encode()), None);
         }
     }
 

@@ -1,26 +1,66 @@
 //! From where a partition has to be read again for windows that nobody has kept: by the log's times.
 //!
 //! A row is at most `max_skew` ahead of its record's log time, so what may be in a window that begins at T lies behind the first
-//! record of T − `max_skew`, which is found by halving. Limits: for logs whose times do not go back (topics with
+//! record of T − `max_skew`, which is found by halving. What is sent to those who merge groups has to reach back as far as windows
+//! that they have not told, which their own positions say. Limits: for logs whose times do not go back (topics with
 //! `LogAppendTime`); what the log does not keep any more is missing from the first windows.
 
-use crate::sql::StreamFlow;
-use amoskys_bus::{BusError, Change, Reader, TopicPartition};
-use std::time::{Duration, Instant};
+use super::position::{Checkpoint, PositionError};
+use crate::sql::{Dataflow, StreamFlow};
+use amoskys_bus::{BusError, Change, Position, Reader, TopicPartition};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 /// Each halves what may be read too much; all of them together take less than a member of a group may be silent.
 const HALVINGS_MAX: usize = 12;
 /// A log that answers nothing for so long is away.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// The log time, in milliseconds since 1970, before which no record is in a window that is open at this watermark; `None` where
-/// there are no windows, or no row has come.
-pub fn needed_since_ms(flow: &StreamFlow, watermark_ns: i64) -> Option<i64> {
-    if flow.views.is_empty() || watermark_ns == i64::MIN {
+/// For each topic that groups are sent through, the end up to which windows need not be sent again.
+pub type SentAgain = BTreeMap<String, i64>;
+
+/// The log time, in milliseconds since 1970, before which no record is in a window that ends after `told_ns`, or in one that is sent
+/// again; `None` where there are no windows, or no row has come.
+pub fn needed_since_ms(dataflow: &Dataflow, flow: &StreamFlow, told_ns: i64, again: &SentAgain) -> Option<i64> {
+    if flow.shuffle.is_none() && told_ns == i64::MIN {
         return None;
     }
-    let first_row_ns = watermark_ns.saturating_sub(flow.reach_ns());
-    Some(first_row_ns.saturating_sub(flow.stream.rules.max_skew_ns).div_euclid(1_000_000))
+    let own = (!flow.views.is_empty()).then(|| told_ns.saturating_sub(flow.reach_ns()));
+    let sent = again.iter().map(|(topic, &whole_after_ns)| {
+        let reach_ns = merging(dataflow, topic).map_or(0, StreamFlow::reach_ns);
+        whole_after_ns.saturating_sub(reach_ns)
+    });
+    let first_row_ns = own.into_iter().chain(sent).min()?;
+    Some(first_row_ns.saturating_sub(max_skew_ns(dataflow, flow)).div_euclid(1_000_000))
+}
+
+/// The flow that merges what is sent through a topic; the last, while there are two.
+fn merging<'a>(dataflow: &'a Dataflow, topic: &str) -> Option<&'a StreamFlow> {
+    dataflow.streams.iter().rfind(|flow| flow.shuffle.is_some() && flow.stream.topic == topic)
+}
+
+/// How far a row may be ahead of its record, or of that which it was sent with.
+fn max_skew_ns(dataflow: &Dataflow, flow: &StreamFlow) -> i64 {
+    let Some(shuffle) = &flow.shuffle else { return flow.stream.rules.max_skew_ns };
+    let sends = |of: &&StreamFlow| shuffle.streams.contains(&of.stream.name);
+    dataflow.streams.iter().filter(sends).map(|of| of.stream.rules.max_skew_ns).max().unwrap_or(0)
+}
+
+/// Up to where windows are told in all partitions of a topic that groups are sent through, by their committed positions; `None` where there
+/// are none.
+pub fn told_in_all(topic: &str, committed: &[Option<Position>]) -> Result<Option<i64>, PositionError> {
+    if committed.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    let mut told_ns = i64::MAX;
+    for (partition, position) in (0..).zip(committed) {
+        let checkpoint =
+            position.as_ref().map(|position| Checkpoint::decode(topic, partition, position)).transpose()?;
+        told_ns = told_ns.min(checkpoint.map_or(i64::MIN, |checkpoint| checkpoint.watermark.time_ns));
+    }
+    Ok(Some(told_ns))
 }
 
 /// The first offset whose record the log got at this time or later, or one before it by at most a 4,096th of the partition; the

@@ -38,6 +38,8 @@ pub struct Shipment {
     pub claim: ShipTag,
     /// Whether those who get no keys have to know of the claim.
     pub is_told_to_all: bool,
+    /// Where other SQL had read the partition: only windows that end after this have all of its rows.
+    pub whole_after_ns: Option<i64>,
     pub shipped: Vec<Shipped>,
 }
 
@@ -52,6 +54,8 @@ struct Header {
     partition: i32,
     /// Absent where further records of the same shipment follow.
     claim: Option<(i64, bool)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    whole_after_ns: Option<i64>,
     /// Number of state arrays of each aggregate.
     states: Vec<usize>,
     pieces: Vec<PieceHeader>,
@@ -117,6 +121,7 @@ pub fn records(
                 digest: ship.digest.clone(),
                 partition,
                 claim,
+                whole_after_ns: shipment.whole_after_ns,
                 states: states.clone(),
                 pieces: taken.iter().map(|piece| piece.header.clone()).collect(),
             };
@@ -206,8 +211,8 @@ fn write(header: &Header, pieces: &[Columns]) -> Result<Vec<u8>, ArrowError> {
 pub enum Unusable {
     /// It is not what a processor writes.
     Malformed(String),
-    /// It is about other SQL.
-    Foreign(String),
+    /// It is of other SQL.
+    Foreign,
 }
 
 /// Reads a record back. `point` is where it stands in the topic's partition.
@@ -218,11 +223,11 @@ pub fn read(shuffle: &Shuffle, payload: &[u8], point: ReplayPoint) -> Result<Arr
     let (json, data) = rest.split_at_checked(length).ok_or_else(|| malformed("cut short"))?;
     let header: Header = serde_json::from_slice(json).map_err(|error| malformed(&error.to_string()))?;
     if header.v != VERSION {
-        return Err(Unusable::Foreign(format!("panes that were sent: version {}", header.v)));
+        return Err(Unusable::Foreign);
     }
     let source = shuffle.sources.get(header.panes).and_then(Option::as_ref);
     if source.is_none_or(|source| source.digest != header.digest) {
-        return Err(Unusable::Foreign("panes that were sent are of other SQL".into()));
+        return Err(Unusable::Foreign);
     }
     let rows: usize = header.pieces.iter().map(|piece| piece.rows).sum();
     let mut pieces = Vec::new();
@@ -241,7 +246,7 @@ pub fn read(shuffle: &Shuffle, payload: &[u8], point: ReplayPoint) -> Result<Arr
     }
     let claim = header.claim.map(|(watermark_ns, is_sealed)| ShipTag { watermark_ns, is_sealed });
     let source = Source { panes: header.panes, partition: header.partition };
-    Ok(Arrived { point, source, claim, pieces })
+    Ok(Arrived { point, source, claim, whole_after_ns: header.whole_after_ns, pieces })
 }
 
 fn piece_of(header: &Header, piece: &PieceHeader, batch: &RecordBatch, point: ReplayPoint) -> Piece {

@@ -161,9 +161,14 @@ impl Stages {
 
     /// What is to be sent: of each of the flow's panes that are sent, those since the last call, and whether all are to hear how
     /// far they have come: where a window of any of them may have ended after `from_ns` and at or before `to_ns`. Who merges waits
-    /// for all panes alike, so those of long windows would hold up short ones.
-    pub fn take_shipped(&mut self, flow: &StreamFlow, from_ns: i64, to_ns: i64) -> Vec<(usize, Vec<Shipped>, bool)> {
-        let ends = self.ships_within(flow, from_ns, to_ns);
+    /// for all panes alike, so those of long windows would hold up short ones. `is_due`: they are to hear of it in any case.
+    pub fn take_shipped(
+        &mut self,
+        flow: &StreamFlow,
+        (from_ns, to_ns): (i64, i64),
+        is_due: bool,
+    ) -> Vec<(usize, Vec<Shipped>, bool)> {
+        let ends = is_due || self.ships_within(flow, from_ns, to_ns);
         let ships =
             self.stages.iter_mut().zip(&flow.panes).enumerate().filter(|(_, (_, shared))| shared.ship.is_some());
         let taken = ships.map(|(index, (stage, _))| (index, stage.operator.take_shipped(), ends));

@@ -50,6 +50,8 @@ pub struct TaskCounters {
     pub rows_without_time: u64,
     pub closed_windows: u64,
     pub emitted_rows: u64,
+    /// Of a shuffle: records that other SQL sent.
+    pub foreign_records: u64,
 }
 
 impl AddAssign for TaskCounters {
@@ -65,6 +67,7 @@ impl AddAssign for TaskCounters {
         self.rows_without_time += other.rows_without_time;
         self.closed_windows += other.closed_windows;
         self.emitted_rows += other.emitted_rows;
+        self.foreign_records += other.foreign_records;
     }
 }
 
@@ -84,6 +87,8 @@ struct PaneIntake {
     shuffle: Shuffle,
     arrived: Vec<Arrived>,
     dead: Vec<DeadRecord>,
+    /// Offsets of what other SQL sent.
+    foreign: Vec<i64>,
 }
 
 impl Task {
@@ -114,7 +119,8 @@ impl Task {
         restored: Option<Restored>,
     ) -> Result<Self, TaskError> {
         let core = Core::new(flow, (topic, partition), sources, checkpoint, restored.as_ref())?;
-        let intake = PaneIntake { shuffle: shuffle.clone(), arrived: Vec::new(), dead: Vec::new() };
+        let intake =
+            PaneIntake { shuffle: shuffle.clone(), arrived: Vec::new(), dead: Vec::new(), foreign: Vec::new() };
         Ok(Self { intake: Intake::Panes(intake), core })
     }
 
@@ -124,11 +130,17 @@ impl Task {
     }
 
     /// Goes on for another that has come as far.
-    pub fn take_over(&mut self, other: &mut Self) {
-        self.core.take_over(&other.core);
+    pub fn take_over(
+        &mut self,
+        flow: &StreamFlow,
+        other: &mut Self,
+        emissions: &mut Vec<Emission>,
+    ) -> Result<(), TaskError> {
+        self.core.take_over(flow, &other.core, emissions)?;
         if let (Intake::Rows(mine), Intake::Rows(theirs)) = (&mut self.intake, &mut other.intake) {
             mine.take_seen(theirs, self.core.keeps_snapshots());
         }
+        Ok(())
     }
 
     pub fn push(&mut self, record: &Record<'_>) {
@@ -171,6 +183,10 @@ impl Task {
             Intake::Panes(intake) => {
                 failed.append(&mut intake.dead);
                 failed.iter().for_each(|record| self.core.pass(record.offset));
+                for offset in intake.foreign.drain(..) {
+                    self.core.pass(offset);
+                    self.core.counters.foreign_records += u64::from(offset >= self.core.done_before());
+                }
                 self.core.process_panes(flow, std::mem::take(&mut intake.arrived), emissions)?;
             }
         }
@@ -188,20 +204,16 @@ impl PaneIntake {
     fn push(&mut self, record: &Record<'_>, point: ReplayPoint) {
         match read(&self.shuffle, record.payload, point) {
             Ok(arrived) => self.arrived.push(arrived),
-            Err(unusable) => {
-                let (reason, detail) = match unusable {
-                    Unusable::Malformed(detail) => (DeadLetterReason::Malformed, detail),
-                    Unusable::Foreign(detail) => (DeadLetterReason::SchemaMismatch, detail),
-                };
-                self.dead.push(DeadRecord {
-                    offset: record.offset,
-                    log_time_ms: record.log_time_ms,
-                    reason,
-                    detail,
-                    key: record.key.unwrap_or_default().to_vec(),
-                    payload: record.payload.to_vec(),
-                });
-            }
+            // Nothing is lost by that: it can be computed again from the rows.
+            Err(Unusable::Foreign) => self.foreign.push(record.offset),
+            Err(Unusable::Malformed(detail)) => self.dead.push(DeadRecord {
+                offset: record.offset,
+                log_time_ms: record.log_time_ms,
+                reason: DeadLetterReason::Malformed,
+                detail,
+                key: record.key.unwrap_or_default().to_vec(),
+                payload: record.payload.to_vec(),
+            }),
         }
     }
 }

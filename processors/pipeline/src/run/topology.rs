@@ -62,7 +62,7 @@ impl Topology {
 }
 
 /// Topics that groups are sent from and to.
-fn ends(dataflow: &Dataflow) -> BTreeSet<&str> {
+pub fn ends(dataflow: &Dataflow) -> BTreeSet<&str> {
     let flows = dataflow.streams.iter();
     let ships = flows.clone().flat_map(|flow| &flow.panes).filter_map(|panes| panes.ship.as_ref());
     let sources = flows.flat_map(|flow| &flow.shuffle).flat_map(|shuffle| shuffle.sources.iter().flatten());

@@ -9,6 +9,7 @@
 mod changes;
 mod outputs;
 mod reload;
+mod successor;
 
 use super::{
     clock::LogClock,
@@ -18,7 +19,7 @@ use super::{
     emit::{Emission, EmitError, Emitter},
     load::Loading,
     metrics::Metrics,
-    position::PositionError,
+    position::{PositionError, WrittenBy},
     status::{End, PartitionStatus, Status},
     task::{Task, TaskError},
     topology::Topology,
@@ -27,7 +28,6 @@ use crate::sql::{Dataflow, StreamFlow};
 use amoskys_bus::{Bus, BusError, Change, Member, MemberOptions, Outgoing, Record, TopicPartition};
 use outputs::Outputs;
 pub use reload::NextSql;
-use reload::Successor;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -36,6 +36,7 @@ use std::{
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+use successor::Successor;
 
 /// After a log that was away when it was asked.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -108,16 +109,16 @@ pub struct Worker {
     topology: Topology,
 }
 
-/// What becomes of a flow's rows, and of which windows its positions are.
+/// What becomes of a flow's rows, and by what its positions are known.
 struct Outlets {
     emitters: Vec<Option<Emitter>>,
-    windows_digest: u64,
+    by: WrittenBy,
 }
 
 impl Outlets {
     fn of(flow: &StreamFlow) -> Result<Self, EmitError> {
         let emitters = flow.inserts.iter().map(Emitter::new).collect::<Result<_, _>>()?;
-        Ok(Self { emitters, windows_digest: flow.windows_digest() })
+        Ok(Self { emitters, by: WrittenBy { windows: flow.windows_digest(), sent: flow.sent() } })
     }
 }
 
@@ -270,11 +271,11 @@ impl Worker {
                 let WorkerError::Bus(error) = error else { return Err(error) };
                 self.wait_for_the_log(error, &mut last_told)?;
             }
-            next = self.look_for_sql(&mut tasks, &waiting)?;
+            next = self.look_for_sql(member, &mut tasks, &waiting)?;
             if next.is_some() {
                 break;
             }
-            self.follow_successors(&mut tasks, &mut waiting)?;
+            self.follow_successors(&mut tasks, &mut waiting, &mut outputs.records)?;
             // Who is behind loses no time by a commit later, and a commit for each window is most of the work then.
             let is_behind = records >= records_max && outputs.bytes() < OUTPUT_BYTES_MAX;
             if (!outputs.records.is_empty() && !is_behind) || last_commit.elapsed() >= self.options.commit_interval {
@@ -342,6 +343,7 @@ impl Worker {
             self.flush_one(owned, outputs)?;
         }
         owned.task.push(record);
+        owned.successor.iter_mut().for_each(|successor| successor.push(record));
         owned.end = None;
         owned.changed = true;
         Ok(())
@@ -379,6 +381,11 @@ impl Worker {
         }
         self.send_panes(owned, outputs)?;
         self.encode(owned, emitting, &emissions, outputs)?;
+        if let Some(successor) = owned.successor.as_mut().filter(|successor| successor.follows()) {
+            let flow = &self.dataflow.streams[successor.flow];
+            successor.flush(flow, &owned.task.core);
+            outputs.extend(self.topology.take_sent(flow, &mut successor.task.core).map_err(TaskError::Arrow)?);
+        }
         Ok(flushed?)
     }
 
@@ -452,7 +459,7 @@ impl Worker {
         stop: &AtomicBool,
     ) -> Result<Vec<Change>, WorkerError> {
         let positions = tasks.iter().filter(|(_, owned)| owned.changed).filter_map(|(partition, owned)| {
-            let position = owned.task.core.checkpoint()?.encode_of(self.outlets[owned.flow].windows_digest);
+            let position = owned.task.core.checkpoint()?.encode_of(&self.outlets[owned.flow].by);
             Some((partition.clone(), position))
         });
         let positions: Vec<_> = positions.collect();

@@ -279,8 +279,16 @@ impl StreamFlow {
 
     /// Which windows are kept of the stream; positions that were committed with others do not say where these begin.
     pub fn windows_digest(&self) -> u64 {
-        let hash = blake3::hash(self.panes_description().as_bytes());
-        hash.as_bytes()[..8].iter().fold(0, |digest, byte| digest << 8 | u64::from(*byte))
+        short_digest(&self.panes_description())
+    }
+
+    /// What it sends through topics, or takes from one, by a digest of the topic's name.
+    pub fn sent(&self) -> BTreeMap<String, String> {
+        let ships = self.panes.iter().filter_map(|panes| panes.ship.as_ref());
+        let ships = ships.map(|ship| (topic_digest(&ship.topic), ship.digest.clone()));
+        let sources = self.shuffle.iter().flat_map(|shuffle| shuffle.sources.iter().flatten());
+        let merged = sources.map(|source| (topic_digest(&self.stream.topic), source.digest.clone()));
+        ships.chain(merged).collect()
     }
 
     /// Whether it computes the same from the same records, and writes it to the same places.
@@ -322,6 +330,16 @@ impl StreamFlow {
         }
         words
     }
+}
+
+/// What a topic is called in [`StreamFlow::sent`].
+pub(crate) fn topic_digest(topic: &str) -> String {
+    format!("{:08x}", short_digest(topic) as u32)
+}
+
+fn short_digest(words: &str) -> u64 {
+    let hash = blake3::hash(words.as_bytes());
+    hash.as_bytes()[..8].iter().fold(0, |digest, byte| digest << 8 | u64::from(*byte))
 }
 
 /// A watermark, delayed; the ends of time stay what they are.

@@ -40,6 +40,7 @@ mod warnings;
 pub use annotations::Annotations;
 pub(crate) use catalog::nearest_of_all;
 pub use catalog::{ENVELOPE_COLUMNS, LATE_COLUMN, LOG_COLUMNS, Sink, StateBounds, Stream, late_field, nearest};
+pub(crate) use dataflow::topic_digest;
 pub use dataflow::{Dataflow, Insert, PanesSource, Query, SharedPanes, StreamFlow, WindowRows, WindowedView, behind};
 pub use definitions::views_of;
 pub(crate) use definitions::{name_of, table_of};

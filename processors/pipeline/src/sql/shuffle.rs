@@ -23,7 +23,7 @@ pub struct Ship {
     pub panes: usize,
     /// Key columns that decide the partition; none: one partition has all.
     pub key: Vec<usize>,
-    /// Of all that decides what is sent: who finds another one cannot use it.
+    /// Of all that decides what is sent to the topic, of all its panes: who finds another one cannot use it.
     pub digest: String,
 }
 
@@ -102,20 +102,20 @@ pub(super) fn connect(flows: &mut [StreamFlow], index: usize, around: Around<'_>
     let topic = flows[index].stream.topic.clone();
     let mut sources = Vec::new();
     flows[index].panes = panes;
+    let digest = digest(flows, index);
     for (place, mut shared) in sent.into_iter().enumerate() {
         let PanesSource::Stream(program) = &shared.source else {
             sources.push(None);
             continue;
         };
         let flow = &mut flows[index];
-        let digest = digest(flow, place);
         let key = flow.views[shared.views[0]].shuffle_key.clone().unwrap_or_default();
         flow.panes[place].source = PanesSource::Shipped;
         let stream = program.stream.clone();
         shared.views.clear();
         shared.ship = Some(Ship { topic: topic.clone(), panes: place, key, digest: digest.clone() });
         if let Some(sender) = flows.iter_mut().find(|flow| flow.shuffle.is_none() && flow.stream.name == stream) {
-            sources.push(Some(ShipSource { topic: sender.stream.topic.clone(), digest }));
+            sources.push(Some(ShipSource { topic: sender.stream.topic.clone(), digest: digest.clone() }));
             sender.panes.push(shared);
         }
     }
@@ -125,16 +125,28 @@ pub(super) fn connect(flows: &mut [StreamFlow], index: usize, around: Around<'_>
     Ok(())
 }
 
-/// All that decides what these panes hold and where their groups go.
-fn digest(flow: &StreamFlow, place: usize) -> String {
-    let shared = &flow.panes[place];
+/// All that decides what is sent to the flow at `index`, and where its groups go. One for all of its panes: who merges waits for
+/// all alike, so where one of them is other than it was, all begin anew.
+fn digest(flows: &[StreamFlow], index: usize) -> String {
+    let flow = &flows[index];
     let mut hasher = blake3::Hasher::new();
-    hasher.update(format!("{:?}", shared.outputs).as_bytes());
-    for &view in &shared.views {
-        let view = &flow.views[view];
-        hasher.update(format!("{:?}", view.shuffle_key).as_bytes());
-        let plan = LogicalPlan::Aggregate(view.aggregate.clone());
-        hasher.update(plan.display_indent_schema().to_string().as_bytes());
+    for shared in &flow.panes {
+        let PanesSource::Stream(program) = &shared.source else {
+            hasher.update(b"\nof windows");
+            continue;
+        };
+        hasher.update(format!("\n{:?}", shared.outputs).as_bytes());
+        let sender = flows.iter().find(|flow| flow.shuffle.is_none() && flow.stream.name == program.stream);
+        if let Some(Stream { topic, rules, replay_max_ns, event_time, .. }) = sender.map(|flow| &flow.stream) {
+            // Of how rows are judged and when panes are sealed.
+            hasher.update(format!("{topic} {rules:?} {replay_max_ns} {event_time:?}").as_bytes());
+        }
+        for &view in &shared.views {
+            let view = &flow.views[view];
+            hasher.update(format!("{:?}", view.shuffle_key).as_bytes());
+            let plan = LogicalPlan::Aggregate(view.aggregate.clone());
+            hasher.update(plan.display_indent_schema().to_string().as_bytes());
+        }
     }
     hasher.finalize().to_hex()[..16].to_owned()
 }

@@ -8,6 +8,7 @@ use amoskys_pipeline::{
     run::{Checkpoint, DeadRecord, Emission, SnapshotReader, SnapshotRecord, Source, Task, Verify, shipment_records},
     sql::{Dataflow, StreamFlow},
 };
+use amoskys_windows::{ReplayPoint, Watermark};
 use arrow::{
     array::{Array, ArrayRef, AsArray},
     datatypes::Float64Type,
@@ -37,6 +38,10 @@ pub struct Owner {
     pub read_again: usize,
     /// Sent by one who is gone, and still on its way.
     under_way: VecDeque<(String, i32, Vec<u8>)>,
+    /// Its position is of other SQL than what runs.
+    is_of_other_sql: bool,
+    /// Offsets that it read again for that.
+    pub rebuilt_from: Option<i64>,
 }
 
 /// All partitions of all flows, with logs in memory. What is committed is there for all to read.
@@ -46,11 +51,19 @@ pub struct Cluster<'a> {
     pub input: BTreeMap<(usize, i32), Vec<Kept>>,
     pub sent: BTreeMap<(String, i32), Vec<Vec<u8>>>,
     pub owners: BTreeMap<(usize, i32), Owner>,
+    /// Up to where windows are told in all partitions of a topic that groups are sent through, when other SQL began to send there.
+    told_ns: BTreeMap<String, i64>,
 }
 
 impl<'a> Cluster<'a> {
     pub fn new(dataflow: &'a Dataflow, records: &[(u8, Kept)]) -> Self {
-        let mut cluster = Self { dataflow, input: BTreeMap::new(), sent: BTreeMap::new(), owners: BTreeMap::new() };
+        let mut cluster = Self {
+            dataflow,
+            input: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            told_ns: BTreeMap::new(),
+        };
         let streams: Vec<usize> =
             (0..dataflow.streams.len()).filter(|&flow| dataflow.streams[flow].shuffle.is_none()).collect();
         for (flow, definition) in dataflow.streams.iter().enumerate() {
@@ -71,14 +84,67 @@ impl<'a> Cluster<'a> {
         &self.dataflow.streams[id.0]
     }
 
+    /// All are killed. What comes after them runs other SQL, whose flows read what those of the same index had.
+    pub fn change(&mut self, dataflow: &'a Dataflow) {
+        for (index, flow) in dataflow.streams.iter().enumerate().filter(|(_, flow)| flow.shuffle.is_some()) {
+            let of_flow = |partition: i32| self.watermark((index, partition));
+            if self.dataflow.streams[index].sent() != flow.sent() {
+                let told_ns = (0..SHUFFLED).map(|partition| of_flow(partition).unwrap_or(i64::MIN)).min();
+                self.told_ns.insert(flow.stream.topic.clone(), told_ns.expect("partitions"));
+            }
+        }
+        let (before, after) = (&self.dataflow.streams, &dataflow.streams);
+        for (&(flow, _), owner) in &mut self.owners {
+            (owner.task, owner.pending, owner.dead) = (None, Vec::new(), Vec::new());
+            let is_same = before[flow].windows_digest() == after[flow].windows_digest()
+                && before[flow].sent() == after[flow].sent();
+            owner.is_of_other_sql = !is_same && owner.position.is_some();
+        }
+        self.dataflow = dataflow;
+    }
+
+    /// As committed.
+    pub fn watermark(&self, id: (usize, i32)) -> Option<i64> {
+        let position = self.owners[&id].position.as_ref()?;
+        Some(Checkpoint::decode("", id.1, position).expect("ours").watermark.time_ns)
+    }
+
+    /// The first record that may be in a window which is not told; a row is never ahead of its record here.
+    fn needed_from(&self, id: (usize, i32)) -> usize {
+        let flow = self.flow(id);
+        let own_ns = self.watermark(id).unwrap_or(i64::MIN);
+        let reach_ns = |topic: &String| {
+            let merging = self.dataflow.streams.iter().find(|flow| flow.stream.topic == *topic);
+            merging.expect("there").reach_ns()
+        };
+        let ships = flow.panes.iter().filter_map(|panes| panes.ship.as_ref());
+        let sent_ns =
+            ships.filter_map(|ship| Some(self.told_ns.get(&ship.topic)?.saturating_sub(reach_ns(&ship.topic))));
+        let since_ns = sent_ns.chain([own_ns.saturating_sub(flow.reach_ns())]).min().expect("one");
+        let records = self.input.get(&id).map_or(&[][..], Vec::as_slice);
+        records.partition_point(|record| record.log_ms.saturating_mul(1_000_000) < since_ns)
+    }
+
     /// A new owner goes on from what is committed.
     pub fn start(&mut self, id: (usize, i32)) {
+        let (needed_from, again) = (self.needed_from(id), self.told_ns.clone());
         let (flow, owner) = (self.flow(id), self.owners.get_mut(&id).expect("there"));
         let topic = flow.stream.topic.as_str();
-        let checkpoint = owner
+        let mut checkpoint = owner
             .position
             .as_ref()
             .map_or(Checkpoint::start(0), |position| Checkpoint::decode(topic, id.1, position).expect("ours"));
+        if owner.is_of_other_sql {
+            let is_merging = flow.shuffle.is_some();
+            let offset = if is_merging { 0 } else { (needed_from as i64).min(checkpoint.position) };
+            if is_merging || checkpoint.watermark.time_ns > i64::MIN {
+                checkpoint.replay = ReplayPoint { offset, watermark: Watermark::default() };
+            } else {
+                checkpoint.replay = ReplayPoint { offset: checkpoint.position, watermark: checkpoint.watermark };
+            }
+            checkpoint.mark = None;
+            owner.rebuilt_from = Some(checkpoint.replay.offset);
+        }
         let restored = checkpoint.mark.and_then(|mark| {
             let mut reader = SnapshotReader::default();
             for record in owner.compacted.values() {
@@ -102,7 +168,13 @@ impl<'a> Cluster<'a> {
                 Task::of_panes(flow, shuffle, (topic, id.1), &sources, checkpoint, restored)
             }
         };
-        owner.task = Some(task.expect("starts"));
+        let mut task = task.expect("starts");
+        match owner.is_of_other_sql {
+            true if flow.shuffle.is_some() => task.core.merge_anew(),
+            true => task.core.send_again(again),
+            false => {}
+        }
+        owner.task = Some(task);
         owner.next = from.offset as usize;
         (owner.pending, owner.dead) = (Vec::new(), Vec::new());
     }
@@ -213,12 +285,16 @@ impl<'a> Cluster<'a> {
         let (flow, owner) = (self.flow(id), self.owners.get_mut(&id).expect("there"));
         let Some(task) = &mut owner.task else { return };
         let Some(checkpoint) = task.core.checkpoint() else {
-            assert!(owner.pending.is_empty() && task.core.take_shipments().is_empty(), "replay emits nothing");
-            return;
+            assert!(owner.pending.is_empty(), "replay emits nothing");
+            // What is sent again is sent as it is read.
+            let sends = owner.is_of_other_sql;
+            assert!(sends || task.core.take_shipments().is_empty(), "replay sends nothing");
+            return self.send(id);
         };
         let records = task.core.take_snapshot(flow).expect("encodes");
         owner.compacted.extend(records.into_iter().map(|record| (record.key.clone(), record)));
         owner.position = Some(checkpoint.encode());
+        owner.is_of_other_sql = false;
         owner.emitted.append(&mut owner.pending);
         self.send(id);
     }

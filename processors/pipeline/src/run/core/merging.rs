@@ -24,14 +24,17 @@ impl Core {
         emissions: &mut Vec<Emission>,
     ) -> Result<(), TaskError> {
         let (before, shed_before) = (self.stages.counters(), self.stages.shed_rows());
-        let (records, mut shed_keys) = (arrived.len() as u64, 0);
+        let (records, mut shed_keys, mut whole_after_ns) = (arrived.len() as u64, 0, None);
         if let Some(alignment) = &mut self.alignment {
             for arrived in arrived {
                 self.next_offset = self.next_offset.max(arrived.point.offset + 1);
+                whole_after_ns = whole_after_ns.max(arrived.whole_after_ns);
                 alignment.push(arrived);
             }
             shed_keys = alignment.take_shed_keys();
         }
+        whole_after_ns.into_iter().for_each(|time_ns| self.is_whole_after(time_ns));
+        self.end_merging_anew();
         self.take_aligned(flow, emissions)?;
         if !self.replaying {
             self.counters.records += records;
@@ -55,10 +58,10 @@ impl Core {
 
     /// Takes what all sources have come as far as, in the one order that it has: pieces by their tags, windows as they end.
     fn take_aligned(&mut self, flow: &StreamFlow, emissions: &mut Vec<Emission>) -> Result<(), TaskError> {
+        let through = self.through();
         loop {
             let Some(alignment) = &mut self.alignment else { return Ok(()) };
-            let through = alignment.through();
-            let tag = alignment.next_tag();
+            let tag = alignment.next_tag(through);
             let closes_ns = self.stages.next_close_ns(flow).filter(|closes_ns| *closes_ns <= through.watermark_ns);
             let tag = tag.filter(|tag| closes_ns.is_none_or(|closes_ns| *tag <= ShipTag::at(closes_ns)));
             let Some(at_ns) = tag.map(|tag| tag.watermark_ns).or(closes_ns) else {

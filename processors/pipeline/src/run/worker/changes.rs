@@ -3,9 +3,19 @@
 //! What is assigned starts at once, or when its panes are read back; what is asked back is computed and committed before it
 //! goes; what is lost is forgotten. Deliberately not here: how a commit that meets a rebalance is tried again (`committing`).
 
-use super::{Owned, Tasks, Waiting, Worker, WorkerError, outputs::Outputs};
-use crate::run::{committing::moved, load::Loading, position::Checkpoint, snapshot::Restored, task::Task};
-use amoskys_bus::{Assignment, Change, Member, Position, TopicPartition};
+use super::{Owned, Tasks, Waiting, Worker, WorkerError, outputs::Outputs, reload::other_sql};
+use crate::{
+    run::{
+        committing::moved,
+        load::Loading,
+        position::Checkpoint,
+        rewind::SentAgain,
+        snapshot::Restored,
+        task::{Task, TaskError},
+    },
+    sql::StreamFlow,
+};
+use amoskys_bus::{Assignment, Change, Member, TopicPartition};
 use std::{collections::VecDeque, sync::atomic::AtomicBool};
 
 impl Worker {
@@ -86,11 +96,9 @@ impl Worker {
             None => Checkpoint::start(assignment.begin),
         };
         let definition = &self.dataflow.streams[flow];
-        let of_others = |position: &Position| {
-            Checkpoint::windows_digest(position).is_some_and(|digest| digest != self.outlets[flow].windows_digest)
-        };
-        if definition.shuffle.is_none() && assignment.committed.as_ref().is_some_and(of_others) {
-            checkpoint = self.rewound(&partition, definition, checkpoint, stop)?;
+        let mut again = None;
+        if let Some(by) = other_sql(assignment.committed.as_ref(), &self.outlets[flow].by) {
+            (checkpoint, again) = self.rewound(member, &partition, (definition, &by), checkpoint, stop)?;
         }
         tracing::info!(
             topic = partition.topic,
@@ -104,29 +112,43 @@ impl Worker {
             waiting.insert(partition, loading);
             return Ok(());
         }
-        self.start(member, tasks, partition, (flow, checkpoint), None)
+        let task = self.task(definition, &partition, checkpoint, None, again)?;
+        Self::start(member, tasks, partition, (flow, task))
     }
 
     fn start(
-        &self,
         member: &mut dyn Member,
         tasks: &mut Tasks,
         partition: TopicPartition,
-        (flow, checkpoint): (usize, Checkpoint),
-        restored: Option<Restored>,
+        (flow, task): (usize, Task),
     ) -> Result<(), WorkerError> {
-        let definition = &self.dataflow.streams[flow];
-        let verify = self.options.verify.clone();
-        let task = match &definition.shuffle {
-            None => Task::new(definition, &partition.topic, partition.partition, verify, checkpoint, restored)?,
-            Some(shuffle) => {
-                let place = (partition.topic.as_str(), partition.partition);
-                Task::of_panes(definition, shuffle, place, &self.topology.sources(shuffle), checkpoint, restored)?
-            }
-        };
         member.start(&partition, task.core.next_offset())?;
         tasks.insert(partition, Owned { task, flow, successor: None, end: None, changed: false });
         Ok(())
+    }
+
+    /// `again` where other SQL had sent something: what of it is sent again, or that it is merged anew.
+    pub(super) fn task(
+        &self,
+        definition: &StreamFlow,
+        partition: &TopicPartition,
+        checkpoint: Checkpoint,
+        restored: Option<Restored>,
+        again: Option<SentAgain>,
+    ) -> Result<Task, TaskError> {
+        let place = (partition.topic.as_str(), partition.partition);
+        let mut task = match &definition.shuffle {
+            None => Task::new(definition, place.0, place.1, self.options.verify.clone(), checkpoint, restored)?,
+            Some(shuffle) => {
+                Task::of_panes(definition, shuffle, place, &self.topology.sources(shuffle), checkpoint, restored)?
+            }
+        };
+        match again {
+            Some(_) if definition.shuffle.is_some() => task.core.merge_anew(),
+            Some(again) if definition.ships() => task.core.send_again(again),
+            _ => {}
+        }
+        Ok(task)
     }
 
     /// Reads panes back for a moment, and starts the partitions that have theirs.
@@ -161,6 +183,7 @@ impl Worker {
                 self.metrics.not_restored_partitions.inc();
             }
         }
-        self.start(member, tasks, partition, (flow, checkpoint), restored.ok())
+        let task = self.task(&self.dataflow.streams[flow], &partition, checkpoint, restored.ok(), None)?;
+        Self::start(member, tasks, partition, (flow, task))
     }
 }

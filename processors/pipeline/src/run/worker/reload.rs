@@ -1,26 +1,28 @@
 //! Other SQL for a worker that runs.
 //!
 //! A flow that is the same is kept with its state. One that changed gets a successor for each partition: a task that reads the
-//! partition again, beside the one that runs and by a reader of its own, from where its windows begin. When it has come as far, it takes
-//! the other's place between two records; so nothing waits for it, no window is missing and none comes twice. Where other
-//! topics are read than before, by other rules, or groups are sent through other topics, the worker leaves its group and
-//! joins it anew, as after a restart.
+//! partition again, beside the one that runs and by a reader of its own, from where its windows begin. When it has come as far, it
+//! is handed the same records, and takes the other's place between two of them; so nothing waits for it, no window is missing and none
+//! comes twice. Where groups are sent through topics and what is sent changes, the successors of those who send do so while they
+//! read, and take their places all at once; the successor of one that merges waits for them. Where other topics are read
+//! than before, or by other rules, the worker leaves its group and joins it anew, as after a restart.
 //!
-//! Deliberately not here: whether the SQL is good, which is found out before. Limits: one switch at a time; SQL that joins
-//! with files is rebuilt as a whole, so that nobody keeps files that are not asked for any more.
+//! Deliberately not here: whether the SQL is good, which is found out before; how a successor reads ([`successor`]). Limits: one switch at
+//! a time; SQL that joins with files is rebuilt as a whole, so that nobody keeps files that are not asked for any more. Workers
+//! switch each for itself, and groups that are sent come out late until the last has.
 
-use super::{Outlets, Owned, Tasks, Waiting, Worker, WorkerError};
+use super::{Outlets, Tasks, Waiting, Worker, WorkerError, successor::Successor};
 use crate::{
     run::{
-        Verify,
         committing::may_pass,
-        position::Checkpoint,
-        rewind::{needed_since_ms, offset_at},
-        task::Task,
+        position::{Checkpoint, WrittenBy},
+        rewind::{SentAgain, needed_since_ms, offset_at, told_in_all},
+        task::TaskError,
+        topology::ends,
     },
-    sql::{Dataflow, StreamFlow},
+    sql::{Dataflow, StreamFlow, topic_digest},
 };
-use amoskys_bus::{Bus, BusError, Change, Reader, ReaderOptions, TopicPartition};
+use amoskys_bus::{BusError, Member, Outgoing, Position, TopicPartition};
 use amoskys_windows::{ReplayPoint, Watermark};
 use std::{
     collections::BTreeSet,
@@ -28,13 +30,9 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-/// What a successor may take at a time, so that the worker goes on meanwhile.
-const SLICE: Duration = Duration::from_millis(10);
-const RECORDS_MAX: usize = 512;
-const PREFETCH_BYTES_MAX: usize = 4 << 20;
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// Where SQL is put that a worker is to run from now on. The last that was put there counts.
@@ -66,14 +64,6 @@ enum Way {
     Switch(Vec<Option<usize>>),
 }
 
-/// A task that is to take another's place.
-pub(super) struct Successor {
-    task: Task,
-    flow: usize,
-    /// Once it reads; none where nothing has to be read again.
-    reader: Option<Box<dyn Reader>>,
-}
-
 fn way(old: &Dataflow, next: &Dataflow) -> Way {
     let topics =
         |of: &Dataflow| -> BTreeSet<String> { of.streams.iter().map(|flow| flow.stream.topic.clone()).collect() };
@@ -86,9 +76,6 @@ fn way(old: &Dataflow, next: &Dataflow) -> Way {
         found.filter(|&index| is_one && !has_files && old.streams[index].is_same_as(flow))
     };
     let same: Vec<Option<usize>> = next.streams.iter().map(same).collect();
-    let sends = |flow: &StreamFlow| flow.shuffle.is_some() || flow.ships();
-    let changes_sent = next.streams.iter().zip(&same).any(|(flow, same)| same.is_none() && sends(flow))
-        || old.streams.iter().enumerate().any(|(index, flow)| sends(flow) && !same.contains(&Some(index)));
     let begins_to_keep = next.keeps_panes() && !old.keeps_panes();
     // By other rules the watermark of what is read again may run ahead of what was told.
     let is_of_others = |flow: &StreamFlow| {
@@ -96,7 +83,7 @@ fn way(old: &Dataflow, next: &Dataflow) -> Way {
         of_topic.any(|other| other.stream.definition() != flow.stream.definition())
     };
     let reads_otherwise = next.streams.iter().any(is_of_others);
-    if topics(old) != topics(next) || changes_sent || begins_to_keep || reads_otherwise {
+    if topics(old) != topics(next) || ends(old) != ends(next) || begins_to_keep || reads_otherwise {
         Way::Join
     } else {
         Way::Switch(same)
@@ -112,6 +99,7 @@ impl Worker {
     /// Begins to switch where other SQL was put; gives it back where that takes joining the group anew.
     pub(super) fn look_for_sql(
         &mut self,
+        member: &mut dyn Member,
         tasks: &mut Tasks,
         waiting: &Waiting,
     ) -> Result<Option<Dataflow>, WorkerError> {
@@ -130,6 +118,20 @@ impl Worker {
             Way::Join => return Ok(Some(next)),
             Way::Switch(same) => same,
         };
+        let mut told = Vec::new();
+        for (flow, _) in next.streams.iter().zip(&same).filter(|(_, same)| same.is_none()) {
+            match self.told_by_merging(member, flow) {
+                Ok(of_flow) => told.push(of_flow),
+                Err(error) => {
+                    // Asked again soon.
+                    self.next.put_back(next);
+                    return match error {
+                        WorkerError::Bus(error) if may_pass(&error) => Ok(None),
+                        error => Err(error),
+                    };
+                }
+            }
+        }
         let Dataflow { streams, statics, warnings, probes } = next;
         let changed: Vec<StreamFlow> =
             streams.into_iter().zip(&same).filter(|(_, same)| same.is_none()).map(|(flow, _)| flow).collect();
@@ -145,48 +147,72 @@ impl Worker {
         (self.dataflow.statics, self.dataflow.warnings, self.dataflow.probes) = (statics, warnings, probes);
         for (partition, owned) in tasks.iter_mut() {
             let of_topic = |flow: &StreamFlow| flow.stream.topic == partition.topic;
-            let new = self.dataflow.streams[before..].iter().position(of_topic).map(|index| before + index);
-            if let Some(flow) = new {
-                let successor =
-                    Successor::of(&self.dataflow.streams[flow], flow, partition, owned, &self.options.verify)?;
-                owned.successor = Some(Box::new(successor));
-            }
+            let Some(new) = self.dataflow.streams[before..].iter().position(of_topic) else { continue };
+            let by = &self.outlets[owned.flow].by;
+            let told_ns = owned.task.core.told_through_ns();
+            let again = again(&self.dataflow.streams[before + new], by, &told[new], told_ns);
+            owned.successor = Some(Box::new(self.successor(before + new, partition, owned, again)?));
         }
         self.is_switching = true;
         Ok(None)
     }
 
-    /// Lets successors read on for a moment. Everything that was polled has been flushed.
-    pub(super) fn follow_successors(&mut self, tasks: &mut Tasks, waiting: &mut Waiting) -> Result<(), WorkerError> {
+    /// Up to where windows are told in the topics that a flow sends groups through.
+    fn told_by_merging(&self, member: &mut dyn Member, flow: &StreamFlow) -> Result<Told, WorkerError> {
+        let topics: BTreeSet<&str> =
+            flow.panes.iter().filter_map(|panes| panes.ship.as_ref()).map(|ship| ship.topic.as_str()).collect();
+        let mut told = Told::new();
+        for topic in topics {
+            let partition = |partition: i32| TopicPartition { topic: topic.to_owned(), partition };
+            let all: Vec<_> = (0..self.topology.partitions_of(topic)).map(partition).collect();
+            told.push((topic.to_owned(), told_in_all(topic, &member.committed(&all)?)?));
+        }
+        Ok(told)
+    }
+
+    /// Lets successors read on for a moment, and those take over that have come as far. Everything that was polled has been flushed.
+    pub(super) fn follow_successors(
+        &mut self,
+        tasks: &mut Tasks,
+        waiting: &mut Waiting,
+        outputs: &mut Vec<Outgoing>,
+    ) -> Result<(), WorkerError> {
         if !self.is_switching {
             return Ok(());
         }
         for (partition, owned) in tasks.iter_mut() {
-            let Some(mut successor) = owned.successor.take() else { continue };
+            let Some(successor) = &mut owned.successor else { continue };
             // Not while the other is itself about to come as far as somebody had been.
-            let definition = &self.dataflow.streams[successor.flow];
-            let is_there = match owned.task.core.is_replaying() {
-                true => Ok(false),
-                false => successor.go_on(self.bus.as_ref(), definition, partition, owned),
-            };
-            match is_there {
-                Ok(true) => {
-                    successor.task.take_over(&mut owned.task);
-                    tracing::info!(topic = partition.topic, partition = partition.partition, "runs the new SQL");
-                    (owned.task, owned.flow, owned.changed) = (successor.task, successor.flow, true);
-                }
-                Ok(false) => {
-                    owned.successor = Some(successor);
-                    // One after the other: each holds what it has fetched.
-                    break;
-                }
-                Err(WorkerError::Task(error)) => {
-                    self.metrics.reload_failures.inc();
-                    let (topic, partition) = (&partition.topic, partition.partition);
-                    tracing::error!(topic, partition, "the new SQL fails, and what ran goes on here: {error}");
-                }
-                Err(error) => return Err(error),
+            if successor.follows() || owned.task.core.reads_again() {
+                continue;
             }
+            let flow = &self.dataflow.streams[successor.flow];
+            match successor.go_on(self.bus.as_ref(), flow, partition, &owned.task.core) {
+                Err(error) if may_pass(&error) => tracing::debug!(%error, "a successor waits for the log"),
+                done => done?,
+            }
+            outputs.extend(self.topology.take_sent(flow, &mut successor.task.core).map_err(TaskError::Arrow)?);
+            if !successor.follows() {
+                // One after the other: each holds what it has fetched.
+                break;
+            }
+        }
+        self.give_up_failed(tasks);
+        let sent_by_all = tasks.values().flat_map(|owned| &owned.successor).all(|of| !of.sends_again || of.follows());
+        for (partition, owned) in tasks.iter_mut() {
+            let is_there = |successor: &mut Box<Successor>| {
+                let waits = successor.sends_again && !sent_by_all;
+                successor.follows() && !waits && successor.task.core.has_come_as_far_as(&owned.task.core)
+            };
+            let Some(mut successor) = owned.successor.take_if(is_there) else { continue };
+            let (flow, mut emissions) = (&self.dataflow.streams[successor.flow], Vec::new());
+            let (before, emitting) = (owned.task.core.counters, successor.task.core.emitting());
+            successor.task.take_over(flow, &mut owned.task, &mut emissions)?;
+            tracing::info!(topic = partition.topic, partition = partition.partition, "runs the new SQL");
+            (owned.task, owned.flow, owned.changed) = (successor.task, successor.flow, true);
+            self.metrics.add(&before, &owned.task.core.counters);
+            self.send_panes(owned, outputs)?;
+            self.encode(owned, emitting, &emissions, outputs)?;
         }
         if tasks.values().all(|owned| owned.successor.is_none()) {
             self.is_switching = false;
@@ -194,6 +220,23 @@ impl Worker {
             self.forget_old_flows(tasks, waiting);
         }
         Ok(())
+    }
+
+    /// Where a successor fails, what ran goes on. One that sends to others, or merges what they send, is of no use without them.
+    fn give_up_failed(&self, tasks: &mut Tasks) {
+        let mut is_sending_over = false;
+        for (partition, owned) in tasks.iter_mut() {
+            let Some(successor) = owned.successor.take_if(|successor| successor.failed.is_some()) else { continue };
+            self.metrics.reload_failures.inc();
+            let (topic, partition) = (&partition.topic, partition.partition);
+            let error = successor.failed.map(|error| error.to_string()).unwrap_or_default();
+            tracing::error!(topic, partition, "the new SQL fails, and what ran goes on here: {error}");
+            is_sending_over |= !self.outlets[successor.flow].by.sent.is_empty();
+        }
+        if is_sending_over {
+            let sends = |successor: &mut Box<Successor>| !self.outlets[successor.flow].by.sent.is_empty();
+            tasks.values_mut().for_each(|owned| drop(owned.successor.take_if(sends)));
+        }
     }
 
     /// Of the flows of a topic those are kept that partitions run, or the last where none does.
@@ -222,32 +265,25 @@ impl Worker {
         self.outlets.retain(|_| *each.next().unwrap_or(&true));
     }
 
-    /// From where a partition has to be read that others' SQL had read before: its windows are not those that are kept.
+    /// From where a partition has to be read that others' SQL had read before: its windows are not those that are kept. And what has
+    /// to be sent again, where that is other SQL's.
     pub(super) fn rewound(
         &self,
+        member: &mut dyn Member,
         partition: &TopicPartition,
-        flow: &StreamFlow,
+        (flow, by): (&StreamFlow, &WrittenBy),
         checkpoint: Checkpoint,
         stop: &AtomicBool,
-    ) -> Result<Checkpoint, WorkerError> {
-        // What is sent is of panes that are not kept here, from where the checkpoint says.
-        if flow.ships() {
-            return Ok(checkpoint);
-        }
+    ) -> Result<(Checkpoint, Option<SentAgain>), WorkerError> {
+        let told_ns = checkpoint.watermark.time_ns;
+        let told = until_there(stop, || self.told_by_merging(member, flow))?;
+        let sent = again(flow, by, &told, told_ns);
         let here = ReplayPoint { offset: checkpoint.position, watermark: checkpoint.watermark };
-        let replay = match needed_since_ms(flow, checkpoint.watermark.time_ns) {
+        let none = SentAgain::new();
+        let replay = match needed_since_ms(&self.dataflow, flow, told_ns, sent.as_ref().unwrap_or(&none)) {
             None => here,
             Some(since_ms) => {
-                let offset = loop {
-                    match self.offset_at(partition, since_ms) {
-                        Ok(offset) => break offset,
-                        Err(error) if may_pass(&error) && !stop.load(Ordering::Relaxed) => {
-                            tracing::warn!(%error, "the log is away; trying again");
-                            std::thread::sleep(ASK_AGAIN_AFTER);
-                        }
-                        Err(error) => return Err(error.into()),
-                    }
-                };
+                let offset = until_there(stop, || Ok(self.offset_at(partition, since_ms)?))?;
                 ReplayPoint { offset: offset.min(here.offset), watermark: Watermark::default() }
             }
         };
@@ -258,11 +294,11 @@ impl Worker {
             from = replay.offset,
             "other SQL had read this; its windows are rebuilt"
         );
-        Ok(Checkpoint { replay, mark: None, ..checkpoint })
+        Ok((Checkpoint { replay, mark: None, ..checkpoint }, sent))
     }
 
     fn offset_at(&self, partition: &TopicPartition, since_ms: i64) -> Result<i64, BusError> {
-        let mut reader = self.bus.reader(&reader_options())?;
+        let mut reader = self.bus.reader(&super::successor::reader_options())?;
         offset_at(reader.as_mut(), partition, since_ms)
     }
 
@@ -277,93 +313,42 @@ impl Worker {
     }
 }
 
-fn reader_options() -> ReaderOptions {
-    ReaderOptions { prefetch_bytes_max: PREFETCH_BYTES_MAX, ..ReaderOptions::default() }
+/// For each topic that groups are sent through, up to where they are told; none where nobody has told any.
+type Told = Vec<(String, Option<i64>)>;
+
+/// What is to be sent again of a partition whose own windows are told up to `told_ns`; empty for one that merges anew, and none where
+/// all is sent as it was.
+fn again(flow: &StreamFlow, by: &WrittenBy, told: &Told, told_ns: i64) -> Option<SentAgain> {
+    let sent = flow.sent();
+    let is_other = |topic: &str| sent.get(&topic_digest(topic)) != by.sent.get(&topic_digest(topic));
+    if flow.shuffle.is_some() {
+        return is_other(&flow.stream.topic).then(SentAgain::new);
+    }
+    let again: SentAgain = told
+        .iter()
+        .filter(|(topic, _)| is_other(topic))
+        .map(|(topic, of_topic_ns)| {
+            // Something was sent there before, and nobody has told any of it.
+            let none_ns = if by.sent.contains_key(&topic_digest(topic)) { i64::MIN } else { told_ns };
+            (topic.clone(), of_topic_ns.unwrap_or(none_ns))
+        })
+        .collect();
+    (!again.is_empty()).then_some(again)
 }
 
-impl Successor {
-    fn of(
-        definition: &StreamFlow,
-        flow: usize,
-        partition: &TopicPartition,
-        owned: &Owned,
-        verify: &Verify,
-    ) -> Result<Self, WorkerError> {
-        let core = &owned.task.core;
-        let replay = match needed_since_ms(definition, core.watermark().time_ns) {
-            // The offset is found when it begins to read.
-            Some(_) => ReplayPoint { offset: 0, watermark: Watermark::default() },
-            None => ReplayPoint { offset: core.next_offset(), watermark: core.watermark() },
-        };
-        // Whatever it computes before it takes the other's place was told by that one.
-        let told = Watermark { time_ns: i64::MAX, last_log_time_ns: i64::MAX };
-        let begin = Checkpoint { replay, position: i64::MAX, watermark: told, mark: None };
-        let task = Task::new(definition, &partition.topic, partition.partition, verify.clone(), begin, None)?;
-        Ok(Self { task, flow, reader: None })
-    }
+/// By which SQL a position was committed, if it is other than this.
+pub(super) fn other_sql(position: Option<&Position>, by: &WrittenBy) -> Option<WrittenBy> {
+    Checkpoint::written_by(position?).filter(|written| written != by)
+}
 
-    /// Reads for a moment; true once it has read all that the other has.
-    fn go_on(
-        &mut self,
-        bus: &dyn Bus,
-        definition: &StreamFlow,
-        partition: &TopicPartition,
-        owned: &Owned,
-    ) -> Result<bool, WorkerError> {
-        let live = &owned.task.core;
-        let Some(since_ms) = needed_since_ms(definition, live.watermark().time_ns) else { return Ok(true) };
-        match self.read(bus, definition, partition, since_ms, live.next_offset()) {
-            Err(WorkerError::Bus(error)) if may_pass(&error) => {
-                tracing::debug!(%error, "a successor waits for the log");
-                Ok(false)
+fn until_there<T>(stop: &AtomicBool, mut ask: impl FnMut() -> Result<T, WorkerError>) -> Result<T, WorkerError> {
+    loop {
+        match ask() {
+            Err(WorkerError::Bus(error)) if may_pass(&error) && !stop.load(Ordering::Relaxed) => {
+                tracing::warn!(%error, "the log is away; trying again");
+                std::thread::sleep(ASK_AGAIN_AFTER);
             }
-            result => result,
+            answer => return answer,
         }
-    }
-
-    fn read(
-        &mut self,
-        bus: &dyn Bus,
-        definition: &StreamFlow,
-        partition: &TopicPartition,
-        since_ms: i64,
-        end: i64,
-    ) -> Result<bool, WorkerError> {
-        let Self { task, reader, .. } = self;
-        let reader = match reader {
-            Some(reader) => reader,
-            None => {
-                let mut opened = bus.reader(&reader_options())?;
-                let offset = offset_at(opened.as_mut(), partition, since_ms)?.min(end);
-                opened.assign(partition, offset)?;
-                let (topic, partition) = (&partition.topic, partition.partition);
-                tracing::info!(topic, partition, from = offset, to = end, "windows of the new SQL are rebuilt");
-                reader.insert(opened)
-            }
-        };
-        let since = Instant::now();
-        while since.elapsed() < SLICE {
-            let (mut records, mut is_there) = (0, false);
-            let changes = reader.poll(Duration::ZERO, RECORDS_MAX, &mut |record| {
-                records += 1;
-                if record.offset >= end {
-                    is_there = true;
-                } else {
-                    task.push(record);
-                }
-            })?;
-            let (mut emissions, mut dead) = (Vec::new(), Vec::new());
-            task.flush(definition, &mut emissions, &mut dead)?;
-            let has_ended = changes.iter().any(
-                |change| matches!(change, Change::End { partition: of, offset } if of == partition && *offset >= end),
-            );
-            if is_there || has_ended || task.core.next_offset() >= end {
-                return Ok(true);
-            }
-            if records == 0 {
-                break;
-            }
-        }
-        Ok(false)
     }
 }

@@ -1,0 +1,163 @@
+//! A partition that other SQL had read: what is told and sent again, from when on it counts, and how one core goes on for another.
+//!
+//! Its rows are read again as in any replay. What it sends to those who merge is of other SQL than what was sent before, so all of it is
+//! sent again, up to where the partition had come, and that is told to all. Who merges begins anew: it waits for all that is sent
+//! again, tells no window that was told, and commits nothing before it has come as far as was committed.
+//!
+//! Deliberately not here: from where to read again (`rewind`), when one core takes another's place (`worker::reload`).
+
+use super::Core;
+use crate::{
+    run::{alignment::Alignment, emit::Emission, task::TaskError},
+    sql::StreamFlow,
+};
+use amoskys_windows::{ShipTag, Watermark};
+use std::collections::BTreeMap;
+
+/// Of a partition that is merged.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Merging {
+    /// Claims of its senders are not known from what was committed: they were of other SQL, or of none.
+    is_anew: bool,
+    /// Windows that end after this have all rows of all senders.
+    whole_after_ns: i64,
+    /// Nothing is taken beyond it: what is ahead of the core whose place is to be taken could not be told.
+    held_at_ns: i64,
+}
+
+impl Merging {
+    pub(super) fn new(is_anew: bool) -> Self {
+        Self { is_anew, whole_after_ns: i64::MIN, held_at_ns: i64::MAX }
+    }
+}
+
+/// Of a partition whose panes are sent away.
+#[derive(Debug, Default)]
+pub(super) struct Sending {
+    /// While other SQL's records are read again: for each topic the end after which windows have all rows.
+    again: Option<BTreeMap<String, i64>>,
+    /// Everybody is to hear how far it has come.
+    claim_is_due: bool,
+}
+
+impl Sending {
+    pub(super) fn is_again(&self) -> bool {
+        self.again.is_some()
+    }
+
+    pub(super) fn whole_after_ns(&self, topic: &str) -> Option<i64> {
+        self.again.as_ref()?.get(topic).copied()
+    }
+
+    pub(super) fn claim_is_due(&self) -> bool {
+        self.claim_is_due
+    }
+
+    /// All that was to be sent again was.
+    pub(super) fn is_told(&mut self) {
+        if std::mem::take(&mut self.claim_is_due) {
+            self.again = None;
+        }
+    }
+
+    pub(super) fn end_replay(&mut self) {
+        self.claim_is_due = self.is_again();
+    }
+}
+
+impl Core {
+    /// Sends everything again, as other SQL had sent what is there; for each topic the end after which windows are whole. For a
+    /// core that has read nothing.
+    pub fn send_again(&mut self, whole_after_ns: BTreeMap<String, i64>) {
+        self.sending.again = Some(whole_after_ns);
+        self.told_ns = i64::MIN;
+        if !self.replaying {
+            self.sending.end_replay();
+        }
+    }
+
+    /// Takes what is sent from its beginning, as other SQL had merged what was committed. For a core that has read nothing.
+    pub fn merge_anew(&mut self) {
+        let Some(alignment) = &mut self.alignment else { return };
+        alignment.forget_claims();
+        self.merging = Merging::new(true);
+        self.watermark = Watermark::default();
+        self.replaying = self.resume.time_ns > self.watermark.time_ns;
+    }
+
+    /// Whether a replay goes on until all senders have come as far as was committed, wherever in the log that is.
+    pub(super) fn merges_anew(&self) -> bool {
+        self.merging.is_anew && self.alignment.is_some()
+    }
+
+    /// Windows up to here are told.
+    pub fn told_through_ns(&self) -> i64 {
+        let here_ns = if self.replaying { self.resume.time_ns } else { self.watermark.time_ns };
+        here_ns.max(self.published_through_ns)
+    }
+
+    /// Whether offsets are read again that were read before.
+    pub fn reads_again(&self) -> bool {
+        self.replaying && self.next_offset < self.done_before
+    }
+
+    /// Takes nothing beyond `time_ns`, which is how far another has come whose place is to be taken.
+    pub fn hold_at(&mut self, time_ns: i64) {
+        self.merging.held_at_ns = time_ns;
+    }
+
+    /// How far what was sent is to be taken.
+    pub(super) fn through(&self) -> ShipTag {
+        let through = self.alignment.as_ref().map_or(ShipTag::NONE, Alignment::through);
+        through.min(ShipTag::at(self.merging.held_at_ns))
+    }
+
+    /// Only windows that end after this are whole, by the word of one that sends.
+    pub(super) fn is_whole_after(&mut self, time_ns: i64) {
+        if time_ns > self.merging.whole_after_ns && self.merging.is_anew {
+            self.merging.whole_after_ns = time_ns;
+            // Who begins anew has told no window yet.
+            self.replaying |= time_ns > self.watermark.time_ns;
+        }
+    }
+
+    /// Ends the replay of one that merges anew, once all senders have come as far as was committed and have all rows. What it closes
+    /// from now on is new.
+    pub(super) fn end_merging_anew(&mut self) {
+        let told_ns = self.told_through_ns().max(self.merging.whole_after_ns);
+        if self.replaying && self.merges_anew() && self.through() >= ShipTag::at(told_ns) {
+            self.replaying = false;
+            self.published_through_ns = told_ns;
+        }
+    }
+
+    /// Whether it may take the place of `other`, having been handed the same records: who merges has to have come as far.
+    pub fn has_come_as_far_as(&self, other: &Self) -> bool {
+        let told = ShipTag::at(other.told_through_ns().max(self.merging.whole_after_ns));
+        let is_there = |alignment: &Alignment| !self.merging.is_anew || alignment.through() >= told;
+        self.alignment.as_ref().is_none_or(is_there)
+    }
+
+    /// Goes on for another that has come as far: what that has told is told, and its watermark holds.
+    pub fn take_over(
+        &mut self,
+        flow: &StreamFlow,
+        other: &Self,
+        emissions: &mut Vec<Emission>,
+    ) -> Result<(), TaskError> {
+        self.done_before = other.next_offset.max(other.done_before);
+        self.next_offset = other.next_offset;
+        self.published_through_ns = other.told_through_ns().max(self.merging.whole_after_ns);
+        self.resume = if other.replaying { other.resume } else { other.watermark };
+        if !self.sending.is_again() {
+            self.told_ns = other.told_ns;
+        }
+        self.counters = other.counters;
+        self.end_replay();
+        self.merging.held_at_ns = i64::MAX;
+        if self.sending.claim_is_due() {
+            self.close(flow, self.watermark.time_ns, emissions)?;
+        }
+        if self.alignment.is_some() { self.process_panes(flow, Vec::new(), emissions) } else { Ok(()) }
+    }
+}
