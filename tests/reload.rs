@@ -324,6 +324,41 @@ fn groups_are_sent_that_were_not() {
     processor.terminate();
 }
 
+/// No window is of both.
+#[test]
+fn statistics_that_sql_names_are_watched() {
+    let server = NatsServer::start();
+    let address = server.address().to_string();
+    let mut stage = Stage::new(&address);
+    let fitted = stage.folder.path().join("fitted.json");
+    let fit = |deviation: f64| {
+        let numbers = json!({ "number": { "mean": 0.0, "standard_deviation": deviation } });
+        fs::write(&fitted, json!({ "numbers": numbers }).to_string()).expect("writes");
+    };
+    fit(1.0);
+    let sum = format!("CAST(sum(normalise('{}', 'number', number)) AS BIGINT)", fitted.display());
+    let sql = LONG.split("CREATE EXTERNAL TABLE long_rests").next().expect("the first part");
+    stage.write("c_long.sql", &sql.replace("count(*)", &sum).replace("20 seconds", "4 seconds"));
+    let mut processor = start(&stage, &address, true);
+    stage.send(20);
+    stage.until_done(&mut processor);
+    fit(0.5);
+    processor.until("it has read the statistics again", |processor| reloads(processor) == (1, 0));
+    stage.send(20);
+    stage.until_done(&mut processor);
+    stage.is_whole(&mut processor, "counts", 5, -4);
+    processor.terminate();
+    let mut of_each = [0, 0];
+    for ((host, start), sums) in stage.counts("long") {
+        let sum: i64 = (start.max(0) * ROWS_PER_SECOND..(start + 4) * ROWS_PER_SECOND).sum();
+        // The watermark stood at 18.98 s.
+        let is_new = start + 4 >= 19;
+        assert_eq!(sums, [if is_new { 2 * sum } else { sum }], "{host} from {start}");
+        of_each[usize::from(is_new)] += 1;
+    }
+    assert!(of_each.iter().all(|count| *count > 10), "{of_each:?}");
+}
+
 /// Two processors, of which one is killed now and then, go from one SQL to another and back while rows come: what is in all of them
 /// is told whole and once, and so is whatever is told of the rest.
 fn changes_and_kills(address: &str) {

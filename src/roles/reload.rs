@@ -1,8 +1,8 @@
 //! Other SQL for a processor that runs: noticed (`--watch`) or asked for (SIGHUP), found good, handed to the workers.
 //!
 //! SQL that is wrong, or wants a topic that is not there, is told of and changes nothing. Deliberately not here: how a
-//! worker gets to it (amoskys-pipeline). Limits: what SQL names (models, files to join with, schemas) is not watched, and read
-//! again with the SQL.
+//! worker gets to it (amoskys-pipeline). Limits: of what SQL names, schemas and fitted statistics are watched; what a schema
+//! imports, a schema registry and models are not, and are read again with the SQL. Files to join with are looked at by the workers.
 
 use super::{PlannedProcessor, ProcessorParts};
 use crate::stop::Hangup;
@@ -54,7 +54,7 @@ impl Reloading {
             if self.watch && last_look.elapsed() >= LOOK_EVERY {
                 let now = digest();
                 if now == seen && now != tried {
-                    tracing::info!("the SQL changed; reading it again");
+                    tracing::info!("the SQL changed, or a file that it names; reading it again");
                     tried = now.clone();
                     self.reload();
                 }

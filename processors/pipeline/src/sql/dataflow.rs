@@ -47,6 +47,8 @@ pub struct StreamFlow {
     pub inserts: Vec<Insert>,
     /// Of a flow whose records are panes that others sent: who does.
     pub shuffle: Option<Shuffle>,
+    /// Digests of the fitted statistics that its SQL names.
+    pub(super) fitted: BTreeSet<String>,
 }
 
 /// An aggregate over a sliding window, shared by all INSERTs that contain it.
@@ -317,7 +319,7 @@ impl StreamFlow {
     /// All that decides what panes hold, in words: who finds the same can go on with them.
     pub fn panes_description(&self) -> String {
         let Stream { rules, bounds, replay_max_ns, event_time, .. } = &self.stream;
-        let mut words = format!("{rules:?} {bounds:?} {replay_max_ns} {event_time:?}");
+        let mut words = format!("{rules:?} {bounds:?} {replay_max_ns} {event_time:?} {:?}", self.fitted);
         for shared in &self.panes {
             words.push_str(&format!("\n{:?} {:?}", shared.outputs, shared.ship));
             for &view in &shared.views {

@@ -23,6 +23,7 @@ use std::{
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
+    time::UNIX_EPOCH,
 };
 
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -44,6 +45,26 @@ impl Statement {
         &self.file.text[self.span.clone()]
     }
 
+    /// Files that its text names, but for the data of a table.
+    fn named_files(&self) -> Vec<(String, fs::Metadata)> {
+        let mut tokens = Vec::new();
+        // What does not tokenize is no statement.
+        let tokenized = Tokenizer::new(&GenericDialect {}, self.text()).tokenize_with_location_into_buf(&mut tokens);
+        let data: &[String] = match &self.ast {
+            Ast::CreateExternalTable(table) => &table.locations,
+            _ => &[],
+        };
+        let named = tokens.into_iter().filter_map(|token| match token.token {
+            Token::SingleQuotedString(path) if !data.contains(&path) => Some(path),
+            _ => None,
+        });
+        let file = |path: String| {
+            let metadata = fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
+            Some((path, metadata))
+        };
+        if tokenized.is_ok() { named.filter_map(file).collect() } else { Vec::new() }
+    }
+
     /// Of bytes within [`text`](Self::text).
     pub(crate) fn place(&self, within: Range<usize>) -> Place {
         let start = self.span.start;
@@ -63,7 +84,8 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Of all that was read, and of what could not be: another one when a file is another.
+    /// Of all that was read, of what could not be, and of the files that statements name (schemas, fitted statistics): another one when a
+    /// file is another. Not of what the files of tables hold, nor of what a schema imports.
     pub fn digest(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         let mut last: Option<&Arc<SourceFile>> = None;
@@ -74,6 +96,10 @@ impl Sources {
                 hasher.update(file.text.as_bytes()).update(&[0]);
             }
             last = Some(file);
+        }
+        for (path, metadata) in self.statements.iter().flat_map(Statement::named_files) {
+            let changed = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            hasher.update(path.as_bytes()).update(format!(" {} {changed:?}\0", metadata.len()).as_bytes());
         }
         hasher.finalize().to_hex().to_string()
     }

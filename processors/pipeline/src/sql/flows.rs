@@ -154,6 +154,7 @@ impl Flows {
             panes: Vec::new(),
             inserts: Vec::new(),
             shuffle,
+            fitted: BTreeSet::new(),
         });
         self.flows.len() - 1
     }

@@ -482,6 +482,8 @@ impl<'a> Planner<'a> {
             Query::Rows(_) => Vec::new(),
             Query::Windows { views, .. } => views.iter().map(|&view| flow.views[view].aggregate.clone()).collect(),
         };
+        let texts = self.reads[index].iter().map(|&read| self.statements[read].text());
+        flow.fitted.extend(texts.flat_map(|text| self.fitted.digests(text)));
         flow.inserts.push(Insert {
             name: name.clone(),
             file,

@@ -130,6 +130,7 @@ pub(super) fn connect(flows: &mut [StreamFlow], index: usize, around: Around<'_>
 fn digest(flows: &[StreamFlow], index: usize) -> String {
     let flow = &flows[index];
     let mut hasher = blake3::Hasher::new();
+    hasher.update(format!("{:?}", flow.fitted).as_bytes());
     for shared in &flow.panes {
         let PanesSource::Stream(program) = &shared.source else {
             hasher.update(b"\nof windows");
