@@ -321,7 +321,26 @@ fn groups_are_sent_that_were_not() {
     assert!((35..=36).contains(&first), "{first}");
     stage.is_whole(&mut processor, "rests", 4, first);
     stage.is_whole(&mut processor, "counts", 5, -4);
+
+    // Of the stream nothing is kept but what is to be sent: then that alone is read again, while it runs and at a restart.
+    let rows = "INSERT INTO seen SELECT host, number FROM events;";
+    stage.write("b_short.sql", rows);
+    processor.until("it goes without windows of its own", |processor| reloads(processor) == (2, 0));
+    stage.send(10);
+    stage.until_done(&mut processor);
+    stage.write("b_short.sql", &rows.replace("number FROM", "number + 0 AS number FROM"));
+    processor.until("its rows are others", |processor| reloads(processor) == (3, 0));
+    stage.send(10);
+    stage.until_done(&mut processor);
+    stage.is_whole(&mut processor, "rests", 4, first);
     processor.terminate();
+    stage.write("b_short.sql", SHORT);
+    let mut processor = start(&stage, &address, false);
+    stage.send(10);
+    stage.until_done(&mut processor);
+    stage.is_whole(&mut processor, "rests", 4, first);
+    processor.terminate();
+    assert!(stage.seen().values().all(|times| *times == 1));
 }
 
 /// No window is of both.

@@ -105,7 +105,7 @@ impl Core {
             watermark: if replaying { from.watermark } else { checkpoint.watermark },
             next_offset: from.offset,
             done_before: checkpoint.position,
-            published_through_ns: checkpoint.watermark.time_ns,
+            published_through_ns: checkpoint.watermark.time_ns.max(checkpoint.told_ns),
             resume: checkpoint.watermark,
             replaying,
             reread: restored.filter(|_| replaying).map(|_| checkpoint.replay.watermark),
@@ -191,6 +191,7 @@ impl Core {
             replay: oldest.min_by_key(|point| point.offset).unwrap_or(here),
             position: self.next_offset,
             watermark: self.watermark,
+            told_ns: self.published_through_ns,
             mark: self.snapshots.as_ref().and_then(Snapshots::mark),
         })
     }
@@ -201,7 +202,7 @@ impl Core {
         const FOLLOW_EVERY_NS: i64 = 5_000_000_000;
         let watermark = self.anticipated(flow, now_ns);
         let is_far = watermark.time_ns.saturating_sub(self.watermark.time_ns) >= FOLLOW_EVERY_NS;
-        (self.replaying && !self.merges_anew())
+        (self.replaying && (!self.merges_anew() || self.reads_again()))
             || is_far
             || self.stages.next_close_ns(flow).is_some_and(|closes_ns| closes_ns <= watermark.time_ns)
             || self.stages.ships_within(flow, self.told_ns, watermark.time_ns)
@@ -224,7 +225,11 @@ impl Core {
         now_ns: i64,
         emissions: &mut Vec<Emission>,
     ) -> Result<(), TaskError> {
-        if self.replaying && !self.merges_anew() {
+        if self.replaying && self.merges_anew() {
+            self.pass_to_the_end();
+            return self.process_panes(flow, Vec::new(), emissions);
+        }
+        if self.replaying {
             self.end_replay();
         }
         let before = self.watermark.time_ns;
@@ -265,7 +270,7 @@ impl Core {
             let claim = furthest.max(ShipTag::at(watermark_ns));
             self.shipments.push(Shipment { panes, claim, is_told_to_all, whole_after_ns, shipped });
         }
-        self.sending.is_told();
+        self.sending.end_if_told();
         self.told_ns = self.told_ns.max(watermark_ns);
     }
 

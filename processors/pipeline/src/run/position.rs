@@ -5,6 +5,7 @@
 //! the records before it are done) and the watermark there (windows up to it are published).
 
 use super::snapshot::Mark;
+use crate::sql::StreamFlow;
 use amoskys_bus::Position;
 use amoskys_windows::{ReplayPoint, Watermark};
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,8 @@ pub struct Checkpoint {
     /// The next record whose side effects are not done.
     pub position: i64,
     pub watermark: Watermark,
+    /// Windows that end up to here are not told, whatever the watermark: some of what they would hold was not sent. Nanoseconds.
+    pub told_ns: i64,
     /// Where to go on from instead, by those whom it is all there for.
     pub mark: Option<Mark>,
 }
@@ -44,13 +47,15 @@ struct Metadata {
     replay_watermark_ns: Option<i64>,
     replay_log_time_ns: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    told_ns: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     mark: Option<MarkMetadata>,
     /// Of what windows the position is, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     windows: Option<String>,
     /// What is sent through topics or taken from them.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    sent: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sent: Option<BTreeMap<String, String>>,
 }
 
 /// With which SQL a position was committed, by what of it decides where to go on.
@@ -58,8 +63,19 @@ struct Metadata {
 pub struct WrittenBy {
     /// Of the windows ([`crate::sql::StreamFlow::windows_digest`]).
     pub windows: u64,
-    /// What is sent through topics or taken from them ([`crate::sql::StreamFlow::sent`]).
-    pub sent: BTreeMap<String, String>,
+    /// What is sent through topics or taken from them ([`crate::sql::StreamFlow::sent`]). Older processors did not say.
+    pub sent: Option<BTreeMap<String, String>>,
+}
+
+impl WrittenBy {
+    pub fn of(flow: &StreamFlow) -> Self {
+        Self { windows: flow.windows_digest(), sent: Some(flow.sent()) }
+    }
+
+    /// By which SQL a position was committed, if it is other than this.
+    pub fn other(&self, position: Option<&Position>) -> Option<Self> {
+        Checkpoint::written_by(position?).filter(|written| written != self)
+    }
 }
 
 /// The offset is that of the mark then.
@@ -88,7 +104,8 @@ impl Checkpoint {
     /// The beginning of a partition that nobody has read.
     pub fn start(offset: i64) -> Self {
         let watermark = Watermark::default();
-        Self { replay: ReplayPoint { offset, watermark }, position: offset, watermark, mark: None }
+        let replay = ReplayPoint { offset, watermark };
+        Self { replay, position: offset, watermark, told_ns: i64::MIN, mark: None }
     }
 
     pub fn encode_of(&self, by: &WrittenBy) -> Position {
@@ -113,6 +130,7 @@ impl Checkpoint {
             log_time_ns: known(self.watermark.last_log_time_ns),
             replay_watermark_ns: known(self.replay.watermark.time_ns),
             replay_log_time_ns: known(self.replay.watermark.last_log_time_ns),
+            told_ns: Some(self.told_ns).filter(|told_ns| *told_ns > self.watermark.time_ns),
             mark: self.mark.map(|mark| MarkMetadata {
                 replay_offset: self.replay.offset,
                 watermark_ns: known(mark.point.watermark.time_ns),
@@ -121,7 +139,7 @@ impl Checkpoint {
                 digest: format!("{:016x}", mark.digest),
             }),
             windows: by.map(|by| format!("{:016x}", by.windows)),
-            sent: by.map(|by| by.sent.clone()).unwrap_or_default(),
+            sent: by.and_then(|by| by.sent.clone()),
         };
         // Numbers always serialize.
         let metadata = serde_json::to_string(&metadata).unwrap_or_default();
@@ -150,6 +168,7 @@ impl Checkpoint {
             mark: mark.transpose()?,
             position: metadata.position,
             watermark: watermark(metadata.watermark_ns, metadata.log_time_ns),
+            told_ns: metadata.told_ns.unwrap_or(i64::MIN),
         })
     }
 }
@@ -164,8 +183,10 @@ mod tests {
             replay: ReplayPoint { offset: 3, watermark: watermark(Some(-5), Some(7)) },
             position: 9,
             watermark: watermark(Some(11), Some(13)),
+            told_ns: i64::MIN,
             mark: None,
         };
+        let untold = Checkpoint { told_ns: 12, ..full };
         let mark = Mark {
             point: ReplayPoint { offset: 7, watermark: watermark(Some(8), None) },
             items: 5,
@@ -173,10 +194,10 @@ mod tests {
         };
         let marked = Checkpoint { mark: Some(mark), ..full };
         assert_eq!(marked.encode().offset, 7);
-        for checkpoint in [full, marked, Checkpoint::start(0)] {
+        for checkpoint in [full, untold, marked, Checkpoint::start(0)] {
             assert_eq!(Checkpoint::decode("t", 0, &checkpoint.encode()).expect("ours"), checkpoint);
             assert!(checkpoint.encode().metadata.len() < 4096);
-            for sent in [BTreeMap::new(), BTreeMap::from([("0a".to_owned(), "0b".to_owned())])] {
+            for sent in [None, Some(BTreeMap::new()), Some(BTreeMap::from([("0a".to_owned(), "0b".to_owned())]))] {
                 let by = WrittenBy { windows: 0xabc, sent };
                 let told = checkpoint.encode_of(&by);
                 assert_eq!(Checkpoint::decode("t", 0, &told).expect("ours"), checkpoint);

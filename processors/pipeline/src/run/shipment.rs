@@ -43,6 +43,11 @@ pub struct Shipment {
     pub shipped: Vec<Shipped>,
 }
 
+#[derive(Deserialize)]
+struct Version {
+    v: u32,
+}
+
 /// In front of a record's Arrow data.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -221,10 +226,12 @@ pub fn read(shuffle: &Shuffle, payload: &[u8], point: ReplayPoint) -> Result<Arr
     let (length, rest) = payload.split_first_chunk::<4>().ok_or_else(|| malformed("cut short"))?;
     let length = u32::from_le_bytes(*length) as usize;
     let (json, data) = rest.split_at_checked(length).ok_or_else(|| malformed("cut short"))?;
-    let header: Header = serde_json::from_slice(json).map_err(|error| malformed(&error.to_string()))?;
-    if header.v != VERSION {
+    let read = |error: serde_json::Error| malformed(&error.to_string());
+    // Another version may say other things.
+    if serde_json::from_slice::<Version>(json).map_err(read)?.v != VERSION {
         return Err(Unusable::Foreign);
     }
+    let header: Header = serde_json::from_slice(json).map_err(read)?;
     let source = shuffle.sources.get(header.panes).and_then(Option::as_ref);
     if source.is_none_or(|source| source.digest != header.digest) {
         return Err(Unusable::Foreign);

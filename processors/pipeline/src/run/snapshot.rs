@@ -131,14 +131,18 @@ impl Snapshots {
     /// What is to be committed together with the mark.
     pub(super) fn records(&mut self, flow: &StreamFlow) -> Result<Vec<SnapshotRecord>, ArrowError> {
         let mut records = Vec::new();
+        if self.changed.is_empty() && self.seen.is_none() {
+            return Ok(records);
+        }
+        let windows = flow.windows_digest();
         for ((panes, pane), (state, spans)) in std::mem::take(&mut self.changed) {
             let at = self.contents.0.get(&(panes, pane)).copied().unwrap_or_default();
             let slot = pane.rem_euclid(ring(flow, panes as usize));
-            let header = Header::of_pane(panes, &state, &spans, at);
+            let header = Header::of_pane(panes, &state, &spans, (at, windows));
             write(&format!("{panes}/{slot}"), header, &pane_batch(&state)?, &mut records)?;
         }
         if let (Some(seen), Some(mark)) = (self.seen.take(), self.mark) {
-            write("seen", Header::of_seen(version(flow, mark.point)), &seen.to_batch()?, &mut records)?;
+            write("seen", Header::of_seen((version(flow, mark.point), windows)), &seen.to_batch()?, &mut records)?;
         }
         Ok(records)
     }
@@ -176,6 +180,9 @@ fn ring(flow: &StreamFlow, panes: usize) -> i64 {
 #[serde(deny_unknown_fields)]
 struct Header {
     v: u32,
+    /// Of which windows it is, by their digest: other SQL leaves items behind that nobody writes over.
+    #[serde(default)]
+    windows: u64,
     panes: u32,
     pane: i64,
     /// When it was sealed: its version.
@@ -199,7 +206,7 @@ struct Header {
 const VERSION: u32 = 1;
 
 impl Header {
-    fn of_pane(panes: u32, state: &PaneState, spans: &Spans, at: i64) -> Self {
+    fn of_pane(panes: u32, state: &PaneState, spans: &Spans, (at, windows): (i64, u64)) -> Self {
         let Origin { first, last_offset, shed_rows } = state.origin;
         Self {
             panes,
@@ -213,13 +220,14 @@ impl Header {
             first_log_time_ns: known(first.watermark.last_log_time_ns),
             last_offset,
             spans: spans.iter().map(|(of, &(first, last))| (of.panes, of.partition, first, last)).collect(),
-            ..Self::of_seen(at)
+            ..Self::of_seen((at, windows))
         }
     }
 
-    fn of_seen(at: i64) -> Self {
+    fn of_seen((at, windows): (i64, u64)) -> Self {
         Self {
             v: VERSION,
+            windows,
             panes: SEEN,
             pane: 0,
             at,
@@ -308,8 +316,9 @@ impl SnapshotReader {
     pub fn finish(self, flow: &StreamFlow, mark: Mark) -> Result<Restored, String> {
         let first_open = flow.first_open_panes(mark.point.watermark.time_ns);
         let mut items: BTreeMap<Id, (Header, Vec<Vec<u8>>)> = BTreeMap::new();
-        let newest = version(flow, mark.point);
-        for (header, payload) in self.records.into_values().filter(|(header, _)| header.at <= newest) {
+        let (newest, windows) = (version(flow, mark.point), flow.windows_digest());
+        let is_ours = |header: &Header| header.at <= newest && header.windows == windows;
+        for (header, payload) in self.records.into_values().filter(|(header, _)| is_ours(header)) {
             let id = (header.panes, header.pane);
             let is_of_sessions = has_sessions(flow, header.panes) && header.at == newest;
             if !is_open(&id, &first_open) && !is_of_sessions {

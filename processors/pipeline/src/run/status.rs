@@ -31,6 +31,10 @@ pub struct PartitionStatus {
     pub topic: String,
     pub partition: i32,
     pub replaying: bool,
+    /// Of a shuffle, after other SQL: has read all again, and waits for what is sent again. Not for whether a processor is ready: senders may
+    /// be with others that wait for this one to be.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub waits_for_senders: bool,
     /// Offsets to be read again before its open windows are rebuilt.
     pub replay_left_records: u64,
     /// Read next.
@@ -178,7 +182,8 @@ impl PartitionStatus {
         Self {
             topic: flow.stream.topic.clone(),
             partition: core.partition(),
-            replaying: core.is_replaying(),
+            replaying: core.is_replaying() && !core.waits_for_senders(),
+            waits_for_senders: core.waits_for_senders(),
             replay_left_records: core.replay_left(),
             next_offset: core.next_offset(),
             lag_records,

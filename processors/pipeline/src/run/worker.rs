@@ -102,6 +102,8 @@ pub struct Worker {
     next: NextSql,
     /// Some partitions may have successors.
     is_switching: bool,
+    /// Of this switch a successor.
+    has_failed: bool,
     options: WorkerOptions,
     metrics: Metrics,
     status: Arc<Mutex<Status>>,
@@ -118,7 +120,7 @@ struct Outlets {
 impl Outlets {
     fn of(flow: &StreamFlow) -> Result<Self, EmitError> {
         let emitters = flow.inserts.iter().map(Emitter::new).collect::<Result<_, _>>()?;
-        Ok(Self { emitters, by: WrittenBy { windows: flow.windows_digest(), sent: flow.sent() } })
+        Ok(Self { emitters, by: WrittenBy::of(flow) })
     }
 }
 
@@ -155,7 +157,18 @@ impl Worker {
         options.member.with_headers = false;
         let outlets = dataflow.streams.iter().map(Outlets::of).collect::<Result<_, _>>()?;
         let (next, status, topology) = (NextSql::default(), Arc::default(), Topology::default());
-        Ok(Self { bus, dataflow, outlets, next, is_switching: false, options, metrics, status, topology })
+        Ok(Self {
+            bus,
+            dataflow,
+            outlets,
+            next,
+            is_switching: false,
+            has_failed: false,
+            options,
+            metrics,
+            status,
+            topology,
+        })
     }
 
     /// A view of the worker that may be read from other threads.
@@ -255,7 +268,7 @@ impl Worker {
                 rows += owned.task.waiting_rows();
             }
             self.change_all(member, (&mut tasks, &mut waiting), changes, &mut outputs, stop)?;
-            if let Err(error) = self.load(member, &mut tasks, &mut waiting) {
+            if let Err(error) = self.load(member, &mut tasks, &mut waiting, stop) {
                 let WorkerError::Bus(error) = error else { return Err(error) };
                 self.wait_for_the_log(error, &mut last_told)?;
             }

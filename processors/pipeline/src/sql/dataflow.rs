@@ -260,6 +260,19 @@ impl StreamFlow {
         self.views.iter().zip(&below_ns).map(reach).max().unwrap_or(0)
     }
 
+    /// How long before the watermark a row may be that is held here, for an open window or to be sent, nanoseconds; none where nothing is
+    /// held.
+    pub fn held_ns(&self) -> Option<i64> {
+        let shipped = self.panes.iter().filter(|panes| panes.ship.is_some()).flat_map(|panes| &panes.outputs);
+        let own = (!self.views.is_empty()).then(|| self.reach_ns());
+        own.into_iter().chain(shipped.map(|output| output.hop.reach_ns())).max()
+    }
+
+    /// Topics that groups are sent through from here.
+    pub fn ship_topics(&self) -> BTreeSet<&str> {
+        self.panes.iter().filter_map(|panes| panes.ship.as_ref()).map(|ship| ship.topic.as_str()).collect()
+    }
+
     /// Whether other partitions wait for what becomes of this one's.
     pub fn ships(&self) -> bool {
         self.panes.iter().any(|panes| panes.ship.is_some())

@@ -131,13 +131,14 @@ fn digest(flows: &[StreamFlow], index: usize) -> String {
     let flow = &flows[index];
     let mut hasher = blake3::Hasher::new();
     hasher.update(format!("{:?}", flow.fitted).as_bytes());
+    // Those over windows, too: how far back is sent again depends on them.
     for shared in &flow.panes {
-        let PanesSource::Stream(program) = &shared.source else {
-            hasher.update(b"\nof windows");
-            continue;
+        hasher.update(format!("\n{:?} {}", shared.outputs, shared.delay_ns()).as_bytes());
+        let stream = match &shared.source {
+            PanesSource::Stream(program) => program.stream.as_str(),
+            PanesSource::Windows(_) | PanesSource::Shipped => "",
         };
-        hasher.update(format!("\n{:?}", shared.outputs).as_bytes());
-        let sender = flows.iter().find(|flow| flow.shuffle.is_none() && flow.stream.name == program.stream);
+        let sender = flows.iter().find(|flow| flow.shuffle.is_none() && flow.stream.name == stream);
         if let Some(Stream { topic, rules, replay_max_ns, event_time, .. }) = sender.map(|flow| &flow.stream) {
             // Of how rows are judged and when panes are sealed.
             hasher.update(format!("{topic} {rules:?} {replay_max_ns} {event_time:?}").as_bytes());

@@ -5,7 +5,10 @@
 use crate::common::Kept;
 use amoskys_bus::{Outgoing, Position, Record};
 use amoskys_pipeline::{
-    run::{Checkpoint, DeadRecord, Emission, SnapshotReader, SnapshotRecord, Source, Task, Verify, shipment_records},
+    run::{
+        Anew, Checkpoint, DeadRecord, Emission, SnapshotReader, SnapshotRecord, Source, Task, Told, Verify, WrittenBy,
+        needed_since_ms, shipment_records,
+    },
     sql::{Dataflow, StreamFlow},
 };
 use amoskys_windows::{ReplayPoint, Watermark};
@@ -38,9 +41,7 @@ pub struct Owner {
     pub read_again: usize,
     /// Sent by one who is gone, and still on its way.
     under_way: VecDeque<(String, i32, Vec<u8>)>,
-    /// Its position is of other SQL than what runs.
-    is_of_other_sql: bool,
-    /// Offsets that it read again for that.
+    /// Where it began to read again what other SQL had read.
     pub rebuilt_from: Option<i64>,
 }
 
@@ -51,22 +52,18 @@ pub struct Cluster<'a> {
     pub input: BTreeMap<(usize, i32), Vec<Kept>>,
     pub sent: BTreeMap<(String, i32), Vec<Vec<u8>>>,
     pub owners: BTreeMap<(usize, i32), Owner>,
-    /// Up to where windows are told in all partitions of a topic that groups are sent through, when other SQL began to send there.
-    told_ns: BTreeMap<String, i64>,
 }
 
 impl<'a> Cluster<'a> {
     pub fn new(dataflow: &'a Dataflow, records: &[(u8, Kept)]) -> Self {
-        let mut cluster = Self {
-            dataflow,
-            input: BTreeMap::new(),
-            sent: BTreeMap::new(),
-            owners: BTreeMap::new(),
-            told_ns: BTreeMap::new(),
-        };
-        let streams: Vec<usize> =
-            (0..dataflow.streams.len()).filter(|&flow| dataflow.streams[flow].shuffle.is_none()).collect();
-        for (flow, definition) in dataflow.streams.iter().enumerate() {
+        Self::of_all(dataflow, dataflow, records)
+    }
+
+    /// Begins with `dataflow`, which reads what the first flows of `all` do.
+    pub fn of_all(dataflow: &'a Dataflow, all: &Dataflow, records: &[(u8, Kept)]) -> Self {
+        let mut cluster = Self { dataflow, input: BTreeMap::new(), sent: BTreeMap::new(), owners: BTreeMap::new() };
+        let streams: Vec<usize> = (0..all.streams.len()).filter(|&flow| all.streams[flow].shuffle.is_none()).collect();
+        for (flow, definition) in all.streams.iter().enumerate() {
             for partition in 0..if definition.shuffle.is_some() { SHUFFLED } else { PARTITIONS } {
                 cluster.owners.insert((flow, partition), Owner::default());
             }
@@ -86,21 +83,22 @@ impl<'a> Cluster<'a> {
 
     /// All are killed. What comes after them runs other SQL, whose flows read what those of the same index had.
     pub fn change(&mut self, dataflow: &'a Dataflow) {
-        for (index, flow) in dataflow.streams.iter().enumerate().filter(|(_, flow)| flow.shuffle.is_some()) {
-            let of_flow = |partition: i32| self.watermark((index, partition));
-            if self.dataflow.streams[index].sent() != flow.sent() {
-                let told_ns = (0..SHUFFLED).map(|partition| of_flow(partition).unwrap_or(i64::MIN)).min();
-                self.told_ns.insert(flow.stream.topic.clone(), told_ns.expect("partitions"));
-            }
-        }
-        let (before, after) = (&self.dataflow.streams, &dataflow.streams);
-        for (&(flow, _), owner) in &mut self.owners {
+        for owner in self.owners.values_mut() {
             (owner.task, owner.pending, owner.dead) = (None, Vec::new(), Vec::new());
-            let is_same = before[flow].windows_digest() == after[flow].windows_digest()
-                && before[flow].sent() == after[flow].sent();
-            owner.is_of_other_sql = !is_same && owner.position.is_some();
         }
         self.dataflow = dataflow;
+    }
+
+    /// And started again.
+    pub fn kill(&mut self, id: (usize, i32)) {
+        if self.is_read(id) {
+            self.start(id);
+        }
+    }
+
+    /// Whether the SQL that runs reads it.
+    fn is_read(&self, id: (usize, i32)) -> bool {
+        id.0 < self.dataflow.streams.len()
     }
 
     /// As committed.
@@ -109,41 +107,38 @@ impl<'a> Cluster<'a> {
         Some(Checkpoint::decode("", id.1, position).expect("ours").watermark.time_ns)
     }
 
-    /// The first record that may be in a window which is not told; a row is never ahead of its record here.
-    fn needed_from(&self, id: (usize, i32)) -> usize {
+    /// Where to begin as the position is of other SQL, and what is begun anew.
+    fn rewound(&self, id: (usize, i32), checkpoint: Checkpoint) -> Option<(i64, Watermark, Anew)> {
         let flow = self.flow(id);
-        let own_ns = self.watermark(id).unwrap_or(i64::MIN);
-        let reach_ns = |topic: &String| {
-            let merging = self.dataflow.streams.iter().find(|flow| flow.stream.topic == *topic);
-            merging.expect("there").reach_ns()
+        let by = WrittenBy::of(flow).other(self.owners[&id].position.as_ref())?;
+        let all = (0..self.dataflow.streams.len()).filter(|&flow| self.dataflow.streams[flow].shuffle.is_some());
+        let told = |flow: usize| {
+            let of_partition = |partition: i32| self.watermark((flow, partition)).filter(|told_ns| *told_ns > i64::MIN);
+            (self.dataflow.streams[flow].stream.topic.clone(), (0..SHUFFLED).map(of_partition).collect())
         };
-        let ships = flow.panes.iter().filter_map(|panes| panes.ship.as_ref());
-        let sent_ns =
-            ships.filter_map(|ship| Some(self.told_ns.get(&ship.topic)?.saturating_sub(reach_ns(&ship.topic))));
-        let since_ns = sent_ns.chain([own_ns.saturating_sub(flow.reach_ns())]).min().expect("one");
+        let told_ns = checkpoint.watermark.time_ns;
+        let anew = Anew::of(flow, &by, &all.map(told).collect::<Told>(), told_ns);
+        let Some(since_ms) = needed_since_ms(self.dataflow, flow, told_ns, &anew) else {
+            return Some((checkpoint.position, checkpoint.watermark, anew));
+        };
         let records = self.input.get(&id).map_or(&[][..], Vec::as_slice);
-        records.partition_point(|record| record.log_ms.saturating_mul(1_000_000) < since_ns)
+        // One before it, for its log time. What is sent has none here.
+        let first = records.partition_point(|record| record.log_ms < since_ms).saturating_sub(1) as i64;
+        Some((first.min(checkpoint.position), Watermark::default(), anew))
     }
 
     /// A new owner goes on from what is committed.
     pub fn start(&mut self, id: (usize, i32)) {
-        let (needed_from, again) = (self.needed_from(id), self.told_ns.clone());
-        let (flow, owner) = (self.flow(id), self.owners.get_mut(&id).expect("there"));
+        let flow = self.flow(id);
         let topic = flow.stream.topic.as_str();
-        let mut checkpoint = owner
-            .position
-            .as_ref()
-            .map_or(Checkpoint::start(0), |position| Checkpoint::decode(topic, id.1, position).expect("ours"));
-        if owner.is_of_other_sql {
-            let is_merging = flow.shuffle.is_some();
-            let offset = if is_merging { 0 } else { (needed_from as i64).min(checkpoint.position) };
-            if is_merging || checkpoint.watermark.time_ns > i64::MIN {
-                checkpoint.replay = ReplayPoint { offset, watermark: Watermark::default() };
-            } else {
-                checkpoint.replay = ReplayPoint { offset: checkpoint.position, watermark: checkpoint.watermark };
-            }
-            checkpoint.mark = None;
-            owner.rebuilt_from = Some(checkpoint.replay.offset);
+        let committed = self.owners[&id].position.as_ref();
+        let mut checkpoint =
+            committed.map_or(Checkpoint::start(0), |position| Checkpoint::decode(topic, id.1, position).expect("ours"));
+        let (rewound, mut anew) = (self.rewound(id, checkpoint), Anew::Nothing);
+        let owner = self.owners.get_mut(&id).expect("there");
+        if let Some((offset, watermark, begun)) = rewound {
+            (checkpoint.replay, checkpoint.mark, anew) = (ReplayPoint { offset, watermark }, None, begun);
+            owner.rebuilt_from = Some(offset);
         }
         let restored = checkpoint.mark.and_then(|mark| {
             let mut reader = SnapshotReader::default();
@@ -169,11 +164,7 @@ impl<'a> Cluster<'a> {
             }
         };
         let mut task = task.expect("starts");
-        match owner.is_of_other_sql {
-            true if flow.shuffle.is_some() => task.core.merge_anew(),
-            true => task.core.send_again(again),
-            false => {}
-        }
+        task.core.begin_anew(anew);
         owner.task = Some(task);
         owner.next = from.offset as usize;
         (owner.pending, owner.dead) = (Vec::new(), Vec::new());
@@ -181,6 +172,9 @@ impl<'a> Cluster<'a> {
 
     /// Reads one record; false when there is none.
     pub fn read(&mut self, id: (usize, i32)) -> bool {
+        if !self.is_read(id) {
+            return false;
+        }
         if self.owners[&id].task.is_none() {
             self.start(id);
         }
@@ -215,6 +209,9 @@ impl<'a> Cluster<'a> {
     }
 
     pub fn flush(&mut self, id: (usize, i32)) {
+        if !self.is_read(id) {
+            return;
+        }
         let (flow, owner) = (self.flow(id), self.owners.get_mut(&id).expect("there"));
         if let Some(task) = &mut owner.task {
             task.flush(flow, &mut owner.pending, &mut owner.dead).expect("computes");
@@ -281,20 +278,22 @@ impl<'a> Cluster<'a> {
     }
 
     pub fn commit(&mut self, id: (usize, i32)) {
+        if !self.is_read(id) {
+            return;
+        }
         self.flush(id);
         let (flow, owner) = (self.flow(id), self.owners.get_mut(&id).expect("there"));
         let Some(task) = &mut owner.task else { return };
         let Some(checkpoint) = task.core.checkpoint() else {
             assert!(owner.pending.is_empty(), "replay emits nothing");
             // What is sent again is sent as it is read.
-            let sends = owner.is_of_other_sql;
+            let sends = matches!(task.core.anew(), Anew::Sending(_));
             assert!(sends || task.core.take_shipments().is_empty(), "replay sends nothing");
             return self.send(id);
         };
         let records = task.core.take_snapshot(flow).expect("encodes");
         owner.compacted.extend(records.into_iter().map(|record| (record.key.clone(), record)));
-        owner.position = Some(checkpoint.encode());
-        owner.is_of_other_sql = false;
+        owner.position = Some(checkpoint.encode_of(&WrittenBy::of(flow)));
         owner.emitted.append(&mut owner.pending);
         self.send(id);
     }
@@ -303,7 +302,7 @@ impl<'a> Cluster<'a> {
     pub fn finish(&mut self) {
         for closes in [true, false] {
             let mut ids: Vec<_> = self.owners.keys().copied().collect();
-            ids.retain(|id| self.flow(*id).shuffle.is_none() == closes);
+            ids.retain(|id| self.is_read(*id) && self.flow(*id).shuffle.is_none() == closes);
             for id in ids {
                 while self.read(id) {}
                 if self.owners[&id].task.is_none() {
@@ -325,11 +324,17 @@ impl<'a> Cluster<'a> {
 
     /// For each partition of each flow the rows of each INSERT in their order, floats by their bits.
     pub fn lines(&self) -> BTreeMap<(String, i32, usize), Vec<String>> {
+        let name = |flow: usize| self.dataflow.streams[flow].stream.name.clone();
+        let lines = self.lines_of_flows().into_iter();
+        lines.map(|((flow, partition, insert), lines)| ((name(flow), partition, insert), lines)).collect()
+    }
+
+    /// The same by the flow's index.
+    pub fn lines_of_flows(&self) -> BTreeMap<(usize, i32, usize), Vec<String>> {
         let mut lines: BTreeMap<_, Vec<String>> = BTreeMap::new();
         for (&(flow, partition), owner) in &self.owners {
-            let name = &self.dataflow.streams[flow].stream.name;
             for emission in &owner.emitted {
-                lines.entry((name.clone(), partition, emission.insert)).or_default().extend(rows_of(emission));
+                lines.entry((flow, partition, emission.insert)).or_default().extend(rows_of(emission));
             }
         }
         lines

@@ -33,9 +33,13 @@ impl Core {
             }
             shed_keys = alignment.take_shed_keys();
         }
-        whole_after_ns.into_iter().for_each(|time_ns| self.is_whole_after(time_ns));
+        whole_after_ns.into_iter().for_each(|time_ns| self.tell_after(time_ns));
         self.end_merging_anew();
         self.take_aligned(flow, emissions)?;
+        if self.replaying && self.merges_anew() {
+            // These are missing once it has come as far.
+            self.counters.shed_rows += shed_keys;
+        }
         if !self.replaying {
             self.counters.records += records;
             self.counters.dropped_rows += self.stages.counters().dropped_rows - before.dropped_rows;

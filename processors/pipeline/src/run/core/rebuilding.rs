@@ -8,16 +8,20 @@
 
 use super::Core;
 use crate::{
-    run::{alignment::Alignment, emit::Emission, task::TaskError},
+    run::{
+        alignment::Alignment,
+        emit::Emission,
+        rewind::{Anew, SentAgain},
+        task::TaskError,
+    },
     sql::StreamFlow,
 };
 use amoskys_windows::{ShipTag, Watermark};
-use std::collections::BTreeMap;
 
 /// Of a partition that is merged.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Merging {
-    /// Claims of its senders are not known from what was committed: they were of other SQL, or of none.
+    /// Claims of its senders are not known from what was committed: they were of other SQL, or of none. Until all are known.
     is_anew: bool,
     /// Windows that end after this have all rows of all senders.
     whole_after_ns: i64,
@@ -35,7 +39,7 @@ impl Merging {
 #[derive(Debug, Default)]
 pub(super) struct Sending {
     /// While other SQL's records are read again: for each topic the end after which windows have all rows.
-    again: Option<BTreeMap<String, i64>>,
+    again: Option<SentAgain>,
     /// Everybody is to hear how far it has come.
     claim_is_due: bool,
 }
@@ -53,8 +57,8 @@ impl Sending {
         self.claim_is_due
     }
 
-    /// All that was to be sent again was.
-    pub(super) fn is_told(&mut self) {
+    /// What was taken out is sent; if that was the last to be sent again, nothing more is.
+    pub(super) fn end_if_told(&mut self) {
         if std::mem::take(&mut self.claim_is_due) {
             self.again = None;
         }
@@ -68,7 +72,7 @@ impl Sending {
 impl Core {
     /// Sends everything again, as other SQL had sent what is there; for each topic the end after which windows are whole. For a
     /// core that has read nothing.
-    pub fn send_again(&mut self, whole_after_ns: BTreeMap<String, i64>) {
+    fn send_again(&mut self, whole_after_ns: SentAgain) {
         self.sending.again = Some(whole_after_ns);
         self.told_ns = i64::MIN;
         if !self.replaying {
@@ -77,12 +81,30 @@ impl Core {
     }
 
     /// Takes what is sent from its beginning, as other SQL had merged what was committed. For a core that has read nothing.
-    pub fn merge_anew(&mut self) {
+    fn merge_anew(&mut self) {
         let Some(alignment) = &mut self.alignment else { return };
         alignment.forget_claims();
         self.merging = Merging::new(true);
         self.watermark = Watermark::default();
-        self.replaying = self.resume.time_ns > self.watermark.time_ns;
+        self.replaying = self.resume.time_ns > self.watermark.time_ns || self.next_offset < self.done_before;
+    }
+
+    /// Begins anew what has to be. For a core that has read nothing.
+    pub fn begin_anew(&mut self, anew: Anew) {
+        match anew {
+            Anew::Nothing => {}
+            Anew::Merging => self.merge_anew(),
+            Anew::Sending(again) => self.send_again(again),
+        }
+    }
+
+    /// What it has begun anew, and not ended.
+    pub fn anew(&self) -> Anew {
+        match &self.sending.again {
+            Some(again) => Anew::Sending(again.clone()),
+            None if self.merges_anew() => Anew::Merging,
+            None => Anew::Nothing,
+        }
     }
 
     /// Whether a replay goes on until all senders have come as far as was committed, wherever in the log that is.
@@ -90,10 +112,15 @@ impl Core {
         self.merging.is_anew && self.alignment.is_some()
     }
 
-    /// Windows up to here are told.
+    /// Windows up to here are told, or are not going to be.
     pub fn told_through_ns(&self) -> i64 {
         let here_ns = if self.replaying { self.resume.time_ns } else { self.watermark.time_ns };
         here_ns.max(self.published_through_ns)
+    }
+
+    /// Whether all is read again that had been, and senders have not come as far yet.
+    pub fn waits_for_senders(&self) -> bool {
+        self.replaying && self.merges_anew() && !self.reads_again()
     }
 
     /// Whether offsets are read again that were read before.
@@ -106,34 +133,37 @@ impl Core {
         self.merging.held_at_ns = time_ns;
     }
 
-    /// How far what was sent is to be taken.
+    /// How far what was sent is to be taken. Who merges anew does not get ahead of what was committed: nothing beyond could be.
     pub(super) fn through(&self) -> ShipTag {
         let through = self.alignment.as_ref().map_or(ShipTag::NONE, Alignment::through);
-        through.min(ShipTag::at(self.merging.held_at_ns))
+        let committed_ns = if self.replaying && self.merges_anew() { self.resume.time_ns } else { i64::MAX };
+        through.min(ShipTag::at(self.merging.held_at_ns.min(committed_ns)))
     }
 
-    /// Only windows that end after this are whole, by the word of one that sends.
-    pub(super) fn is_whole_after(&mut self, time_ns: i64) {
-        if time_ns > self.merging.whole_after_ns && self.merging.is_anew {
-            self.merging.whole_after_ns = time_ns;
-            // Who begins anew has told no window yet.
-            self.replaying |= time_ns > self.watermark.time_ns;
-        }
+    /// Only windows that end after this are whole, by the word of one that sends, and are told.
+    pub(super) fn tell_after(&mut self, time_ns: i64) {
+        self.merging.whole_after_ns = self.merging.whole_after_ns.max(time_ns);
+        self.published_through_ns = self.published_through_ns.max(time_ns);
     }
 
-    /// Ends the replay of one that merges anew, once all senders have come as far as was committed and have all rows. What it closes
-    /// from now on is new.
+    /// Ends the replay of one that merges anew, once all senders have come as far as was committed. What it closes from now on is new.
     pub(super) fn end_merging_anew(&mut self) {
-        let told_ns = self.told_through_ns().max(self.merging.whole_after_ns);
-        if self.replaying && self.merges_anew() && self.through() >= ShipTag::at(told_ns) {
+        let Some(alignment) = self.alignment.as_ref().filter(|_| self.merging.is_anew) else { return };
+        let (through, committed) = (alignment.through(), ShipTag::at(self.resume.time_ns));
+        if self.next_offset >= self.done_before && through >= committed {
             self.replaying = false;
-            self.published_through_ns = told_ns;
+            self.merging.is_anew = through == ShipTag::NONE;
         }
+    }
+
+    /// Nothing is left between here and where it had been.
+    pub(super) fn pass_to_the_end(&mut self) {
+        self.next_offset = self.next_offset.max(self.done_before);
     }
 
     /// Whether it may take the place of `other`, having been handed the same records: who merges has to have come as far.
     pub fn has_come_as_far_as(&self, other: &Self) -> bool {
-        let told = ShipTag::at(other.told_through_ns().max(self.merging.whole_after_ns));
+        let told = ShipTag::at(other.told_through_ns());
         let is_there = |alignment: &Alignment| !self.merging.is_anew || alignment.through() >= told;
         self.alignment.as_ref().is_none_or(is_there)
     }
@@ -152,7 +182,10 @@ impl Core {
         if !self.sending.is_again() {
             self.told_ns = other.told_ns;
         }
+        // What was left out meanwhile is missing from now on.
+        let shed_rows = self.counters.shed_rows;
         self.counters = other.counters;
+        self.counters.shed_rows += shed_rows;
         self.end_replay();
         self.merging.held_at_ns = i64::MAX;
         if self.sending.claim_is_due() {

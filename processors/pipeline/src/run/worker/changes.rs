@@ -3,13 +3,13 @@
 //! What is assigned starts at once, or when its panes are read back; what is asked back is computed and committed before it
 //! goes; what is lost is forgotten. Deliberately not here: how a commit that meets a rebalance is tried again (`committing`).
 
-use super::{Owned, Tasks, Waiting, Worker, WorkerError, outputs::Outputs, reload::other_sql};
+use super::{Owned, Tasks, Waiting, Worker, WorkerError, outputs::Outputs, reload::until_there};
 use crate::{
     run::{
         committing::moved,
         load::Loading,
         position::Checkpoint,
-        rewind::SentAgain,
+        rewind::{Anew, Told},
         snapshot::Restored,
         task::{Task, TaskError},
     },
@@ -48,8 +48,10 @@ impl Worker {
         match change {
             Change::Assigned(assignments) => {
                 self.metrics.rebalances.inc();
+                // Asked once for all of them.
+                let mut told = Told::new();
                 for assignment in assignments {
-                    self.assign(member, (tasks, waiting), assignment, stop)?;
+                    self.assign(member, (tasks, waiting), (assignment, &mut told), stop)?;
                 }
             }
             Change::Revoked(partitions) => {
@@ -83,22 +85,28 @@ impl Worker {
         &self,
         member: &mut dyn Member,
         (tasks, waiting): (&mut Tasks, &mut Waiting),
-        assignment: Assignment,
+        (assignment, told): (Assignment, &mut Told),
         stop: &AtomicBool,
     ) -> Result<(), WorkerError> {
         let partition = assignment.partition;
-        // The last one: the worker may be about to leave the others.
-        let Some(flow) = self.dataflow.streams.iter().rposition(|flow| flow.stream.topic == partition.topic) else {
-            return Ok(());
-        };
-        let mut checkpoint = match &assignment.committed {
+        let committed = assignment.committed.as_ref();
+        // While the worker gets to other SQL, that which had read the partition goes on until the other takes its place. Else the last:
+        // the worker may be about to leave the others.
+        let of_topic = |index: &usize| self.dataflow.streams[*index].stream.topic == partition.topic;
+        let mut of_topic = (0..self.dataflow.streams.len()).rev().filter(of_topic);
+        let Some(last) = of_topic.next() else { return Ok(()) };
+        let is_by = |index: &usize| self.outlets[*index].by.other(committed).is_none();
+        let flow = if committed.is_some() && !is_by(&last) { of_topic.find(is_by).unwrap_or(last) } else { last };
+        let definition = &self.dataflow.streams[flow];
+        let mut checkpoint = match committed {
             Some(position) => Checkpoint::decode(&partition.topic, partition.partition, position)?,
+            // What is sent counts from the beginning, whatever rows begin with.
+            None if definition.shuffle.is_some() => Checkpoint::start(self.first_offset(&partition, stop)?),
             None => Checkpoint::start(assignment.begin),
         };
-        let definition = &self.dataflow.streams[flow];
-        let mut again = None;
-        if let Some(by) = other_sql(assignment.committed.as_ref(), &self.outlets[flow].by) {
-            (checkpoint, again) = self.rewound(member, &partition, (definition, &by), checkpoint, stop)?;
+        let mut anew = Anew::Nothing;
+        if let Some(by) = self.outlets[flow].by.other(committed) {
+            (checkpoint, anew) = self.rewound(member, &partition, (definition, &by, told), checkpoint, stop)?;
         }
         tracing::info!(
             topic = partition.topic,
@@ -112,29 +120,37 @@ impl Worker {
             waiting.insert(partition, loading);
             return Ok(());
         }
-        let task = self.task(definition, &partition, checkpoint, None, again)?;
-        Self::start(member, tasks, partition, (flow, task))
+        let task = self.task(definition, &partition, checkpoint, None, anew)?;
+        self.start(member, tasks, partition, (flow, task), stop)
     }
 
     fn start(
+        &self,
         member: &mut dyn Member,
         tasks: &mut Tasks,
         partition: TopicPartition,
         (flow, task): (usize, Task),
+        stop: &AtomicBool,
     ) -> Result<(), WorkerError> {
         member.start(&partition, task.core.next_offset())?;
-        tasks.insert(partition, Owned { task, flow, successor: None, end: None, changed: false });
+        let mut owned = Owned { task, flow, successor: None, end: None, changed: false };
+        let last = self.dataflow.streams.iter().rposition(|flow| flow.stream.topic == partition.topic);
+        if let Some(next) = last.filter(|last| self.is_switching && *last != flow) {
+            let mut told = Told::new();
+            until_there(stop, || self.ask_told(member, &self.dataflow.streams[next], &mut told))?;
+            self.begin_switch(next, &partition, &mut owned, &told)?;
+        }
+        tasks.insert(partition, owned);
         Ok(())
     }
 
-    /// `again` where other SQL had sent something: what of it is sent again, or that it is merged anew.
     pub(super) fn task(
         &self,
         definition: &StreamFlow,
         partition: &TopicPartition,
         checkpoint: Checkpoint,
         restored: Option<Restored>,
-        again: Option<SentAgain>,
+        anew: Anew,
     ) -> Result<Task, TaskError> {
         let place = (partition.topic.as_str(), partition.partition);
         let mut task = match &definition.shuffle {
@@ -143,11 +159,7 @@ impl Worker {
                 Task::of_panes(definition, shuffle, place, &self.topology.sources(shuffle), checkpoint, restored)?
             }
         };
-        match again {
-            Some(_) if definition.shuffle.is_some() => task.core.merge_anew(),
-            Some(again) if definition.ships() => task.core.send_again(again),
-            _ => {}
-        }
+        task.core.begin_anew(anew);
         Ok(task)
     }
 
@@ -157,6 +169,7 @@ impl Worker {
         member: &mut dyn Member,
         tasks: &mut Tasks,
         waiting: &mut Waiting,
+        stop: &AtomicBool,
     ) -> Result<(), WorkerError> {
         let Some(mut first) = waiting.first_entry() else { return Ok(()) };
         if !first.get_mut().go_on(self.bus.as_ref())? {
@@ -183,7 +196,7 @@ impl Worker {
                 self.metrics.not_restored_partitions.inc();
             }
         }
-        let task = self.task(&self.dataflow.streams[flow], &partition, checkpoint, restored.ok(), None)?;
-        Self::start(member, tasks, partition, (flow, task))
+        let task = self.task(&self.dataflow.streams[flow], &partition, checkpoint, restored.ok(), Anew::Nothing)?;
+        self.start(member, tasks, partition, (flow, task), stop)
     }
 }

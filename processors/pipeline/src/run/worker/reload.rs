@@ -11,18 +11,18 @@
 //! a time; SQL that joins with files is rebuilt as a whole, so that nobody keeps files that are not asked for any more. Workers
 //! switch each for itself, and groups that are sent come out late until the last has.
 
-use super::{Outlets, Tasks, Waiting, Worker, WorkerError, successor::Successor};
+use super::{Outlets, Owned, Tasks, Waiting, Worker, WorkerError, successor::Successor};
 use crate::{
     run::{
         committing::may_pass,
         position::{Checkpoint, WrittenBy},
-        rewind::{SentAgain, needed_since_ms, offset_at, told_in_all},
+        rewind::{Anew, Told, begin_at, needed_since_ms, told_by},
         task::TaskError,
         topology::ends,
     },
-    sql::{Dataflow, StreamFlow, topic_digest},
+    sql::{Dataflow, StreamFlow},
 };
-use amoskys_bus::{BusError, Member, Outgoing, Position, TopicPartition};
+use amoskys_bus::{BusError, Member, Outgoing, Reader, TopicPartition};
 use amoskys_windows::{ReplayPoint, Watermark};
 use std::{
     collections::BTreeSet,
@@ -118,18 +118,15 @@ impl Worker {
             Way::Join => return Ok(Some(next)),
             Way::Switch(same) => same,
         };
-        let mut told = Vec::new();
+        let mut told = Told::new();
         for (flow, _) in next.streams.iter().zip(&same).filter(|(_, same)| same.is_none()) {
-            match self.told_by_merging(member, flow) {
-                Ok(of_flow) => told.push(of_flow),
-                Err(error) => {
-                    // Asked again soon.
-                    self.next.put_back(next);
-                    return match error {
-                        WorkerError::Bus(error) if may_pass(&error) => Ok(None),
-                        error => Err(error),
-                    };
-                }
+            if let Err(error) = self.ask_told(member, flow, &mut told) {
+                // Asked again soon.
+                self.next.put_back(next);
+                return match error {
+                    WorkerError::Bus(error) if may_pass(&error) => Ok(None),
+                    error => Err(error),
+                };
             }
         }
         let Dataflow { streams, statics, warnings, probes } = next;
@@ -148,26 +145,41 @@ impl Worker {
         for (partition, owned) in tasks.iter_mut() {
             let of_topic = |flow: &StreamFlow| flow.stream.topic == partition.topic;
             let Some(new) = self.dataflow.streams[before..].iter().position(of_topic) else { continue };
-            let by = &self.outlets[owned.flow].by;
-            let told_ns = owned.task.core.told_through_ns();
-            let again = again(&self.dataflow.streams[before + new], by, &told[new], told_ns);
-            owned.successor = Some(Box::new(self.successor(before + new, partition, owned, again)?));
+            self.begin_switch(before + new, partition, owned, &told)?;
         }
-        self.is_switching = true;
+        (self.is_switching, self.has_failed) = (true, false);
         Ok(None)
     }
 
-    /// Up to where windows are told in the topics that a flow sends groups through.
-    fn told_by_merging(&self, member: &mut dyn Member, flow: &StreamFlow) -> Result<Told, WorkerError> {
-        let topics: BTreeSet<&str> =
-            flow.panes.iter().filter_map(|panes| panes.ship.as_ref()).map(|ship| ship.topic.as_str()).collect();
-        let mut told = Told::new();
-        for topic in topics {
-            let partition = |partition: i32| TopicPartition { topic: topic.to_owned(), partition };
-            let all: Vec<_> = (0..self.topology.partitions_of(topic)).map(partition).collect();
-            told.push((topic.to_owned(), told_in_all(topic, &member.committed(&all)?)?));
+    /// Gives a partition a successor, of the flow at `next`.
+    pub(super) fn begin_switch(
+        &self,
+        next: usize,
+        partition: &TopicPartition,
+        owned: &mut Owned,
+        told: &Told,
+    ) -> Result<(), WorkerError> {
+        let (flow, by, core) = (&self.dataflow.streams[next], &self.outlets[owned.flow].by, &owned.task.core);
+        let anew = Anew::of(flow, by, told, core.told_through_ns()).with(core.anew());
+        owned.successor = Some(Box::new(self.successor(next, partition, owned, anew)?));
+        Ok(())
+    }
+
+    /// Asks up to where windows are told in the topics that a flow sends groups through, of which it is not known yet.
+    pub(super) fn ask_told(
+        &self,
+        member: &mut dyn Member,
+        flow: &StreamFlow,
+        told: &mut Told,
+    ) -> Result<(), WorkerError> {
+        for topic in flow.ship_topics() {
+            if !told.contains_key(topic) {
+                let partition = |partition: i32| TopicPartition { topic: topic.to_owned(), partition };
+                let all: Vec<_> = (0..self.topology.partitions_of(topic)).map(partition).collect();
+                told.insert(topic.to_owned(), told_by(topic, &member.committed(&all)?)?);
+            }
         }
-        Ok(told)
+        Ok(())
     }
 
     /// Lets successors read on for a moment, and those take over that have come as far. Everything that was polled has been flushed.
@@ -216,25 +228,33 @@ impl Worker {
         }
         if tasks.values().all(|owned| owned.successor.is_none()) {
             self.is_switching = false;
-            self.metrics.reloads.inc();
+            if !self.has_failed {
+                self.metrics.reloads.inc();
+            }
             self.forget_old_flows(tasks, waiting);
         }
         Ok(())
     }
 
+    fn sends_or_merges(&self, flow: usize) -> bool {
+        let flow = &self.dataflow.streams[flow];
+        flow.ships() || flow.shuffle.is_some()
+    }
+
     /// Where a successor fails, what ran goes on. One that sends to others, or merges what they send, is of no use without them.
-    fn give_up_failed(&self, tasks: &mut Tasks) {
+    fn give_up_failed(&mut self, tasks: &mut Tasks) {
         let mut is_sending_over = false;
         for (partition, owned) in tasks.iter_mut() {
             let Some(successor) = owned.successor.take_if(|successor| successor.failed.is_some()) else { continue };
+            self.has_failed = true;
             self.metrics.reload_failures.inc();
             let (topic, partition) = (&partition.topic, partition.partition);
             let error = successor.failed.map(|error| error.to_string()).unwrap_or_default();
             tracing::error!(topic, partition, "the new SQL fails, and what ran goes on here: {error}");
-            is_sending_over |= !self.outlets[successor.flow].by.sent.is_empty();
+            is_sending_over |= self.sends_or_merges(successor.flow);
         }
         if is_sending_over {
-            let sends = |successor: &mut Box<Successor>| !self.outlets[successor.flow].by.sent.is_empty();
+            let sends = |successor: &mut Box<Successor>| self.sends_or_merges(successor.flow);
             tasks.values_mut().for_each(|owned| drop(owned.successor.take_if(sends)));
         }
     }
@@ -265,25 +285,25 @@ impl Worker {
         self.outlets.retain(|_| *each.next().unwrap_or(&true));
     }
 
-    /// From where a partition has to be read that others' SQL had read before: its windows are not those that are kept. And what has
-    /// to be sent again, where that is other SQL's.
+    /// From where a partition has to be read that others' SQL had read before, as its windows are not those that are kept; and what is
+    /// begun anew.
     pub(super) fn rewound(
         &self,
         member: &mut dyn Member,
         partition: &TopicPartition,
-        (flow, by): (&StreamFlow, &WrittenBy),
+        (flow, by, told): (&StreamFlow, &WrittenBy, &mut Told),
         checkpoint: Checkpoint,
         stop: &AtomicBool,
-    ) -> Result<(Checkpoint, Option<SentAgain>), WorkerError> {
+    ) -> Result<(Checkpoint, Anew), WorkerError> {
         let told_ns = checkpoint.watermark.time_ns;
-        let told = until_there(stop, || self.told_by_merging(member, flow))?;
-        let sent = again(flow, by, &told, told_ns);
+        until_there(stop, || self.ask_told(member, flow, told))?;
+        let anew = Anew::of(flow, by, told, told_ns);
         let here = ReplayPoint { offset: checkpoint.position, watermark: checkpoint.watermark };
-        let none = SentAgain::new();
-        let replay = match needed_since_ms(&self.dataflow, flow, told_ns, sent.as_ref().unwrap_or(&none)) {
+        let replay = match needed_since_ms(&self.dataflow, flow, told_ns, &anew) {
             None => here,
             Some(since_ms) => {
-                let offset = until_there(stop, || Ok(self.offset_at(partition, since_ms)?))?;
+                let begin = || Ok(begin_at(self.reader()?.as_mut(), partition, since_ms)?);
+                let offset = until_there(stop, begin)?;
                 ReplayPoint { offset: offset.min(here.offset), watermark: Watermark::default() }
             }
         };
@@ -294,12 +314,16 @@ impl Worker {
             from = replay.offset,
             "other SQL had read this; its windows are rebuilt"
         );
-        Ok((Checkpoint { replay, mark: None, ..checkpoint }, sent))
+        Ok((Checkpoint { replay, mark: None, ..checkpoint }, anew))
     }
 
-    fn offset_at(&self, partition: &TopicPartition, since_ms: i64) -> Result<i64, BusError> {
-        let mut reader = self.bus.reader(&super::successor::reader_options())?;
-        offset_at(reader.as_mut(), partition, since_ms)
+    /// The first offset that is there.
+    pub(super) fn first_offset(&self, partition: &TopicPartition, stop: &AtomicBool) -> Result<i64, WorkerError> {
+        until_there(stop, || Ok(self.reader()?.bounds(partition)?.0))
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>, BusError> {
+        self.bus.reader(&super::successor::reader_options())
     }
 
     /// Puts other SQL in the place of all that there is; for a worker that owns nothing.
@@ -313,35 +337,11 @@ impl Worker {
     }
 }
 
-/// For each topic that groups are sent through, up to where they are told; none where nobody has told any.
-type Told = Vec<(String, Option<i64>)>;
-
-/// What is to be sent again of a partition whose own windows are told up to `told_ns`; empty for one that merges anew, and none where
-/// all is sent as it was.
-fn again(flow: &StreamFlow, by: &WrittenBy, told: &Told, told_ns: i64) -> Option<SentAgain> {
-    let sent = flow.sent();
-    let is_other = |topic: &str| sent.get(&topic_digest(topic)) != by.sent.get(&topic_digest(topic));
-    if flow.shuffle.is_some() {
-        return is_other(&flow.stream.topic).then(SentAgain::new);
-    }
-    let again: SentAgain = told
-        .iter()
-        .filter(|(topic, _)| is_other(topic))
-        .map(|(topic, of_topic_ns)| {
-            // Something was sent there before, and nobody has told any of it.
-            let none_ns = if by.sent.contains_key(&topic_digest(topic)) { i64::MIN } else { told_ns };
-            (topic.clone(), of_topic_ns.unwrap_or(none_ns))
-        })
-        .collect();
-    (!again.is_empty()).then_some(again)
-}
-
-/// By which SQL a position was committed, if it is other than this.
-pub(super) fn other_sql(position: Option<&Position>, by: &WrittenBy) -> Option<WrittenBy> {
-    Checkpoint::written_by(position?).filter(|written| written != by)
-}
-
-fn until_there<T>(stop: &AtomicBool, mut ask: impl FnMut() -> Result<T, WorkerError>) -> Result<T, WorkerError> {
+/// Asks again while the log is away.
+pub(super) fn until_there<T>(
+    stop: &AtomicBool,
+    mut ask: impl FnMut() -> Result<T, WorkerError>,
+) -> Result<T, WorkerError> {
     loop {
         match ask() {
             Err(WorkerError::Bus(error)) if may_pass(&error) && !stop.load(Ordering::Relaxed) => {

@@ -9,7 +9,7 @@ use crate::{
     run::{
         core::Core,
         position::Checkpoint,
-        rewind::{SentAgain, needed_since_ms, offset_at},
+        rewind::{Anew, begin_at, needed_since_ms},
         task::{Task, TaskError},
     },
     sql::StreamFlow,
@@ -46,18 +46,16 @@ pub(super) fn reader_options() -> ReaderOptions {
 }
 
 impl Worker {
-    /// Of a partition, with the SQL of another flow; `again` where what is sent changes.
+    /// Of a partition, with the SQL of another flow, and what it begins anew.
     pub(super) fn successor(
         &self,
         flow: usize,
         partition: &TopicPartition,
         owned: &Owned,
-        again: Option<SentAgain>,
+        anew: Anew,
     ) -> Result<Successor, WorkerError> {
         let (definition, core) = (&self.dataflow.streams[flow], &owned.task.core);
-        let none = SentAgain::new();
-        let sent = again.as_ref().unwrap_or(&none);
-        let (reading, replay) = match needed_since_ms(&self.dataflow, definition, core.told_through_ns(), sent) {
+        let (reading, replay) = match needed_since_ms(&self.dataflow, definition, core.told_through_ns(), &anew) {
             // The offset is found when it begins to read.
             Some(since_ms) => (Reading::SinceMs(since_ms), ReplayPoint { offset: 0, watermark: Watermark::default() }),
             None => {
@@ -67,9 +65,9 @@ impl Worker {
         };
         // Whatever it computes before it takes the other's place was told by that one.
         let told = Watermark { time_ns: i64::MAX, last_log_time_ns: i64::MAX };
-        let begin = Checkpoint { replay, position: i64::MAX, watermark: told, mark: None };
-        let sends_again = again.is_some() && definition.ships();
-        let task = self.task(definition, partition, begin, None, again)?;
+        let begin = Checkpoint { replay, position: i64::MAX, watermark: told, told_ns: i64::MAX, mark: None };
+        let sends_again = matches!(anew, Anew::Sending(_));
+        let task = self.task(definition, partition, begin, None, anew)?;
         Ok(Successor { task, flow, sends_again, failed: None, reading })
     }
 }
@@ -107,7 +105,7 @@ impl Successor {
         if let Reading::FromOffset(_) | Reading::SinceMs(_) = self.reading {
             let mut opened = bus.reader(&reader_options())?;
             let from = match self.reading {
-                Reading::SinceMs(since_ms) => offset_at(opened.as_mut(), partition, since_ms)?.min(end),
+                Reading::SinceMs(since_ms) => begin_at(opened.as_mut(), partition, since_ms)?.min(end),
                 Reading::FromOffset(offset) => offset,
                 Reading::By(_) | Reading::Follows => end,
             };
