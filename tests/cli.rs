@@ -291,6 +291,11 @@ fn warnings_are_told_and_denied_on_demand() {
     let only = &found[0];
     assert_eq!((code, &only["severity"], &only["name"]), (0, &"warning".into(), &"unread-view".into()), "{out}");
     assert_eq!((&only["line"], &only["column"], found[1].is_null()), (&6.into(), &1.into(), true), "{out}");
+    // A view that nobody reads is planned all the same.
+    let wrong = "CREATE VIEW late AS SELECT k, tumble(now(), INTERVAL '1 second') AS win, count(*) AS n FROM ev GROUP BY k, win;";
+    let sql = place.write("q.sql", &format!("{EVENTS}\n{wrong}"));
+    let (out, _, code) = amoskys(&["sql", "check", &sql]);
+    assert!(code == 2 && out.contains("now()"), "{code} {out}");
     // What ships has none that is not meant.
     let (out, _, code) = amoskys(&["sql", "check", "sql", "--deny", "warnings"]);
     assert!(code == 0 && out == "1 stream, 7 INSERTs: no problem\n", "{code} {out}");

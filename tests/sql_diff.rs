@@ -126,6 +126,47 @@ fn what_is_new_lost_and_changed_is_shown_with_its_rows_and_refused_on_demand() {
     assert_eq!(alerts["new"].as_array().map(Vec::len), Some(7));
 }
 
+/// Detection and time of alerts, view and window of feature rows are the file's name and the window's where SQL gives none.
+#[test]
+fn what_a_processor_fills_in_tells_rows_apart() {
+    let place = Place::new();
+    let streams = SQL.split("INSERT INTO scores").next().expect("what is read");
+    let rows = "CREATE EXTERNAL TABLE features STORED AS PROTOBUF LOCATION 'amoskys.features.v1' OPTIONS (partition_key 'host_id');
+        INSERT INTO features SELECT host AS host_id, account AS entity, map(['failures'], [CAST(failures AS DOUBLE)]) AS features
+        FROM guesses;";
+    let alert = "INSERT INTO alerts SELECT host AS host_id, account AS entity, 0.7 AS confidence FROM guesses WHERE failures > 3;";
+    for (version, detection) in [("one", "aaa"), ("other", "bbb")] {
+        place.write(&format!("{version}/streams.sql"), streams);
+        place.write(&format!("{version}/rows.sql"), rows);
+        place.write(&format!("{version}/{detection}.sql"), alert);
+    }
+    let (out, err, code) = place.diff(&["one", "other", FROM[0], FROM[1], "--fail-on", "lost"]);
+    assert_eq!(code, Some(1), "{out}{err}");
+    for line in [
+        "alerts: 2 before, 2 after: 2 new, 2 lost, 0 changed",
+        "  aaa: 2 before, 0 after: 0 new, 2 lost, 0 changed",
+        "  bbb: 0 before, 2 after: 2 new, 0 lost, 0 changed",
+        "features: 11 before, 11 after: 0 new, 0 lost, 0 changed",
+    ] {
+        assert!(out.lines().any(|found| found == line), "{line}\n{out}");
+    }
+}
+
+/// Both versions call a model, for which ONNX Runtime is loaded once.
+#[test]
+fn versions_that_call_models_are_compared() {
+    let place = Place::new();
+    let columns = "kind pid parent_pid uid euid comm exe exe_deleted exe_fs_type exe_setuid rss_bytes exit_code lifetime_us \
+                   parent_comm parent_euid unreadable";
+    let nulls = columns.split(' ').map(|column| format!(", \"{column}\": null")).collect::<String>();
+    place.write("rows.jsonl", &format!("{{\"observed_at\": \"2026-01-02T23:50:00Z\", \"host_id\": \"h0\"{nulls}}}\n"));
+    let shipped = |name: &str| fs::canonicalize(name).expect("there").display().to_string();
+    let (sql, models) = (shipped("sql"), shipped("models"));
+    let (out, err, code) = place.diff(&[&sql, &sql, "--from", "processes=rows.jsonl", "--models", &models]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.contains("alerts: 0 before, 0 after: 0 new, 0 lost, 0 changed\n"), "{out}");
+}
+
 #[test]
 fn rows_without_a_key_are_new_or_lost_and_those_with_one_changed() {
     let place = Place::new();

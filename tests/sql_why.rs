@@ -193,7 +193,7 @@ fn what_is_asked_wrongly_is_told() {
         ),
         (&["guessed", "--where", "host = ", "--from", "logins=logins.jsonl"], "--where `host = `: sql parser error"),
         (&["guessed", "--where", "host", "--from", "logins=logins.jsonl"], "--where takes conditions"),
-        (&["guesed", "--from", "logins=logins.jsonl"], "view `guesed` is not known"),
+        (&["guesed", "--from", "logins=logins.jsonl"], "detection or view `guesed` is not known"),
         (&["guessed", "--at", "noon", "--from", "logins=logins.jsonl"], "`noon` is no time"),
         (&["guessed"], "say by --from NAME=FILE what to read, or by --bus URL"),
         (

@@ -121,6 +121,11 @@ impl PlannedProcessor {
         self.options.member.group = group;
     }
 
+    /// Whether there is no INSERT.
+    pub fn computes_nothing(&self) -> bool {
+        self.dataflows[0].streams.iter().all(|flow| flow.inserts.is_empty())
+    }
+
     /// One for each worker.
     pub fn into_dataflows(self) -> Vec<Dataflow> {
         self.dataflows

@@ -33,6 +33,9 @@ use std::{
   amoskys process sql --bus kafka://broker:9092 --watch
 Start it on as many machines as you like: processors of one group share the partitions.
 
+It takes only telemetry that is signed with a key of processor.keys_dir (/etc/amoskys/public-keys); where nothing is signed, say
+verify = \"off\" in the file, or AMOSKYS_PROCESSOR_VERIFY=off.
+
 SIGHUP has it read the SQL again (unless a terminal is its standard input, whose end is that signal, too). SQL that is wrong
 changes nothing. What is unchanged keeps its windows; what is changed or new has its windows rebuilt from the log beside what runs, and
 then takes its place.")]

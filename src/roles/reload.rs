@@ -67,6 +67,9 @@ impl Reloading {
         match self.planned() {
             Ok(planned) => {
                 let summary = planned.summary();
+                if planned.computes_nothing() {
+                    tracing::warn!("the SQL has no INSERT any more: nothing is detected");
+                }
                 for (worker, dataflow) in self.workers.iter().zip(planned.into_dataflows()) {
                     worker.put(dataflow);
                 }

@@ -52,10 +52,11 @@ enum Deny {
 }
 
 pub fn check(command: &Command) -> Result<u8> {
-    let planning = Planning::new(&command.sql, &command.models, Wanted::Inserts);
+    let planning = Planning::new(&command.sql, &command.models, Wanted::Everything);
     let (found, planned) = match planning.plan()? {
         Ok(mut dataflow) => {
-            let inserts: usize = dataflow.streams.iter().map(|flow| flow.inserts.len()).sum();
+            let all = dataflow.streams.iter().flat_map(|flow| &flow.inserts);
+            let inserts = all.filter(|insert| insert.sink.is_some()).count();
             let summary = format!("{}, {}", dataflow.summary(), counted(inserts, "INSERT"));
             dataflow.warnings.extend(untested(&planning.sources));
             dataflow.warnings.sort_by_cached_key(Problem::order);

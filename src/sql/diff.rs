@@ -8,10 +8,11 @@ mod report;
 mod spool;
 mod version;
 
-use super::{Planning, over};
+use super::{Planning, models_below, over};
 use crate::{
     cli::{self, DONE, FAILED, Misuse},
     print,
+    roles::Models,
 };
 use amoskys_pipeline::{
     run::{History, HistoryOptions},
@@ -22,7 +23,7 @@ use clap::{Args, ValueEnum};
 use compare::{Comparison, compare};
 use report::Report;
 use spool::{Spool, Tables};
-use std::{num::NonZeroUsize, ops::ControlFlow, path::PathBuf};
+use std::{num::NonZeroUsize, ops::ControlFlow, path::PathBuf, sync::Arc};
 use version::Version;
 
 #[derive(Debug, Args)]
@@ -30,7 +31,7 @@ use version::Version;
 OLD and NEW are folders or files of SQL, or revisions of git: HEAD~1 (then with the other's path) or main:sql.
 
 Both run over the same history, as `sql run` does. Rows are the same when their keys are: of alerts detection, host_id, entity and
-time; of feature rows host_id, entity and the window; of other tables all columns, so that their rows are new or lost, never
+time; of feature rows view, host_id, entity and the window; of other tables all columns, so that their rows are new or lost, never
 changed. --key says otherwise. Ids and provenance are not compared: they change with the SQL's text.
 
 Exit code 0: compared; 1: a gate (--fail-on, --max-alerts-per-host-day) says no; 2: wrong use, or SQL that does not plan.
@@ -95,7 +96,8 @@ fn key(text: &str) -> Result<(String, Vec<String>), String> {
 pub fn diff(command: &Command) -> Result<u8> {
     let old = Version::of(&command.old, &command.new)?;
     let new = Version::of(&command.new, &command.old)?;
-    let [old, new] = [&old, &new].map(|version| plans(version, command));
+    let models = models_below(&command.models);
+    let [old, new] = [&old, &new].map(|version| plans(version, &models, command.threads));
     let (old, new) = (old?, new?);
     let tables = Tables::of([&old[0], &new[0]], &command.key)?;
     let history = over::history(&command.from);
@@ -114,15 +116,16 @@ pub fn diff(command: &Command) -> Result<u8> {
     Ok(if report.refusals().is_empty() { DONE } else { FAILED })
 }
 
-fn plans(version: &Version, command: &Command) -> Result<Vec<Dataflow>> {
-    let planning = Planning::of(version.sources.clone(), &command.models, Wanted::Inserts);
+fn plans(version: &Version, models: &Arc<Models>, threads: Option<NonZeroUsize>) -> Result<Vec<Dataflow>> {
+    let (sources, models) = (version.sources.clone(), models.clone());
+    let planning = Planning { sources, models, wanted: Wanted::Inserts };
     let plan = || -> Result<Dataflow> {
         let planned = planning.plan()?;
         planned.map_err(|problems| {
             Misuse(format!("{} does not plan: {}", version.name, cli::sql_is_wrong(&problems))).into()
         })
     };
-    (0..over::threads(command.threads)).map(|_| plan()).collect()
+    (0..over::threads(threads)).map(|_| plan()).collect()
 }
 
 /// What a version gives, in files.

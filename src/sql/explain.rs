@@ -50,7 +50,7 @@ enum Format {
 }
 
 pub fn explain(command: Command) -> Result<u8> {
-    let wanted = if command.view.is_empty() { Wanted::Inserts } else { Wanted::Rows(command.view) };
+    let wanted = if command.view.is_empty() { Wanted::Everything } else { Wanted::Rows(command.view) };
     let outline = Outline::of(&Planning::new(&command.sql, &command.models, wanted).planned()?);
     match command.format {
         Format::Text => print::text(text(&outline)?)?,

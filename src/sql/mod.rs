@@ -68,12 +68,7 @@ struct Planning {
 
 impl Planning {
     fn new(paths: &[PathBuf], models: &Path, wanted: Wanted) -> Self {
-        Self::of(sql::load(paths), models, wanted)
-    }
-
-    fn of(sources: Sources, models: &Path, wanted: Wanted) -> Self {
-        let models = Models::new(ModelPlace { models_dir: models.to_owned(), onnxruntime: None });
-        Self { sources, models, wanted }
+        Self { sources: sql::load(paths), models: models_below(models), wanted }
     }
 
     fn plan(&self) -> Result<Result<Dataflow, Problems>> {
@@ -112,4 +107,9 @@ impl Planning {
         };
         Ok(sql::plan(sources, &options))
     }
+}
+
+/// For all plans of a process, as ONNX Runtime is loaded once.
+fn models_below(folder: &Path) -> Arc<Models> {
+    Models::new(ModelPlace { models_dir: folder.to_owned(), onnxruntime: None })
 }

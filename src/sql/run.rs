@@ -202,6 +202,11 @@ fn summary<'a>(counts: &HistoryCounts, outputs: impl Iterator<Item = (&'a str, u
     for (rows, why) in left_out.into_iter().filter(|(rows, _)| *rows > 0) {
         tracing::warn!(rows, "left out: {why}");
     }
+    if counts.late_rows > counts.rows / 10 {
+        tracing::warn!(
+            "more than a tenth came late: are the files in the order of the log? Sort them by event time, or give _offset"
+        );
+    }
     if counts.duplicate_records > 0 {
         tracing::info!(records = counts.duplicate_records, "left out: envelopes that came before");
     }

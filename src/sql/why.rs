@@ -15,10 +15,7 @@ use crate::{
     topics::Login,
 };
 use amoskys_bus::Address;
-use amoskys_pipeline::{
-    run::Verify,
-    sql::{self, Wanted},
-};
+use amoskys_pipeline::{run::Verify, sql::Wanted};
 use amoskys_proto::{KeyRing, v1::Alert};
 use answer::Answer;
 use anyhow::{Context, Result, bail};
@@ -97,17 +94,17 @@ struct Given {
 
 pub fn why(command: &Command) -> Result<u8> {
     let reading = reading(command)?;
-    let planning = Planning::of(sql::load(&command.sql), &command.models, Wanted::Inserts);
+    let planning = Planning::new(&command.sql, &command.models, Wanted::Inserts);
     let given = command.alert.as_ref().map(|id| find(id, command, &planning, &reading)).transpose()?;
     let (name, question) = match (&given, &command.detection) {
         (Some(given), _) => (given.alert.detection.clone(), Question::of_alert(&given.alert)?),
         (None, Some(name)) => (name.clone(), Question::new(command.condition.as_deref(), command.at, command.within)?),
         (None, None) => bail!(Misuse("say which detection, or by --alert which alert".into())),
     };
-    let planning = Planning::of(planning.sources, &command.models, Wanted::Why(name.clone()));
+    let planning = Planning { wanted: Wanted::Why(name.clone()), ..planning };
     let dataflow = planning.planned()?;
     if dataflow.probes.is_empty() {
-        bail!(Misuse(format!("no INSERT or view is called `{name}`")));
+        bail!(Misuse(format!("no detection or view is called `{name}`")));
     }
     let census = gather::census(planning.planned()?);
     let gathered = Gathered::gather(&reading, &dataflow, &census, &question, command.rows)?;

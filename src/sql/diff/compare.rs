@@ -377,7 +377,7 @@ mod tests {
         let paths = ["old", "new"].map(|name| folder.path().join(name).display().to_string() + ".parquet");
         write(Path::new(&paths[0]), &schema, |key| key);
         write(Path::new(&paths[1]), &schema, |key| if key % 1_000 == 0 { -1 } else { key });
-        let table = Table { schema, keys: vec!["k".into()], is_alerts: false };
+        let table = Table { schema, keys: vec!["k".into()], is_alerts: false, filled: &[] };
         // A third of what the rows of one version are.
         let memory_bytes_max = 16 << 20;
         let found = compare_table("t", &table, &paths, (3, memory_bytes_max)).expect("compared");

@@ -8,7 +8,7 @@ use amoskys_pipeline::{
 use anyhow::{Context, Result, bail};
 use arrow::{
     array::{ArrayRef, StringArray, TimestampNanosecondArray, new_null_array},
-    compute::cast,
+    compute::{cast, is_null, kernels::zip::zip},
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
     record_batch::RecordBatch,
     util::display::{ArrayFormatter, FormatOptions},
@@ -29,6 +29,50 @@ pub struct Table {
     pub keys: Vec<String>,
     /// Rows are alerts.
     pub is_alerts: bool,
+    pub filled: &'static [(&'static str, Filled)],
+}
+
+/// What is filled in where an INSERT gives nothing, as when it is written to its topic.
+#[derive(Debug, Clone, Copy)]
+pub enum Filled {
+    /// The INSERT's name.
+    Name,
+    /// A bound of the window, by its place in [`WINDOW`].
+    Bound(usize),
+}
+
+impl Filled {
+    fn data_type(self) -> DataType {
+        match self {
+            Self::Name => DataType::Utf8,
+            Self::Bound(_) => DataType::Timestamp(TimeUnit::Nanosecond, None),
+        }
+    }
+
+    fn values(self, insert: &Insert, emission: &Emission) -> ArrayRef {
+        let rows = emission.batch.num_rows();
+        match self {
+            Self::Name => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&insert.name, rows))),
+            Self::Bound(bound) => bounds(emission, bound),
+        }
+    }
+}
+
+fn bounds(emission: &Emission, bound: usize) -> ArrayRef {
+    let time_ns = emission.window_ns.map(|(start_ns, end_ns)| [start_ns, end_ns][bound]);
+    let times: TimestampNanosecondArray = std::iter::repeat_n(time_ns, emission.batch.num_rows()).collect();
+    Arc::new(times)
+}
+
+/// Of alerts and feature rows, as the emitter does.
+fn filled(message: &str) -> &'static [(&'static str, Filled)] {
+    match message {
+        "amoskys.v1.Alert" => &[("detection", Filled::Name), ("time", Filled::Bound(1))],
+        "amoskys.v1.FeatureRow" => {
+            &[("view", Filled::Name), ("window_start", Filled::Bound(0)), ("window_end", Filled::Bound(1))]
+        }
+        _ => &[],
+    }
 }
 
 impl Tables {
@@ -56,15 +100,21 @@ impl Tables {
         }
         let table = |(name, (mut fields, sink)): (String, (Vec<Field>, &Sink))| {
             let time = DataType::Timestamp(TimeUnit::Nanosecond, None);
-            fields.extend(WINDOW.map(|name| Field::new(name, time.clone(), true)));
-            let there = |name: &&str| fields.iter().any(|field| field.name() == name);
             let message = match &sink.format {
                 Format::Protobuf { message } => message.full_name(),
                 _ => "",
             };
+            let filled = filled(message);
+            for (name, filled) in filled {
+                if !fields.iter().any(|field| field.name() == name) {
+                    fields.push(Field::new(*name, filled.data_type(), true));
+                }
+            }
+            fields.extend(WINDOW.map(|name| Field::new(name, time.clone(), true)));
+            let there = |name: &&str| fields.iter().any(|field| field.name() == name);
             let usual: &[&str] = match message {
                 "amoskys.v1.Alert" => &["detection", "host_id", "entity", "time"],
-                "amoskys.v1.FeatureRow" => &["host_id", "entity", "window_start", "window_end"],
+                "amoskys.v1.FeatureRow" => &["view", "host_id", "entity", "window_start", "window_end"],
                 _ => &[],
             };
             let of_rows =
@@ -78,7 +128,7 @@ impl Tables {
                 bail!(Misuse(format!("`{unknown}` is no column that is inserted into `{name}`")));
             }
             let is_alerts = message == "amoskys.v1.Alert";
-            Ok((name, Table { schema: Arc::new(Schema::new(fields)), keys, is_alerts }))
+            Ok((name, Table { schema: Arc::new(Schema::new(fields)), keys, is_alerts, filled }))
         };
         Ok(Self(fields.into_iter().map(table).collect::<Result<_>>()?))
     }
@@ -122,15 +172,17 @@ impl Spool {
         let rows = emission.batch.num_rows();
         let column = |field: &Arc<Field>| -> Result<ArrayRef> {
             if let Some(bound) = WINDOW.iter().position(|name| name == field.name()) {
-                let time_ns = emission.window_ns.map(|(start_ns, end_ns)| [start_ns, end_ns][bound]);
-                let times: TimestampNanosecondArray = std::iter::repeat_n(time_ns, rows).collect();
-                return Ok(Arc::new(times));
+                return Ok(bounds(emission, bound));
             }
-            match emission.batch.column_by_name(field.name()) {
-                None => Ok(new_null_array(field.data_type(), rows)),
-                Some(array) if array.data_type().is_nested() => texts(array),
-                Some(array) => Ok(cast(array, field.data_type())?),
-            }
+            let given = match emission.batch.column_by_name(field.name()) {
+                None => new_null_array(field.data_type(), rows),
+                Some(array) if array.data_type().is_nested() => texts(array)?,
+                Some(array) => cast(array, field.data_type())?,
+            };
+            let filled = table.filled.iter().find(|(name, _)| name == field.name());
+            let Some((_, filled)) = filled.filter(|_| given.null_count() > 0) else { return Ok(given) };
+            let usual = cast(&filled.values(insert, emission), field.data_type())?;
+            Ok(zip(&is_null(&given)?, &usual, &given)?)
         };
         let columns = table.schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
         let writer = self.writers.get_mut(name).context("a table that was not opened")?;

@@ -110,6 +110,11 @@ pub fn load(paths: &[PathBuf]) -> Sources {
     let mut files = Vec::new();
     let mut sources = Sources::default();
     for path in paths {
+        if is_test(path) && path.is_file() {
+            let fault = Fault::new("is a test of SQL, which is not planned by itself");
+            sources.fail(path, fault.help("give the folder; `amoskys sql test` runs what it holds"));
+            continue;
+        }
         if let Err(error) = find(path, &is_sql, &mut files) {
             let hint = "give the folder or file of the SQL by its path (in a checkout of Amoskys it is `sql`)";
             sources.fail(path, Fault::new(format!("cannot be read: {error}")).help(hint));

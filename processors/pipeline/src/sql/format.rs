@@ -2,7 +2,7 @@
 //!
 //! Deliberately not here: time, keys and bounds of a stream ([`super::catalog`]), and the bytes themselves (amoskys-columns).
 
-use super::catalog::{ENVELOPE_COLUMNS, nearest, nearest_of_all};
+use super::catalog::{ENVELOPE_COLUMNS, nearest};
 use crate::schemas::{Framing, Subject, SubjectError, messages_of_file, text_of_file};
 use amoskys_columns::{
     ArrowEncoder, AvroSchema, EncodeError, JsonEncoder, ProtobufEncoder, batch_element, message_schema,
@@ -204,7 +204,9 @@ impl Definition<'_> {
                 .help("write 'deadletter' or 'stop'")),
             Some(other) => {
                 let fault = self.of_option("on_error", format!("on_error '{other}' is not known"));
-                Err(fault.help(nearest_of_all(other, &["deadletter", "null", "stop"])))
+                // These are no near misses of each other: each says what it does.
+                Err(fault
+                    .help("write 'deadletter' (set aside, the default), 'null' (JSON: that column is null) or 'stop'"))
             }
         }
     }

@@ -68,6 +68,8 @@ pub enum Wanted {
     Rows(Vec<String>),
     /// Every INSERT, and these views.
     All(Vec<String>),
+    /// Every INSERT, and the views of streams that none reads, so that every fault is found.
+    Everything,
     /// The INSERTs of this file or detection, or the view, with what every condition on the way sees.
     Why(String),
 }
@@ -359,7 +361,7 @@ impl<'a> Planner<'a> {
 
     fn wants(&self, index: usize, insert: &ast::Insert) -> bool {
         match &self.options.wanted {
-            Wanted::Inserts | Wanted::All(_) => true,
+            Wanted::Inserts | Wanted::All(_) | Wanted::Everything => true,
             Wanted::Rows(names) => table_of(insert).is_some_and(|name| names.contains(&name)),
             Wanted::Why(_) => self.called.contains(&index),
         }
@@ -403,6 +405,10 @@ impl<'a> Planner<'a> {
         let names = match &self.options.wanted {
             Wanted::Inserts => return,
             Wanted::Rows(names) | Wanted::All(names) => names,
+            Wanted::Everything => {
+                asked = self.unread_views();
+                &asked
+            }
             Wanted::Why(name) => {
                 if !self.called.is_empty() {
                     return;
@@ -415,6 +421,9 @@ impl<'a> Planner<'a> {
         for (index, statement) in self.statements.iter().enumerate() {
             match kind(statement) {
                 Kind::View(name) => known.push((name, Some(index))),
+                Kind::Insert(_) if matches!(self.options.wanted, Wanted::Why(_)) => {
+                    known.push((file_stem(statement), None));
+                }
                 Kind::Insert(insert) => known.extend(table_of(insert).map(|name| (name, None))),
                 Kind::Table(_) | Kind::Other => {}
             }
@@ -424,7 +433,8 @@ impl<'a> Planner<'a> {
                 let mut known: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
                 known.sort_unstable();
                 known.dedup();
-                let fault = Fault::new(format!("view `{name}` is not known")).help(nearest_of_all(name, &known));
+                let what = if matches!(self.options.wanted, Wanted::Why(_)) { "detection or view" } else { "view" };
+                let fault = Fault::new(format!("{what} `{name}` is not known")).help(nearest_of_all(name, &known));
                 // No file's fault.
                 self.problems.push(Problem::new(None, fault));
                 continue;
@@ -440,6 +450,23 @@ impl<'a> Planner<'a> {
                 self.fail_by(index, &error);
             }
         }
+    }
+
+    /// Views that read a stream, and that nothing reads.
+    fn unread_views(&self) -> Vec<String> {
+        let is_stream = |index: &usize| match kind(&self.statements[*index]) {
+            Kind::Table(name) => self.streams.contains_key(&name),
+            Kind::View(_) | Kind::Insert(_) | Kind::Other => false,
+        };
+        let is_read = |index: usize| {
+            let mut others = self.reads.iter().enumerate().filter(|(other, _)| *other != index);
+            others.any(|(_, reads)| reads.contains(&index))
+        };
+        let views = self.statements.iter().enumerate().filter_map(|(index, statement)| match kind(statement) {
+            Kind::View(name) if !is_read(index) && self.reads[index].iter().any(is_stream) => Some(name),
+            _ => None,
+        });
+        views.collect()
     }
 
     /// BLAKE3 over the statements' texts, by file order, so that an unrelated file changes nothing.

@@ -39,7 +39,7 @@ impl Planner<'_> {
             }
         }
         // Views alone are there to be looked at.
-        let has_inserts = self.options.wanted == Wanted::Inserts && !read.is_empty();
+        let has_inserts = matches!(self.options.wanted, Wanted::Inserts | Wanted::Everything) && !read.is_empty();
         for (index, statement) in statements.iter().enumerate() {
             let allowed = Annotations::parse(&statement.comments).allowed();
             warnings::of_allowed(&allowed).into_iter().for_each(|warning| self.warn(index, warning));
