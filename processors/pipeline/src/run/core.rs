@@ -12,6 +12,7 @@ use super::{
     emit::{Emission, Evidence},
     judge::{Judged, judge, parts},
     position::Checkpoint,
+    rewind::SentAgain,
     shipment::Shipment,
     snapshot::{Restored, SnapshotRecord, Snapshots},
     stages::Stages,
@@ -21,7 +22,7 @@ use crate::sql::{LATE_COLUMN, Query, StreamFlow};
 use amoskys_windows::{ReplayPoint, ShipTag, Watermark, WindowOperator};
 use arrow::{array::BooleanArray, record_batch::RecordBatch};
 use merging::epoch_before;
-use rebuilding::{Merging, Sending};
+use rebuilding::Merging;
 use std::{sync::Arc, time::Duration};
 
 /// The state of a partition: watermark, panes, and what is done already.
@@ -51,7 +52,8 @@ pub struct Core {
     /// Of a flow of panes that were sent: how far its sources have come, and what waits for them.
     alignment: Option<Alignment>,
     merging: Merging,
-    sending: Sending,
+    /// While other SQL's records are read again and panes are sent: for each topic the end after which windows have all rows.
+    sends_again: Option<SentAgain>,
     /// Up to where panes that are sent away have been, and everybody has been told.
     told_ns: i64,
     shipments: Vec<Shipment>,
@@ -112,7 +114,7 @@ impl Core {
             alignment,
             // Whoever has committed nothing of windows knows of no claims.
             merging: Merging::new(checkpoint.watermark.time_ns == i64::MIN),
-            sending: Sending::default(),
+            sends_again: None,
             told_ns: checkpoint.watermark.time_ns,
             shipments: Vec::new(),
             emitting: Duration::ZERO,
@@ -139,7 +141,6 @@ impl Core {
     /// The clock may have taken the last owner's watermark further than the records did.
     fn end_replay(&mut self) {
         self.replaying = false;
-        self.sending.end_replay();
         self.reread = None;
         self.watermark.advance_to(self.resume.time_ns);
         self.watermark.last_log_time_ns = self.watermark.last_log_time_ns.max(self.resume.last_log_time_ns);
@@ -234,7 +235,7 @@ impl Core {
         }
         let before = self.watermark.time_ns;
         self.watermark = self.anticipated(flow, now_ns);
-        let is_due = self.watermark.time_ns > before || self.sending.claim_is_due();
+        let is_due = self.watermark.time_ns > before || self.claim_is_due();
         if is_due { self.close(flow, self.watermark.time_ns, emissions) } else { Ok(()) }
     }
 
@@ -252,10 +253,10 @@ impl Core {
 
     /// Notes what is to be sent; not what was sent before a restart.
     fn ship(&mut self, flow: &StreamFlow, watermark_ns: i64) {
-        let (span_ns, is_due) = ((self.told_ns, watermark_ns), self.sending.claim_is_due());
+        let (span_ns, is_due) = ((self.told_ns, watermark_ns), self.claim_is_due());
         for (panes, mut shipped, is_told_to_all) in self.stages.take_shipped(flow, span_ns, is_due) {
             let topic = flow.panes[panes].ship.as_ref().map(|ship| ship.topic.as_str());
-            let whole_after_ns = topic.and_then(|topic| self.sending.whole_after_ns(topic));
+            let whole_after_ns = topic.and_then(|topic| self.sends_again.as_ref()?.get(topic).copied());
             if whole_after_ns.is_none() {
                 // Sealed for a record that is read again: it was sealed, and sent, when it first came.
                 let replaying = self.replaying;
@@ -270,7 +271,10 @@ impl Core {
             let claim = furthest.max(ShipTag::at(watermark_ns));
             self.shipments.push(Shipment { panes, claim, is_told_to_all, whole_after_ns, shipped });
         }
-        self.sending.end_if_told();
+        if is_due {
+            // That was the last.
+            self.sends_again = None;
+        }
         self.told_ns = self.told_ns.max(watermark_ns);
     }
 

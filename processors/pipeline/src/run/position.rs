@@ -71,11 +71,6 @@ impl WrittenBy {
     pub fn of(flow: &StreamFlow) -> Self {
         Self { windows: flow.windows_digest(), sent: Some(flow.sent()) }
     }
-
-    /// By which SQL a position was committed, if it is other than this.
-    pub fn other(&self, position: Option<&Position>) -> Option<Self> {
-        Checkpoint::written_by(position?).filter(|written| written != self)
-    }
 }
 
 /// The offset is that of the mark then.

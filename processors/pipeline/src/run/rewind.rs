@@ -82,7 +82,7 @@ impl Anew {
         }
     }
 
-    pub fn sending(again: SentAgain) -> Self {
+    fn sending(again: SentAgain) -> Self {
         if again.is_empty() { Self::Nothing } else { Self::Sending(again) }
     }
 }
@@ -133,14 +133,18 @@ pub fn told_by(topic: &str, committed: &[Option<Position>]) -> Result<Vec<Option
 
 /// Where to begin so that what comes at this time or later is known as it is, a little before it.
 pub fn begin_at(reader: &mut dyn Reader, partition: &TopicPartition, log_time_ms: i64) -> Result<i64, BusError> {
-    let (first, _) = reader.bounds(partition)?;
-    Ok(offset_at(reader, partition, log_time_ms)?.saturating_sub(RECORDS_BEFORE).max(first))
+    let bounds = reader.bounds(partition)?;
+    Ok(offset_at(reader, partition, bounds, log_time_ms)?.saturating_sub(RECORDS_BEFORE).max(bounds.0))
 }
 
 /// The first offset whose record the log got at this time or later, or one before it by at most a 4,096th of the partition; the
 /// end where there is none.
-fn offset_at(reader: &mut dyn Reader, partition: &TopicPartition, log_time_ms: i64) -> Result<i64, BusError> {
-    let (mut low, mut high) = reader.bounds(partition)?;
+fn offset_at(
+    reader: &mut dyn Reader,
+    partition: &TopicPartition,
+    (mut low, mut high): (i64, i64),
+    log_time_ms: i64,
+) -> Result<i64, BusError> {
     for _ in 0..HALVINGS_MAX {
         if low >= high {
             break;
@@ -197,7 +201,11 @@ mod tests {
         bus.create_topic(&topic).expect("a topic");
         let partition = TopicPartition { topic: "t".into(), partition: 0 };
         let mut reader = bus.reader(&ReaderOptions::default()).expect("a reader");
-        assert_eq!(offset_at(reader.as_mut(), &partition, 0).expect("found"), 0, "nothing is there");
+        let at = |reader: &mut dyn Reader, time_ms: i64| {
+            let bounds = reader.bounds(&partition).expect("bounds");
+            offset_at(reader, &partition, bounds, time_ms).expect("found")
+        };
+        assert_eq!(at(reader.as_mut(), 0), 0, "nothing is there");
         let mut producer = bus.producer(&ProducerOptions::default()).expect("a producer");
         for token in 0..40 {
             let record =
@@ -219,7 +227,7 @@ mod tests {
         for wanted in times[0] - 1..=times[39] + 1 {
             let expected = times.iter().position(|time| *time >= wanted).unwrap_or(40);
             let mut reader = bus.reader(&ReaderOptions::default()).expect("a reader");
-            assert_eq!(offset_at(reader.as_mut(), &partition, wanted).expect("found"), expected as i64, "{wanted}");
+            assert_eq!(at(reader.as_mut(), wanted), expected as i64, "{wanted}");
         }
     }
 }

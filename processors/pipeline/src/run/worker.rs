@@ -14,6 +14,7 @@ mod successor;
 use super::{
     clock::LogClock,
     committing::{Commit, commit, may_pass},
+    core::Core,
     dead_letter::dead_letter,
     decode::Verify,
     emit::{Emission, EmitError, Emitter},
@@ -392,20 +393,20 @@ impl Worker {
             let records = owned.task.core.take_snapshot(flow)?;
             outputs.extend(records.into_iter().map(|record| topic.outgoing(&of, record)));
         }
-        self.send_panes(owned, outputs)?;
+        self.send_panes(owned.flow, &mut owned.task.core, outputs)?;
         self.encode(owned, emitting, &emissions, outputs)?;
         if let Some(successor) = owned.successor.as_mut().filter(|successor| successor.follows()) {
             let flow = &self.dataflow.streams[successor.flow];
             successor.flush(flow, &owned.task.core);
-            outputs.extend(self.topology.take_sent(flow, &mut successor.task.core).map_err(TaskError::Arrow)?);
+            self.send_panes(successor.flow, &mut successor.task.core, outputs)?;
         }
         Ok(flushed?)
     }
 
     /// Panes of groups that are merged elsewhere.
-    fn send_panes(&self, owned: &mut Owned, outputs: &mut Vec<Outgoing>) -> Result<(), WorkerError> {
-        let flow = &self.dataflow.streams[owned.flow];
-        outputs.extend(self.topology.take_sent(flow, &mut owned.task.core).map_err(TaskError::Arrow)?);
+    fn send_panes(&self, flow: usize, core: &mut Core, outputs: &mut Vec<Outgoing>) -> Result<(), WorkerError> {
+        let flow = &self.dataflow.streams[flow];
+        outputs.extend(self.topology.take_sent(flow, core).map_err(TaskError::Arrow)?);
         Ok(())
     }
 
@@ -455,7 +456,7 @@ impl Worker {
             owned.task.core.anticipate(flow, now_ns, &mut emissions)?;
             owned.changed |= watermark != owned.task.core.watermark();
             self.metrics.add(&before, &owned.task.core.counters);
-            self.send_panes(owned, outputs)?;
+            self.send_panes(owned.flow, &mut owned.task.core, outputs)?;
             self.encode(owned, emitting, &emissions, outputs)?;
         }
         Ok(())

@@ -110,7 +110,10 @@ impl<'a> Cluster<'a> {
     /// Where to begin as the position is of other SQL, and what is begun anew.
     fn rewound(&self, id: (usize, i32), checkpoint: Checkpoint) -> Option<(i64, Watermark, Anew)> {
         let flow = self.flow(id);
-        let by = WrittenBy::of(flow).other(self.owners[&id].position.as_ref())?;
+        let by = Checkpoint::written_by(self.owners[&id].position.as_ref()?)?;
+        if by == WrittenBy::of(flow) {
+            return None;
+        }
         let all = (0..self.dataflow.streams.len()).filter(|&flow| self.dataflow.streams[flow].shuffle.is_some());
         let told = |flow: usize| {
             let of_partition = |partition: i32| self.watermark((flow, partition)).filter(|told_ns| *told_ns > i64::MIN);

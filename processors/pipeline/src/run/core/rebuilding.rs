@@ -35,49 +35,17 @@ impl Merging {
     }
 }
 
-/// Of a partition whose panes are sent away.
-#[derive(Debug, Default)]
-pub(super) struct Sending {
-    /// While other SQL's records are read again: for each topic the end after which windows have all rows.
-    again: Option<SentAgain>,
-    /// Everybody is to hear how far it has come.
-    claim_is_due: bool,
-}
-
-impl Sending {
-    pub(super) fn is_again(&self) -> bool {
-        self.again.is_some()
-    }
-
-    pub(super) fn whole_after_ns(&self, topic: &str) -> Option<i64> {
-        self.again.as_ref()?.get(topic).copied()
-    }
-
-    pub(super) fn claim_is_due(&self) -> bool {
-        self.claim_is_due
-    }
-
-    /// What was taken out is sent; if that was the last to be sent again, nothing more is.
-    pub(super) fn end_if_told(&mut self) {
-        if std::mem::take(&mut self.claim_is_due) {
-            self.again = None;
-        }
-    }
-
-    pub(super) fn end_replay(&mut self) {
-        self.claim_is_due = self.is_again();
-    }
-}
-
 impl Core {
     /// Sends everything again, as other SQL had sent what is there; for each topic the end after which windows are whole. For a
     /// core that has read nothing.
     fn send_again(&mut self, whole_after_ns: SentAgain) {
-        self.sending.again = Some(whole_after_ns);
+        self.sends_again = Some(whole_after_ns);
         self.told_ns = i64::MIN;
-        if !self.replaying {
-            self.sending.end_replay();
-        }
+    }
+
+    /// Whether all has been read again, and everybody is to hear how far it had come.
+    pub(super) fn claim_is_due(&self) -> bool {
+        self.sends_again.is_some() && !self.replaying
     }
 
     /// Takes what is sent from its beginning, as other SQL had merged what was committed. For a core that has read nothing.
@@ -100,7 +68,7 @@ impl Core {
 
     /// What it has begun anew, and not ended.
     pub fn anew(&self) -> Anew {
-        match &self.sending.again {
+        match &self.sends_again {
             Some(again) => Anew::Sending(again.clone()),
             None if self.merges_anew() => Anew::Merging,
             None => Anew::Nothing,
@@ -179,7 +147,7 @@ impl Core {
         self.next_offset = other.next_offset;
         self.published_through_ns = other.told_through_ns().max(self.merging.whole_after_ns);
         self.resume = if other.replaying { other.resume } else { other.watermark };
-        if !self.sending.is_again() {
+        if self.sends_again.is_none() {
             self.told_ns = other.told_ns;
         }
         // What was left out meanwhile is missing from now on.
@@ -188,7 +156,7 @@ impl Core {
         self.counters.shed_rows += shed_rows;
         self.end_replay();
         self.merging.held_at_ns = i64::MAX;
-        if self.sending.claim_is_due() {
+        if self.claim_is_due() {
             self.close(flow, self.watermark.time_ns, emissions)?;
         }
         if self.alignment.is_some() { self.process_panes(flow, Vec::new(), emissions) } else { Ok(()) }

@@ -94,9 +94,10 @@ impl Worker {
         // the worker may be about to leave the others.
         let of_topic = |index: &usize| self.dataflow.streams[*index].stream.topic == partition.topic;
         let mut of_topic = (0..self.dataflow.streams.len()).rev().filter(of_topic);
-        let Some(last) = of_topic.next() else { return Ok(()) };
-        let is_by = |index: &usize| self.outlets[*index].by.other(committed).is_none();
-        let flow = if committed.is_some() && !is_by(&last) { of_topic.find(is_by).unwrap_or(last) } else { last };
+        let by = committed.and_then(Checkpoint::written_by);
+        let is_by = |index: &usize| by.as_ref().is_none_or(|by| *by == self.outlets[*index].by);
+        let Some(last) = of_topic.clone().next() else { return Ok(()) };
+        let flow = of_topic.find(is_by).unwrap_or(last);
         let definition = &self.dataflow.streams[flow];
         let mut checkpoint = match committed {
             Some(position) => Checkpoint::decode(&partition.topic, partition.partition, position)?,
@@ -105,7 +106,7 @@ impl Worker {
             None => Checkpoint::start(assignment.begin),
         };
         let mut anew = Anew::Nothing;
-        if let Some(by) = self.outlets[flow].by.other(committed) {
+        if let Some(by) = by.filter(|by| *by != self.outlets[flow].by) {
             (checkpoint, anew) = self.rewound(member, &partition, (definition, &by, told), checkpoint, stop)?;
         }
         tracing::info!(

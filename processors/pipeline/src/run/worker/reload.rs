@@ -17,7 +17,6 @@ use crate::{
         committing::may_pass,
         position::{Checkpoint, WrittenBy},
         rewind::{Anew, Told, begin_at, needed_since_ms, told_by},
-        task::TaskError,
         topology::ends,
     },
     sql::{Dataflow, StreamFlow},
@@ -203,7 +202,7 @@ impl Worker {
                 Err(error) if may_pass(&error) => tracing::debug!(%error, "a successor waits for the log"),
                 done => done?,
             }
-            outputs.extend(self.topology.take_sent(flow, &mut successor.task.core).map_err(TaskError::Arrow)?);
+            self.send_panes(successor.flow, &mut successor.task.core, outputs)?;
             if !successor.follows() {
                 // One after the other: each holds what it has fetched.
                 break;
@@ -223,7 +222,7 @@ impl Worker {
             tracing::info!(topic = partition.topic, partition = partition.partition, "runs the new SQL");
             (owned.task, owned.flow, owned.changed) = (successor.task, successor.flow, true);
             self.metrics.add(&before, &owned.task.core.counters);
-            self.send_panes(owned, outputs)?;
+            self.send_panes(owned.flow, &mut owned.task.core, outputs)?;
             self.encode(owned, emitting, &emissions, outputs)?;
         }
         if tasks.values().all(|owned| owned.successor.is_none()) {
