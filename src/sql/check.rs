@@ -19,6 +19,8 @@ Warnings, each with a name; `-- allow: NAME, NAME` above a statement says that i
   lateness-over-size     rows may be later than the window is long
   window-over-retention  the topic forgets rows (OPTIONS (retention '7d')) before a window of them is over
   exact-distinct         count(DISTINCT x) keeps every value
+  alert-fields           alerts lack host_id, entity, confidence or time
+  text-as-number         text is compared with a number, and what is none is null
   shuffle                groups lie in several partitions, so panes are sent between them
   untested               no file of tests, x.test.sql, is beside the x.sql of the view or INSERT
   unknown-allow          a comment allows what no warning is called

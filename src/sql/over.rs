@@ -6,7 +6,7 @@ use crate::{
 };
 use amoskys_pipeline::{
     run::{Emission, History, HistoryCounts, HistoryOptions, Progress, run_history},
-    sql::Dataflow,
+    sql::{Dataflow, Failure},
 };
 use anyhow::Result;
 use std::{
@@ -61,6 +61,17 @@ pub fn files(
     on_emission: &mut dyn FnMut(usize, Emission) -> ControlFlow<()>,
 ) -> Result<HistoryCounts> {
     let counts = with_progress(&options.progress, || run_history(dataflows, history, options, on_emission));
+    if let Ok(counts) = &counts {
+        for Failure { query, expression, rows, example } in &counts.failures {
+            tracing::warn!(
+                query,
+                expression,
+                rows,
+                example,
+                "an expression cannot be computed for some rows and is null there"
+            );
+        }
+    }
     counts.map_err(|error| if error.is_misuse() { Misuse::because(error) } else { error.into() })
 }
 

@@ -22,6 +22,7 @@ use datafusion::{
         exec_err,
         tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
+    error::DataFusionError,
     logical_expr::{
         ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
         expr::ScalarFunction, expr_rewriter::NamePreserver,
@@ -155,7 +156,11 @@ impl ScalarUDFImpl for ModelFunction {
         let run = if self.call == Call::Predict { &model.score } else { &model.explain };
         match run(&arrays) {
             Ok(values) => Ok(ColumnarValue::Array(values)),
-            Err(detail) => exec_err!("model `{}` {} failed: {detail}", model.name, model.version),
+            // Of no row's values, which null would stand for.
+            Err(detail) => {
+                let text = format!("model `{}` {} failed: {detail}", model.name, model.version);
+                Err(DataFusionError::External(text.into()))
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Nanoseconds of CPU per event from envelope to closed window, by stage, without a log: one partition, batches of
 //! 8,000 rows, 10,000 keys, 20 aggregates, windows that slide by a second and are 5 s to 1440 s long, and 1 to 20 views
 //! (of 5 s, 6 s, 7 s …) that share panes; also a million keys, a key that half of the events are of, and sessions: of keys that
-//! are always there, cut every minute, and of a million that seldom are, of which one row in six or so begins and ends one.
+//! are always there, cut every minute, and of a million that seldom are, of which one row in six or so begins and ends one;
+//! and an expression that cannot be computed for some of the rows.
 //!
 //! Run: `cargo bench --workspace --profile dev --bench windows -- [SECONDS_OF_EVENT_TIME] [NAME]`; NAME: only lines
 //! with this in their name. First the stages, each
@@ -64,7 +65,8 @@ fn main() {
         let window = format!("session(event_time, INTERVAL '{gap_s} seconds', INTERVAL '{longest_s} seconds')");
         (plan_over(AGGREGATES, &[window], u32::MAX), longest_s + 2 * gap_s as usize)
     };
-    let cases: [(&str, (Dataflow, usize), Population); 12] = [
+    let failing = |divisor: &str| AGGREGATES.replace("max(flags)", &format!("max(flags / ({divisor}))"));
+    let cases: [(&str, (Dataflow, usize), Population); 16] = [
         ("5 s/1 s, count alone", sliding("count(*) AS events", &[5]), usual),
         ("5 s/1 s", sliding(AGGREGATES, &[5]), usual),
         ("60 s/1 s", sliding(AGGREGATES, &[60]), usual),
@@ -77,6 +79,10 @@ fn main() {
         ("60 s/1 s, half of the events of one key", sliding(AGGREGATES, &[60]), hot),
         ("sessions, gap 5 s, cut every 60 s", sessions(5, 60), usual),
         ("sessions, gap 5 s, 1 M keys", sessions(5, 60), million),
+        ("a division that fails for no row", sliding(&failing("1 + CAST(bytes AS BIGINT) % 1000"), &[5]), usual),
+        ("a division that fails for 1 row in 1,000", sliding(&failing("CAST(bytes AS BIGINT) % 1000"), &[5]), usual),
+        ("a division that fails for 1 row in 10", sliding(&failing("CAST(bytes AS BIGINT) % 10"), &[5]), usual),
+        ("a division that fails for every row", sliding(&failing("CAST(bytes AS BIGINT) % 1"), &[5]), usual),
     ];
     for (name, (mut dataflow, warm_s), population) in cases.into_iter().filter(|(name, ..)| name.contains(wanted)) {
         let flow = dataflow.streams.pop().expect("a stream");

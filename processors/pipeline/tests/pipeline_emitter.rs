@@ -199,3 +199,26 @@ fn a_feature_row_is_filled_from_its_window() {
     assert_eq!((row.features["c"], row.features["b"]), (1.0, 0.8));
     assert_eq!(row.provenance.expect("provenance").id, id(&records[1]));
 }
+
+/// A name that the enum has not, and a list with NULL in it: only those rows are left out.
+#[test]
+fn rows_that_a_message_cannot_hold_are_left_out_by_themselves() {
+    let sink =
+        "CREATE EXTERNAL TABLE out STORED AS PROTOBUF LOCATION 'out' OPTIONS (message 'amoskys.v1.ProcessEvent');";
+    let query = "INSERT INTO out SELECT CASE WHEN k = 'b' THEN 'NONSENSE' ELSE 'PROCESS_EVENT_KIND_EXIT' END AS kind,
+CAST(_offset AS INT UNSIGNED) AS pid, CASE WHEN _offset = 3 THEN [k, NULL] ELSE [k] END AS unreadable FROM ev;";
+    let dataflow = planned(&[("a.sql", EVENTS), ("s.sql", sink), ("q.sql", query)]);
+    let flow = &dataflow.streams[0];
+    let emitter = Emitter::new(&flow.inserts[0]).expect("encodes").expect("has a sink");
+    // All in one batch.
+    let mut task = common::task(flow, amoskys_pipeline::run::Checkpoint::start(0));
+    let (mut given, mut records) = (Vec::new(), Vec::new());
+    self::records().iter().for_each(|record| task.push(&record.record()));
+    task.flush(flow, &mut given, &mut Vec::new()).expect("computes");
+    given.iter().for_each(|emission| emitter.encode(emission, &mut records).expect("encoded"));
+    let pids: Vec<u32> = records
+        .iter()
+        .map(|record| amoskys_proto::v1::ProcessEvent::decode(record.payload.as_slice()).expect("decodes").pid)
+        .collect();
+    assert_eq!((pids, emitter.take_left_out(), emitter.take_left_out()), (vec![0, 2, 5, 6], 3, 0));
+}

@@ -18,7 +18,7 @@ use super::{
     stages::Stages,
     task::{TaskCounters, TaskError},
 };
-use crate::sql::{LATE_COLUMN, Query, StreamFlow};
+use crate::sql::{Failure, Failures, LATE_COLUMN, Query, StreamFlow};
 use amoskys_windows::{ReplayPoint, ShipTag, Watermark, WindowOperator};
 use arrow::{array::BooleanArray, record_batch::RecordBatch};
 use merging::epoch_before;
@@ -59,6 +59,8 @@ pub struct Core {
     shipments: Vec<Shipment>,
     /// Time spent on what INSERTs make of windows.
     emitting: Duration,
+    /// What expressions could not be computed for, until it is taken.
+    failures: Failures,
     pub counters: TaskCounters,
 }
 
@@ -118,6 +120,7 @@ impl Core {
             told_ns: checkpoint.watermark.time_ns,
             shipments: Vec::new(),
             emitting: Duration::ZERO,
+            failures: Failures::default(),
             counters: TaskCounters::default(),
         })
     }
@@ -247,8 +250,23 @@ impl Core {
     fn close(&mut self, flow: &StreamFlow, watermark_ns: i64, emissions: &mut Vec<Emission>) -> Result<(), TaskError> {
         let windows = self.stages.close(flow, watermark_ns)?;
         self.emit_windows(flow, &windows, emissions)?;
+        self.note_failures(flow);
         self.ship(flow, watermark_ns);
         Ok(())
+    }
+
+    /// What is computed again failed before.
+    fn note_failures(&mut self, flow: &StreamFlow) {
+        let failures = flow.failures.take();
+        if !self.replaying {
+            self.counters.failed_expressions += failures.iter().map(|failure| failure.rows).sum::<u64>();
+            self.failures.add_all(failures);
+        }
+    }
+
+    /// What expressions could not be computed for since the last call.
+    pub fn take_failures(&self) -> Vec<Failure> {
+        self.failures.take()
     }
 
     /// Notes what is to be sent; not what was sent before a restart.
@@ -309,6 +327,7 @@ impl Core {
                 self.seal(flow, point)?;
             }
         }
+        self.note_failures(flow);
         self.ship(flow, self.watermark.time_ns);
         if !self.replaying {
             let after = self.stages.counters();

@@ -1,7 +1,8 @@
 //! Rows of an INSERT into records of its sink, each with a deterministic id and its provenance.
 //!
 //! The id is BLAKE3 over the INSERT's SQL, the window (or the record) and the row, so equal results have equal ids
-//! whoever computes them, and a sink that sees a row twice can tell.
+//! whoever computes them, and a sink that sees a row twice can tell. A row whose values the sink's records cannot hold (no name
+//! of an enum, a list with NULL in it) is left out by itself, told and counted.
 
 use crate::{
     schemas::Framing,
@@ -19,6 +20,10 @@ use arrow::{
 use datafusion::common::HashMap;
 use prost::Message;
 use prost_types::Timestamp;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 /// Rows that an INSERT gave, with what they were computed from.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,7 +89,19 @@ pub struct Emitter {
     logs_alerts: bool,
     /// The column of a sink of listed columns that says whether a window is whole.
     quality: Option<usize>,
+    left_out: Mutex<LeftOut>,
 }
+
+/// Rows that could not be written.
+#[derive(Default)]
+struct LeftOut {
+    /// Since they were taken.
+    rows: u64,
+    told: Option<Instant>,
+}
+
+/// Rows that are left out are told this often.
+const TELL_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// Filled in with `complete` or `shed` where such a sink has it and the SELECT leaves it out.
 const QUALITY_COLUMN: &str = "quality";
@@ -103,7 +120,7 @@ impl Emitter {
         let refuse = |detail: String| EmitError { insert: insert.name.clone(), topic: sink.topic.clone(), detail };
         let encoder = RowEncoder::new(&sink.format, &insert.output).map_err(|error| refuse(error.to_string()))?;
         let kind = match &sink.format {
-            Format::Protobuf { message } if message.full_name() == "amoskys.v1.Alert" => Kind::Alert,
+            format if format.is_of_alerts() => Kind::Alert,
             Format::Protobuf { message } if message.full_name() == "amoskys.v1.FeatureRow" => Kind::FeatureRow,
             _ => Kind::Other,
         };
@@ -130,6 +147,7 @@ impl Emitter {
             key,
             quality,
             logs_alerts: true,
+            left_out: Mutex::default(),
             sink,
         }))
     }
@@ -144,11 +162,50 @@ impl Emitter {
         &self.sink.topic
     }
 
+    /// Rows since the last call that the sink's records cannot hold.
+    pub fn take_left_out(&self) -> u64 {
+        std::mem::take(&mut self.left_out.lock().unwrap_or_else(PoisonError::into_inner).rows)
+    }
+
+    /// All rows; where that fails, those that can be, each by itself.
+    fn payloads(&self, batch: &RecordBatch) -> Vec<Option<Vec<u8>>> {
+        if let Ok(rows) = self.encoder.encode(batch) {
+            return rows.into_iter().map(Some).collect();
+        }
+        let (mut left_out, mut reason) = (0, String::new());
+        let one = |row: usize| match self.encoder.encode(&batch.slice(row, 1)) {
+            Ok(mut payloads) => payloads.pop(),
+            Err(error) => {
+                if left_out == 0 {
+                    // Of the one row it is.
+                    reason = error.to_string().replace(", row 0:", ":");
+                }
+                left_out += 1;
+                None
+            }
+        };
+        let payloads = (0..batch.num_rows()).map(one).collect();
+        let mut known = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
+        known.rows += left_out;
+        if known.told.is_none_or(|told| told.elapsed() >= TELL_AGAIN_AFTER) {
+            known.told = Some(Instant::now());
+            let (insert, topic) = (&self.name, &self.sink.topic);
+            tracing::warn!(
+                insert,
+                topic,
+                rows = left_out,
+                reason,
+                "rows cannot be written to their topic and are left out"
+            );
+        }
+        payloads
+    }
+
     /// One record per row, in their order.
     pub fn encode(&self, emission: &Emission, records: &mut Vec<Outgoing>) -> Result<(), EmitError> {
         let refuse = |detail: String| EmitError { insert: self.name.clone(), topic: self.sink.topic.clone(), detail };
         let batch = self.with_quality(emission).map_err(|error| refuse(error.to_string()))?;
-        let rows = self.encoder.encode(&batch).map_err(|error| refuse(error.to_string()))?;
+        let rows = self.payloads(&batch);
         let keys = match self.key.map(|index| cast(emission.batch.column(index), &DataType::Utf8)).transpose() {
             Ok(keys) => keys,
             Err(error) => return Err(refuse(error.to_string())),
@@ -158,6 +215,7 @@ impl Emitter {
         let mut hashed = Vec::new();
         records.reserve(rows.len());
         for (row, (payload, number)) in rows.into_iter().zip(numbers).enumerate() {
+            let Some(payload) = payload else { continue };
             let evidence = evidence_of(row);
             let id = self.id(emission.window_ns, evidence, &payload, number, &mut hashed);
             let provenance = || self.provenance(&id, emission, evidence);
@@ -266,14 +324,15 @@ impl Emitter {
 
 /// For each row the how-many-th of those it is that have the same bytes and come from the same record or, all of them, from the same
 /// window; from 1 on.
-fn numbers_among_alike<'a>(rows: &[Vec<u8>], evidence_of: impl Fn(usize) -> &'a Evidence) -> Vec<u64> {
+fn numbers_among_alike<'a>(rows: &[Option<Vec<u8>>], evidence_of: impl Fn(usize) -> &'a Evidence) -> Vec<u64> {
     let mut seen: HashMap<(i64, &[u8]), u64> = HashMap::with_capacity(rows.len());
-    let mut number = |(row, payload)| {
-        let number = seen.entry((evidence_of(row).first_offset, payload)).or_default();
+    let mut numbers = Vec::with_capacity(rows.len());
+    for (row, payload) in rows.iter().enumerate() {
+        let number = seen.entry((evidence_of(row).first_offset, payload.as_deref().unwrap_or_default())).or_default();
         *number += 1;
-        *number
-    };
-    rows.iter().map(Vec::as_slice).enumerate().map(&mut number).collect()
+        numbers.push(*number);
+    }
+    numbers
 }
 
 fn or(field: &mut String, default: Option<&String>) {

@@ -32,6 +32,8 @@ pub struct Metrics {
     pub rows_without_time: Counter,
     pub closed_windows: Counter,
     pub emitted_rows: Counter,
+    pub failed_expressions: Counter,
+    pub unwritten_rows: Counter,
     pub rebalances: Counter,
     pub restored_partitions: Counter,
     pub not_restored_partitions: Counter,
@@ -149,6 +151,16 @@ impl Metrics {
             rows_without_time: counter("timeless", "rows", "Rows whose event time is null"),
             closed_windows: counter("closed", "windows", "Windows closed, per view and partition"),
             emitted_rows: counter("emitted", "rows", "Rows that INSERTs gave"),
+            failed_expressions: counter(
+                "failed",
+                "expressions",
+                "Times that an expression could not be computed for a row, and is null there",
+            ),
+            unwritten_rows: counter(
+                "unwritten",
+                "rows",
+                "Rows that INSERTs gave and their topic's records cannot hold, left out",
+            ),
             rebalances: counter("group", "rebalances", "Times that partitions were assigned or taken away"),
             restored_partitions: counter("restored", "partitions", "Partitions taken with what open windows held"),
             not_restored_partitions: counter(
@@ -194,5 +206,6 @@ impl Metrics {
         self.rows_without_time.inc_by(after.rows_without_time - before.rows_without_time);
         self.closed_windows.inc_by(after.closed_windows - before.closed_windows);
         self.emitted_rows.inc_by(after.emitted_rows - before.emitted_rows);
+        self.failed_expressions.inc_by(after.failed_expressions - before.failed_expressions);
     }
 }

@@ -22,6 +22,7 @@ mod stages;
 mod status;
 mod tail;
 mod task;
+mod telling;
 mod topology;
 mod view_gauges;
 mod worker;

@@ -11,6 +11,7 @@ use super::{
     emit::Emission,
     position::Checkpoint,
     task::{Task, TaskError},
+    telling::Telling,
     topology::Topology,
 };
 use crate::sql::Dataflow;
@@ -92,6 +93,7 @@ struct Tail<'a> {
     next_offsets: BTreeMap<String, i64>,
     clock: LogClock,
     counts: TailCounts,
+    telling: Telling,
 }
 
 /// Runs until `stop` is set or [`ControlFlow::Break`]; emissions are handed over, with their flow's index, as windows close.
@@ -124,6 +126,9 @@ pub fn tail(
         let is_over = options.to == TailTo::End && tail.is_at_the_end();
         if is_over {
             tail.close(&mut emissions)?;
+        }
+        for tailed in tail.tasks.values() {
+            tail.telling.tell(&dataflow.streams[tailed.flow], &tailed.task.core);
         }
         for (flow, emission) in emissions {
             if on_emission(flow, emission).is_break() {
@@ -188,6 +193,7 @@ impl<'a> Tail<'a> {
             next_offsets: BTreeMap::new(),
             clock: LogClock::default(),
             counts: TailCounts::default(),
+            telling: Telling::default(),
         })
     }
 
@@ -328,7 +334,7 @@ impl Tailed {
 
     fn ship(&mut self, dataflow: &Dataflow, topology: &Topology, sent: &mut Vec<Outgoing>) -> Result<(), TailError> {
         let flow = &dataflow.streams[self.flow];
-        sent.extend(topology.take_sent(flow, &mut self.task.core).map_err(TaskError::Arrow)?);
+        sent.extend(topology.take_sent(flow, &mut self.task.core).map_err(TaskError::from)?);
         Ok(())
     }
 }

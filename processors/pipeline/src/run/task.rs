@@ -29,11 +29,22 @@ pub enum TaskError {
     #[error(transparent)]
     Window(#[from] WindowError),
     #[error("computing failed: {0}")]
-    Compute(#[from] DataFusionError),
-    #[error("computing failed: {0}")]
-    Arrow(#[from] ArrowError),
+    Compute(String),
     #[error(transparent)]
     Stopped(#[from] Stopped),
+}
+
+// As text: what libraries give as the cause of an error says the same again.
+impl From<DataFusionError> for TaskError {
+    fn from(error: DataFusionError) -> Self {
+        Self::Compute(error.strip_backtrace())
+    }
+}
+
+impl From<ArrowError> for TaskError {
+    fn from(error: ArrowError) -> Self {
+        Self::Compute(error.to_string())
+    }
 }
 
 /// What a task did since it was made, replay left out.
@@ -50,6 +61,8 @@ pub struct TaskCounters {
     pub rows_without_time: u64,
     pub closed_windows: u64,
     pub emitted_rows: u64,
+    /// Times that an expression could not be computed for a row, and is null there.
+    pub failed_expressions: u64,
     /// Of a shuffle: records that other SQL sent.
     pub foreign_records: u64,
 }
@@ -67,6 +80,7 @@ impl AddAssign for TaskCounters {
         self.rows_without_time += other.rows_without_time;
         self.closed_windows += other.closed_windows;
         self.emitted_rows += other.emitted_rows;
+        self.failed_expressions += other.failed_expressions;
         self.foreign_records += other.foreign_records;
     }
 }

@@ -23,6 +23,7 @@ use super::{
     position::{PositionError, WrittenBy},
     status::{End, PartitionStatus, Status},
     task::{Task, TaskError},
+    telling::Telling,
     topology::Topology,
 };
 use crate::sql::{Dataflow, StreamFlow};
@@ -88,6 +89,8 @@ pub enum WorkerError {
     Bus(#[from] BusError),
     #[error(transparent)]
     Task(#[from] TaskError),
+    #[error("stream `{stream}`, partition {partition}, offsets {first_offset} to {last_offset}: {detail}")]
+    Computing { stream: String, partition: i32, first_offset: i64, last_offset: i64, detail: Box<TaskError> },
     #[error(transparent)]
     Emit(#[from] EmitError),
     #[error(transparent)]
@@ -110,6 +113,7 @@ pub struct Worker {
     status: Arc<Mutex<Status>>,
     /// Once the log has been asked.
     topology: Topology,
+    telling: Telling,
 }
 
 /// What becomes of a flow's rows, and by what its positions are known.
@@ -158,6 +162,7 @@ impl Worker {
         options.member.with_headers = false;
         let outlets = dataflow.streams.iter().map(Outlets::of).collect::<Result<_, _>>()?;
         let (next, status, topology) = (NextSql::default(), Arc::default(), Topology::default());
+        let telling = Telling::default();
         Ok(Self {
             bus,
             dataflow,
@@ -169,6 +174,7 @@ impl Worker {
             metrics,
             status,
             topology,
+            telling,
         })
     }
 
@@ -370,10 +376,21 @@ impl Worker {
     fn flush_one(&self, owned: &mut Owned, outputs: &mut Vec<Outgoing>) -> Result<(), WorkerError> {
         let (flow, before) = (&self.dataflow.streams[owned.flow], owned.task.core.counters);
         let (mut emissions, mut dead, emitting) = (Vec::new(), Vec::new(), owned.task.core.emitting());
+        let first_offset = owned.task.core.next_offset();
         let flushed = match owned.task.flush(flow, &mut emissions, &mut dead) {
             // There are the rows of the records before it.
             Err(error @ TaskError::Stopped(_)) => Err(error),
-            Err(error) => return Err(error.into()),
+            Err(detail) => {
+                let (stream, core) = (flow.stream.name.clone(), &owned.task.core);
+                let (partition, last_offset) = (core.partition(), core.next_offset() - 1);
+                return Err(WorkerError::Computing {
+                    stream,
+                    partition,
+                    first_offset,
+                    last_offset,
+                    detail: detail.into(),
+                });
+            }
             Ok(()) => Ok(()),
         };
         self.metrics.add(&before, &owned.task.core.counters);
@@ -406,10 +423,11 @@ impl Worker {
     /// Panes of groups that are merged elsewhere.
     fn send_panes(&self, flow: usize, core: &mut Core, outputs: &mut Vec<Outgoing>) -> Result<(), WorkerError> {
         let flow = &self.dataflow.streams[flow];
-        outputs.extend(self.topology.take_sent(flow, core).map_err(TaskError::Arrow)?);
+        outputs.extend(self.topology.take_sent(flow, core).map_err(TaskError::from)?);
         Ok(())
     }
 
+    /// What of expressions failed, and `emissions` as records.
     /// `emitting` is what the task had spent on emissions before these.
     fn encode(
         &self,
@@ -419,9 +437,11 @@ impl Worker {
         outputs: &mut Vec<Outgoing>,
     ) -> Result<(), WorkerError> {
         let begun = Instant::now();
+        self.telling.tell(&self.dataflow.streams[owned.flow], &owned.task.core);
         for emission in emissions {
             if let Some(emitter) = &self.outlets[owned.flow].emitters[emission.insert] {
                 emitter.encode(emission, outputs)?;
+                self.metrics.unwritten_rows.inc_by(emitter.take_left_out());
             }
         }
         if emissions.iter().any(|emission| emission.window_ns.is_some()) {

@@ -1,15 +1,15 @@
 //! What a folder of SQL files amounts to: per stream, the windowed views that are kept and the INSERTs they feed.
 
 use super::{
-    Annotations, Probe, Problem, Ship, Shuffle, Sink, StateBounds, Stream, Template, Together, lineage::Bound,
-    rowwise::RowProgram, statics::StaticTable,
+    Annotations, Failures, Probe, Problem, Ship, Shuffle, Sink, StateBounds, Stream, Template, Together,
+    lineage::Bound, rowwise::RowProgram, statics::StaticTable,
 };
 use amoskys_bus::TopicSpec;
 use amoskys_functions::model::Model;
 use amoskys_windows::{Aggregate, Alike, ClosedWindow, Hop, Origin, Output, PaneBounds, WindowError, WindowOperator};
 use arrow::{
     array::{ArrayRef, Int64Array, StructArray, TimestampNanosecondArray},
-    datatypes::SchemaRef,
+    datatypes::{Schema, SchemaRef},
     error::ArrowError,
     record_batch::RecordBatch,
 };
@@ -49,6 +49,8 @@ pub struct StreamFlow {
     pub shuffle: Option<Shuffle>,
     /// Digests of the fitted statistics that its SQL names.
     pub(super) fitted: BTreeSet<String>,
+    /// What its expressions could not be computed for; one for all flows that were planned together.
+    pub failures: Arc<Failures>,
 }
 
 /// An aggregate over a sliding window, shared by all INSERTs that contain it.
@@ -59,6 +61,8 @@ pub struct WindowedView {
     pub hop: Hop,
     /// What was cut out of the query.
     pub(super) aggregate: logical_expr::Aggregate,
+    /// What it stands in, and where that is.
+    pub(super) query: String,
     /// Which of its key columns decide where its groups are sent; `None` where they stay in their partition.
     pub(super) shuffle_key: Option<Vec<usize>>,
     /// Group columns, the window among them, then aggregates.
@@ -139,6 +143,20 @@ pub enum Query {
         /// Of sessions, where rows are taken one by one: the same for all that close together.
         together: Option<Together>,
     },
+}
+
+impl Query {
+    /// The columns, of which more may be null than the SQL says: what cannot be computed is.
+    pub(super) fn may_be_null_in(&self, output: &SchemaRef) -> SchemaRef {
+        let actual = match self {
+            Self::Rows(program) => program.output.inner().clone(),
+            Self::Windows { template, .. } => template.schema(),
+        };
+        let fields = output.fields().iter().zip(actual.fields()).map(|(field, actual)| {
+            Arc::new(field.as_ref().clone().with_nullable(field.is_nullable() || actual.is_nullable()))
+        });
+        Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), output.metadata().clone()))
+    }
 }
 
 impl Dataflow {

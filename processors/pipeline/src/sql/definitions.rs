@@ -1,6 +1,6 @@
 //! What a statement defines, by its name, or where it inserts.
 
-use super::{Sources, Statement, files::folded};
+use super::{Sources, Statement, anchor, files::folded};
 use datafusion::sql::{
     parser::Statement as Ast,
     sqlparser::ast::{self, TableObject},
@@ -72,6 +72,17 @@ pub(crate) fn name_of(name: &ast::ObjectName) -> String {
         Some(ident) => folded(&ident.value, ident.quote_style),
         None => name.to_string(),
     }
+}
+
+/// What it is, and where: `INSERT INTO x at FILE:LINE:COLUMN`.
+pub(super) fn with_place(statement: &Statement) -> String {
+    let what = match kind(statement) {
+        Kind::Table(name) => format!("table `{name}`"),
+        Kind::View(name) => format!("view `{name}`"),
+        Kind::Insert(insert) => format!("INSERT INTO {}", table_of(insert).unwrap_or_default()),
+        Kind::Other => "statement".to_owned(),
+    };
+    format!("{what} at {}", statement.place(anchor::head(statement.text())))
 }
 
 /// The name of its file, without folder and ending.

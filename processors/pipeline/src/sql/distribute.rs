@@ -123,7 +123,7 @@ impl Search<'_> {
     /// A query and the windows below it; each aggregate of the cut stands where its slot is scanned.
     fn query(&mut self, query: &LogicalPlan) -> Result<Shape> {
         let parts = cut(query.clone())?;
-        let above = self.around.context.state().optimize(&parts.above)?;
+        let above = self.around.guard.context.state().optimize(&parts.above)?;
         let mut slots = Vec::new();
         for (aggregate, _) in &parts.aggregates {
             slots.push(self.windowed(aggregate)?);

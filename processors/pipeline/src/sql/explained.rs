@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// The query with the features that its contributions are about, and the names of those added. `query` is analyzed.
 pub fn with_explained(query: LogicalPlan, sink: Option<&Sink>) -> Result<(LogicalPlan, Vec<String>)> {
     let message = match sink.map(|sink| &sink.format) {
-        Some(Format::Protobuf { message }) if message.full_name() == "amoskys.v1.Alert" => message,
+        Some(format @ Format::Protobuf { message }) if format.is_of_alerts() => message,
         _ => return Ok((query, Vec::new())),
     };
     let LogicalPlan::Projection(projection) = query else { return Ok((query, Vec::new())) };

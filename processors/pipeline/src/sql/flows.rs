@@ -17,7 +17,7 @@ use datafusion::{
     error::Result,
     logical_expr::{self, LogicalPlan},
 };
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// One flow for each stream that is read, and for each topic that groups are sent to.
 #[derive(Default)]
@@ -35,8 +35,8 @@ impl Flows {
     pub fn add(&mut self, query: LogicalPlan, around: Around<'_>) -> Result<(&mut StreamFlow, Query)> {
         let parts = cut(query.clone())?;
         if parts.aggregates.is_empty() {
-            let optimized = around.context.state().optimize(&parts.above)?;
-            let program = RowProgram::compile(&optimized, around.streams, around.context)?;
+            let optimized = around.guard.context.state().optimize(&parts.above)?;
+            let program = RowProgram::compile(&optimized, around.streams, around.guard)?;
             let flow = self.of_stream(&around.streams[&program.stream]);
             return Ok((&mut self.flows[flow], Query::Rows(program)));
         }
@@ -51,11 +51,11 @@ impl Flows {
         let together = match slots.as_slice() {
             [slot] if first.hop.session_panes().is_some() => {
                 let window = first.output.field(first.window_index).name();
-                Together::plan(&parts.above, slot, window, around.context)?
+                Together::plan(&parts.above, slot, window, around.guard)?
             }
             _ => None,
         };
-        let template = Template::plan(&parts.above, slots, around.context)?;
+        let template = Template::plan(&parts.above, slots, around.guard)?;
         Ok((&mut self.flows[flow], Query::Windows { views, template, together }))
     }
 
@@ -155,6 +155,7 @@ impl Flows {
             inserts: Vec::new(),
             shuffle,
             fitted: BTreeSet::new(),
+            failures: Arc::default(),
         });
         self.flows.len() - 1
     }
@@ -170,6 +171,7 @@ impl Flows {
             }
         }
         for flow in &mut self.flows {
+            flow.failures = around.guard.failures.clone();
             let rows = flow.inserts.iter().filter_map(|insert| match &insert.query {
                 Query::Rows(program) => Some(program),
                 Query::Windows { .. } => None,

@@ -5,7 +5,7 @@
 use super::catalog::{ENVELOPE_COLUMNS, nearest};
 use crate::schemas::{Framing, Subject, SubjectError, messages_of_file, text_of_file};
 use amoskys_columns::{
-    ArrowEncoder, AvroSchema, EncodeError, JsonEncoder, ProtobufEncoder, batch_element, message_schema,
+    ArrowEncoder, AvroSchema, EncodeError, JsonEncoder, Mismatches, ProtobufEncoder, batch_element, message_schema,
 };
 use amoskys_functions::fault::Fault;
 use arrow::{
@@ -38,6 +38,11 @@ pub enum Format {
 }
 
 impl Format {
+    /// Whether its records are alerts.
+    pub fn is_of_alerts(&self) -> bool {
+        matches!(self, Self::Protobuf { message } if message.full_name() == "amoskys.v1.Alert")
+    }
+
     /// As SQL says it.
     pub fn stored_as(&self) -> &'static str {
         match self {
@@ -375,6 +380,8 @@ pub enum RowEncoderError {
     #[error("{0}")]
     Mismatch(String),
     #[error(transparent)]
+    Mismatches(#[from] Mismatches),
+    #[error(transparent)]
     Protobuf(#[from] EncodeError),
     #[error(transparent)]
     Arrow(#[from] ArrowError),
@@ -384,9 +391,7 @@ impl RowEncoder {
     /// Of rows with these columns. An error names the column that does not fit.
     pub fn new(format: &Format, rows: &SchemaRef) -> Result<Self, RowEncoderError> {
         match format {
-            Format::Protobuf { message } => ProtobufEncoder::new(rows.clone(), message)
-                .map(Self::Protobuf)
-                .map_err(|error| RowEncoderError::Mismatch(error.to_string())),
+            Format::Protobuf { message } => Ok(Self::Protobuf(ProtobufEncoder::new(rows.clone(), message)?)),
             Format::Json => Ok(Self::Json(JsonEncoder::new(rows.clone())?)),
             Format::Arrow => Ok(Self::Arrow(ArrowEncoder::new(rows.clone())?)),
             Format::Envelope { .. } | Format::Avro { .. } | Format::Panes => {

@@ -2,7 +2,7 @@
 //!
 //! Deliberately not here: what Amoskys' own do, which docs/functions.md says.
 
-use super::{expressions::CHANGING, fitted::FittedFiles, planner::session};
+use super::{expressions::CHANGING, fitted::FittedFiles, session::session};
 use amoskys_functions::model::Lookup;
 use datafusion::logical_expr::Documentation;
 use serde::Serialize;

@@ -4,10 +4,14 @@
 
 use super::{
     Sink,
-    catalog::nearest,
-    format::{Format, RowEncoder},
+    catalog::{nearest, nearest_of_all},
+    format::{Format, RowEncoder, RowEncoderError},
 };
-use amoskys_functions::fault::{Fault, refuse};
+use amoskys_columns::{Mismatch, Mismatches};
+use amoskys_functions::{
+    fault::{Fault, refuse},
+    types::sql_type,
+};
 use arrow::datatypes::SchemaRef;
 use datafusion::{
     common::{Column, ScalarValue},
@@ -74,12 +78,44 @@ pub fn match_sink(query: LogicalPlan, sink: &Sink) -> Result<LogicalPlan> {
     LogicalPlanBuilder::from(query).project(columns)?.build()
 }
 
+/// A column that the sink's message does not take.
+fn mismatch(mismatch: &Mismatch, sink: &Sink) -> Fault {
+    let (fault, column) = match mismatch {
+        Mismatch::Type { column, got, field, want } => {
+            let message =
+                format!("`{column}` is {}, and {field} is {want}, which cannot hold every one", sql_type(got));
+            let help = if got.is_integer() && matches!(want.as_str(), "double" | "float") {
+                format!("write it with a point (1.0), or CAST({column} AS DOUBLE)")
+            } else {
+                format!("CAST({column} AS …) what it is to become")
+            };
+            (Fault::new(message).help(help), column)
+        }
+        Mismatch::NoField { column, got, message, fields } => {
+            let known: Vec<&str> = fields.split(", ").collect();
+            let fault = Fault::new(format!("{message} has no field `{column}`"));
+            let takes_numbers = known.contains(&"features") && !got.is_numeric();
+            let numbers = if takes_numbers { "; numbers alone may have names of their own, in `features`" } else { "" };
+            (fault.help(format!("{}{numbers}", nearest_of_all(column, &known))), column)
+        }
+        Mismatch::Repeated { column } => (Fault::new(format!("`{column}` is there twice")), column),
+        Mismatch::Group { field } => return Fault::new(format!("`{}`: {mismatch}", sink.name)).at(field.clone()),
+    };
+    fault.at(format!("AS {column}")).at(column.clone())
+}
+
 pub fn check_encoder(sink: &Sink, output: &SchemaRef) -> Result<()> {
     if sink.format.is_file() {
         return Ok(());
     }
-    let Err(problem) = RowEncoder::new(&sink.format, output) else { return Ok(()) };
-    let problem = problem.to_string();
+    let problem = match RowEncoder::new(&sink.format, output) {
+        Ok(_) => return Ok(()),
+        Err(RowEncoderError::Mismatches(Mismatches(all))) => {
+            let faults = all.iter().map(|one| mismatch(one, sink).into());
+            return Err(DataFusionError::Collection(faults.collect()));
+        }
+        Err(problem) => problem.to_string(),
+    };
     let fault = Fault::new(format!("does not fit `{}`: {problem}", sink.name));
     // Encoders name the column.
     let column = problem.strip_prefix("column \"").and_then(|rest| rest.split_once('"')).map(|(name, _)| name);

@@ -2,6 +2,7 @@
 //!
 //! [`load`] reads the files, [`plan`] does the rest. All problems of all files are reported together.
 
+mod alert;
 mod anchor;
 mod annotations;
 mod catalog;
@@ -19,6 +20,7 @@ mod fitted;
 mod flows;
 mod format;
 mod functions;
+mod guard;
 mod insert;
 mod lineage;
 mod outline;
@@ -28,6 +30,7 @@ mod probes;
 mod problem;
 mod rowplan;
 mod rowwise;
+mod session;
 mod shuffle;
 mod simplify;
 mod slots;
@@ -49,13 +52,14 @@ pub(crate) use fitted::FittedFiles;
 pub use fitted::fitted_text;
 pub use format::{Format, OnError, RowEncoder, RowEncoderError};
 pub use functions::{FunctionInfo, functions};
+pub use guard::{Failure, Failures};
 pub use lineage::Bound;
 pub use outline::{InsertOutline, Outline, PanesFrom, PanesOutline, Recovery, StreamOutline, ViewOutline};
-pub(crate) use planner::session;
 pub use planner::{Options, Wanted, plan};
 pub use probes::{Condition, Probe, ProbePlace};
 pub use problem::{Place, Problem, Problems, Severity, SourceFile};
 pub use rowwise::RowProgram;
+pub(crate) use session::session;
 pub use shuffle::{Ship, ShipSource, Shuffle};
 pub use statics::StaticTable;
 pub use template::Template;

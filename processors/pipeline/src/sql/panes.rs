@@ -3,6 +3,7 @@
 use super::{
     LATE_COLUMN, PanesSource, SharedPanes, Stream, WindowRows, WindowedView,
     cut::{contains_window, cut, window_of},
+    guard::Guard,
     lineage::{Bound, base_column, window_bound},
     rowwise::{RowProgram, physical},
     template::Template,
@@ -21,11 +22,10 @@ use datafusion::{
     common::DFSchemaRef,
     error::{DataFusionError, Result},
     logical_expr::{
-        Aggregate as AggregatePlan, Expr, LogicalPlan, LogicalPlanBuilder,
+        Aggregate as AggregatePlan, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder,
         physical_planning_context::PhysicalPlanningContext, utils::expr_to_columns,
     },
     physical_expr::{PhysicalExpr, aggregate::LoweredAggregateBuilder},
-    prelude::SessionContext,
 };
 use std::{
     collections::{BTreeMap, HashSet},
@@ -38,9 +38,24 @@ const GAP_MIN_NS: i64 = 1_000;
 #[derive(Clone, Copy)]
 pub struct Around<'a> {
     pub streams: &'a BTreeMap<String, Stream>,
-    pub context: &'a SessionContext,
-    /// Windowed aggregates that stand in a view, and its name.
-    pub named: &'a [(AggregatePlan, String)],
+    pub guard: Guard<'a>,
+    pub named: &'a [NamedWindow],
+}
+
+/// A windowed aggregate that stands in a view.
+pub struct NamedWindow {
+    pub aggregate: AggregatePlan,
+    /// Its name.
+    pub view: String,
+    /// It and where it is.
+    pub query: String,
+}
+
+impl Around<'_> {
+    /// For what stands in another query.
+    fn of<'a>(&'a self, query: &'a str) -> Around<'a> {
+        Around { guard: Guard { query, ..self.guard }, ..*self }
+    }
 }
 
 /// Checks an aggregate that was cut out of a query: its window, and everything below it. `views` are those that its own
@@ -66,7 +81,9 @@ pub fn windowed_view(
     };
     let hop = hop.map_err(|message| at_window(Fault::of_sentence(&message)))?;
     // First, because through a join that is refused no column is known as the event time.
-    let panes = share_panes(&[(0, hop, aggregate)], views, around)?;
+    let named = around.named.iter().find(|known| known.aggregate == *aggregate);
+    let query = named.map_or(around.guard.query, |named| &named.query);
+    let panes = share_panes(&[(0, hop, aggregate)], views, around.of(query))?;
     let delay_ns = match &panes.source {
         PanesSource::Stream(program) => {
             check_event_time(aggregate, &call, &around.streams[&program.stream])?;
@@ -79,9 +96,9 @@ pub fn windowed_view(
     let groups = aggregate.group_expr.len();
     let shed = aggregate.aggr_expr.iter().enumerate().filter(|(_, expression)| is_shed_rows(expression));
     let shed_columns = shed.map(|(index, _)| groups + index).collect();
-    let named = around.named.iter().find(|(known, _)| known == aggregate);
     Ok(WindowedView {
-        name: named.map(|(_, name)| name.clone()),
+        name: named.map(|named| named.view.clone()),
+        query: query.to_owned(),
         hop,
         aggregate: aggregate.clone(),
         shuffle_key,
@@ -113,7 +130,7 @@ pub fn shared_panes(views: &[WindowedView], around: Around<'_>) -> Result<Vec<Sh
             None => groups.push(vec![member]),
         }
     }
-    groups.iter().map(|group| share_panes(group, views, around)).collect()
+    groups.iter().map(|group| share_panes(group, views, around.of(&views[group[0].0].query))).collect()
 }
 
 fn window_time(aggregate: &AggregatePlan) -> Option<Expr> {
@@ -152,13 +169,13 @@ fn share_panes(
     let mut columns: Vec<Arc<dyn PhysicalExpr>> = Vec::new();
     let aggregates = wanted
         .into_iter()
-        .map(|expression| lower(expression, &rows, &mut columns, around.context))
+        .map(|expression| lower(expression, &rows, &mut columns, around.guard))
         .collect::<Result<_>>()?;
     Ok(SharedPanes {
         views: group.iter().map(|(index, _, _)| *index).collect(),
         ship: None,
         outputs,
-        keys: keys(first).map(|key| physical(key, &rows, around.context)).collect::<Result<_>>()?,
+        keys: keys(first).map(|key| group_key(key, &rows, around.guard)).collect::<Result<_>>()?,
         key_schema: Arc::new(Schema::new(key_fields)),
         columns,
         aggregates,
@@ -207,8 +224,8 @@ fn below(
         let rows = window_rows(aggregate, hop, plan, views, around)?;
         return Ok(rows);
     }
-    let optimized = around.context.state().optimize(&plan)?;
-    let program = RowProgram::compile(&optimized, around.streams, around.context)?;
+    let optimized = around.guard.context.state().optimize(&plan)?;
+    let program = RowProgram::compile(&optimized, around.streams, around.guard)?;
     if program.columns.iter().any(|column| column == LATE_COLUMN) {
         let fault = Fault::new(format!("`{LATE_COLUMN}` says what windows have closed, so it is in none"));
         let instead = format!("INSERT INTO … SELECT … FROM {} WHERE {LATE_COLUMN}", program.stream);
@@ -253,7 +270,7 @@ fn window_rows(
         }
         Bound::Start => first.delay_ns.saturating_add(starts_delay_ns(first.hop, hop)),
     };
-    let template = Template::plan(&parts.above, slots, around.context)?;
+    let template = Template::plan(&parts.above, slots, around.guard)?;
     Ok((PanesSource::Windows(WindowRows { views: inputs, template, time, delay_ns }), rows))
 }
 
@@ -275,22 +292,23 @@ fn starts_delay_ns(inner: Hop, outer: Hop) -> i64 {
     (inner.size_ns() - apart_ns).max(0)
 }
 
+fn group_key(key: &Expr, rows: &DFSchemaRef, guard: Guard<'_>) -> Result<Arc<dyn PhysicalExpr>> {
+    // Of what is never null nothing may be null above it either.
+    let guarded = if key.nullable(rows)? { guard.expression(key.clone(), rows)?.data } else { key.clone() };
+    physical(&guarded, rows, guard.context)
+}
+
 fn lower(
     expression: &Expr,
     schema: &DFSchemaRef,
     columns: &mut Vec<Arc<dyn PhysicalExpr>>,
-    context: &SessionContext,
+    guard: Guard<'_>,
 ) -> Result<Aggregate> {
-    let state = context.state();
+    let state = guard.context.state();
+    let guarded = guard.expression(without_override(with_argument(expression)), schema)?.data;
     let planning = PhysicalPlanningContext::default();
-    let lowered = LoweredAggregateBuilder::new(
-        &without_override(with_argument(expression)),
-        schema,
-        schema.as_arrow(),
-        state.execution_props(),
-        &planning,
-    )
-    .build()?;
+    let lowered = LoweredAggregateBuilder::new(&guarded, schema, schema.as_arrow(), state.execution_props(), &planning)
+        .build()?;
     let mut place = |expression: Arc<dyn PhysicalExpr>| {
         let known = columns.iter().position(|known| known.as_ref() == expression.as_ref());
         known.unwrap_or_else(|| {

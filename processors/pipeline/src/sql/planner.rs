@@ -4,43 +4,39 @@ mod tables;
 mod warning;
 
 use super::{
-    Annotations, Dataflow, Insert, Problem, Problems, Query, Sink, Sources, Statement, Stream, anchor,
+    Annotations, Dataflow, Insert, Problem, Problems, Query, Sink, Sources, Statement, Stream,
+    alert::{check_confidence, lacking},
+    anchor,
     catalog::{nearest, nearest_of_all},
     cut::cut,
-    definitions::{Kind, file_stem, inserts_called, kind, name_of, table_of},
+    definitions::{Kind, file_stem, inserts_called, kind, name_of, table_of, with_place},
     diagnose, explain,
     explained::with_explained,
     expressions::refuse_impossible,
     fitted::FittedFiles,
     flows::{Flows, reads_stream},
     format::Format,
+    guard::{Failures, Guard},
     insert::{check_encoder, match_sink, rename},
-    panes::Around,
+    panes::{Around, NamedWindow},
     probes::{Probe, probes},
     rowwise::RowProgram,
+    session::session,
     simplify::simplified,
     statics::StaticTable,
     warnings,
 };
 use amoskys_functions::{
-    aggregate::{CheckArguments, aggregates},
     fault::{Fault, refuse},
-    fitted::fitted,
-    map_keys::CastMapKeys,
-    model::{BindModels, Lookup, models_of, unbound},
-    scalar::scalars,
-    window,
+    model::{Lookup, models_of},
 };
 use arrow::datatypes::SchemaRef;
 use datafusion::{
     common::TableReference,
     datasource::ViewTable,
     error::{DataFusionError, Result},
-    execution::{SessionStateBuilder, session_state::SessionState},
-    logical_expr::{self, DdlStatement, LogicalPlan},
-    optimizer::Analyzer,
-    physical_optimizer::optimizer::PhysicalOptimizer,
-    prelude::{SessionConfig, SessionContext},
+    logical_expr::{DdlStatement, LogicalPlan},
+    prelude::SessionContext,
     sql::{parser::Statement as Ast, sqlparser::ast},
 };
 use futures::executor::block_on;
@@ -100,42 +96,16 @@ struct Planner<'a> {
     broken: BTreeSet<usize>,
     statics: Vec<Arc<StaticTable>>,
     /// Windowed aggregates by the view that they stand in.
-    named: Vec<(logical_expr::Aggregate, String)>,
+    named: Vec<NamedWindow>,
+    failures: Arc<Failures>,
+    /// Texts compared with numbers, by statement.
+    compared: BTreeMap<usize, Vec<String>>,
     flows: Flows,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
     probes: Vec<Probe>,
     /// INSERTs of which is asked why.
     called: BTreeSet<usize>,
-}
-
-pub(crate) fn session(models: &Arc<Lookup>, fitted_files: &FittedFiles) -> SessionContext {
-    let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
-    // A plan that is executed again must not keep what a filter learnt in the last execution.
-    config.options_mut().optimizer.enable_dynamic_filter_pushdown = false;
-    // So that faults say where they are.
-    config.options_mut().sql_parser.collect_spans = true;
-    let mut rules = Analyzer::new().rules;
-    rules.insert(0, Arc::new(BindModels::new(models.clone())));
-    rules.insert(0, Arc::new(CastMapKeys));
-    rules.push(Arc::new(CheckArguments));
-    // This rule alone takes no notice of volatile functions: it would move a filter on a score below the projection
-    // that computes it, and so run the model twice. The logical optimizer has moved all other filters already.
-    let mut physical = PhysicalOptimizer::new().rules;
-    physical.retain(|rule| !rule.name().starts_with("FilterPushdown"));
-    let state: SessionState = SessionStateBuilder::new()
-        .with_config(config)
-        .with_default_features()
-        .with_analyzer_rules(rules)
-        .with_physical_optimizer_rules(physical)
-        .build();
-    let context = SessionContext::new_with_state(state);
-    for function in unbound().into_iter().chain([window::hop(), window::tumble(), window::session()]).chain(scalars()) {
-        context.register_udf(function);
-    }
-    fitted(&fitted_files.lookup()).into_iter().for_each(|function| context.register_udf(function));
-    aggregates().into_iter().for_each(|function| context.register_udaf(function));
-    context
 }
 
 impl<'a> Planner<'a> {
@@ -152,6 +122,8 @@ impl<'a> Planner<'a> {
             broken: BTreeSet::new(),
             statics: Vec::new(),
             named: Vec::new(),
+            failures: Arc::default(),
+            compared: BTreeMap::new(),
             flows: Flows::default(),
             problems: sources.problems.clone(),
             warnings: Vec::new(),
@@ -321,16 +293,20 @@ impl<'a> Planner<'a> {
         };
         // Models and types are checked here, so that the fault is reported at the view and not at what reads it.
         let analyzed = self.analyze(view.input.as_ref().clone())?;
+        self.warn_of_comparisons(index, &view.input)?;
         // As the queries that read it will have them.
         let parts = cut(simplified(analyzed, &self.context)?)?;
-        let around = Around { streams: &self.streams, context: &self.context, named: &self.named };
+        let query = with_place(&self.statements[index]);
+        let guard = Guard { context: &self.context, query: &query, failures: &self.failures };
+        let around = Around { streams: &self.streams, named: &self.named, guard };
         if parts.aggregates.is_empty() && reads_stream(&parts.above, around)? {
             // What can never be computed is told of at the view, not at what reads it.
-            RowProgram::compile(&self.context.state().optimize(&parts.above)?, &self.streams, &self.context)?;
+            RowProgram::compile(&self.context.state().optimize(&parts.above)?, &self.streams, guard)?;
         }
         let aggregates: Vec<_> = parts.aggregates.into_iter().map(|(aggregate, _)| aggregate).collect();
         self.warn_of_new(index, &aggregates)?;
-        self.named.extend(aggregates.into_iter().map(|aggregate| (aggregate, name.to_owned())));
+        let named = |aggregate| NamedWindow { aggregate, view: name.to_owned(), query: query.clone() };
+        self.named.extend(aggregates.into_iter().map(named));
         let table = ViewTable::new(view.input.as_ref().clone(), view.definition.clone());
         self.context.register_table(TableReference::bare(name), Arc::new(table))?;
         Ok(())
@@ -393,6 +369,7 @@ impl<'a> Planner<'a> {
         };
         let query = self.logical(&Ast::Statement(Box::new(ast::Statement::Query(source.clone()))))?;
         let names: Vec<String> = insert.columns.iter().map(name_of).collect();
+        self.warn_of_comparisons(index, &query)?;
         let query = match_sink(rename(query, &names)?, &sink)?;
         let statement = &self.statements[index];
         let stem = file_stem(statement);
@@ -498,13 +475,18 @@ impl<'a> Planner<'a> {
         let output: SchemaRef = Arc::new(analyzed.schema().as_arrow().clone());
         if let Some(sink) = &sink {
             check_encoder(sink, &output)?;
+            check_confidence(&analyzed, sink)?;
         }
         let probes = match &self.options.wanted {
             Wanted::Why(_) => probes(&analyzed, &format!("{name} {index}"), &self.streams)?,
             _ => Vec::new(),
         };
-        let around = Around { streams: &self.streams, context: &self.context, named: &self.named };
+        let stands_in = with_place(&self.statements[index]);
+        let guard = Guard { context: &self.context, query: &stands_in, failures: &self.failures };
+        let around = Around { streams: &self.streams, named: &self.named, guard };
         let (flow, query) = self.flows.add(analyzed, around)?;
+        let output = query.may_be_null_in(&output);
+        let lacking = sink.as_ref().and_then(|sink| lacking(&output, sink, &query));
         let aggregates: Vec<_> = match &query {
             Query::Rows(_) => Vec::new(),
             Query::Windows { views, .. } => views.iter().map(|&view| flow.views[view].aggregate.clone()).collect(),
@@ -524,6 +506,7 @@ impl<'a> Planner<'a> {
         });
         let shuffled = flow.shuffle.iter().flat_map(|shuffle| &shuffle.streams).find_map(|name| self.streams.get(name));
         let shuffled = shuffled.map(warnings::of_shuffle);
+        lacking.into_iter().for_each(|warning| self.warn(index, warning));
         self.warn_of_new(index, &aggregates)?;
         shuffled.into_iter().for_each(|warning| self.warn_of_shuffle(index, &aggregates, &warning));
         probes.into_iter().try_for_each(|(probe, plan)| self.add_probe(index, probe, plan))
@@ -531,7 +514,9 @@ impl<'a> Planner<'a> {
 
     fn add_probe(&mut self, index: usize, probe: Probe, plan: LogicalPlan) -> Result<()> {
         let output: SchemaRef = Arc::new(plan.schema().as_arrow().clone());
-        let around = Around { streams: &self.streams, context: &self.context, named: &self.named };
+        let stands_in = with_place(&self.statements[index]);
+        let guard = Guard { context: &self.context, query: &stands_in, failures: &self.failures };
+        let around = Around { streams: &self.streams, named: &self.named, guard };
         let (flow, query) = self.flows.add(plan, around)?;
         flow.inserts.push(Insert {
             name: probe.name.clone(),
@@ -561,7 +546,9 @@ impl<'a> Planner<'a> {
         self.warn_of_statements();
         self.warnings.sort_by_cached_key(|warning| (warning.order(), warning.message.clone()));
         self.warnings.dedup();
-        let around = Around { streams: &self.streams, context: &self.context, named: &self.named };
+        // Each window knows the query that it stands in.
+        let guard = Guard { context: &self.context, query: "", failures: &self.failures };
+        let around = Around { streams: &self.streams, named: &self.named, guard };
         // Each view was checked by itself; what fails now is ours.
         let streams = self.flows.finish(around).map_err(|error| {
             let faults = explain::faults(&error).into_iter();

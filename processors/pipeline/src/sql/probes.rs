@@ -148,6 +148,6 @@ fn result(query: &LogicalPlan) -> Result<(Probe, LogicalPlan)> {
     Ok((probe, LogicalPlanBuilder::from(below.clone()).project(expressions)?.build()?))
 }
 
-fn is_comparison(operator: Operator) -> bool {
+pub(super) fn is_comparison(operator: Operator) -> bool {
     matches!(operator, Operator::Eq | Operator::NotEq | Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq)
 }

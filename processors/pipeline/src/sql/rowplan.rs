@@ -5,6 +5,7 @@
 //! projections, as the plan is run for each batch; a stream meets itself only in UNION ALL.
 
 use super::{
+    guard::Guard,
     rowwise::{Kept, refused},
     slots::{Slot, SlotTable},
     template::Template,
@@ -24,7 +25,6 @@ use datafusion::{
     datasource::provider_as_source,
     error::{DataFusionError, Result},
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableScan},
-    prelude::SessionContext,
 };
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ pub struct RowPlan {
 
 impl RowPlan {
     /// From an optimised plan that reads `columns` of `stream` and static tables.
-    pub fn compile(plan: &LogicalPlan, stream: &str, columns: &Schema, context: &SessionContext) -> Result<Self> {
+    pub fn compile(plan: &LogicalPlan, stream: &str, columns: &Schema, guard: Guard<'_>) -> Result<Self> {
         check(plan, stream)?;
         let fields = columns.fields().iter().cloned();
         let number = Arc::new(Field::new(ROW, DataType::UInt32, false));
@@ -52,7 +52,7 @@ impl RowPlan {
         let row = row_column(&plan).ok_or_else(|| DataFusionError::Internal("row numbers were lost".into()))?;
         let columns: Vec<Expr> = names.into_iter().chain([row]).map(Expr::Column).collect();
         let plan = LogicalPlanBuilder::from(plan).project(columns)?.build()?;
-        Ok(Self { template: Template::plan(&plan, vec![slot], context)?, numbered })
+        Ok(Self { template: Template::plan(&plan, vec![slot], guard)?, numbered })
     }
 
     pub fn run(&self, batch: RecordBatch) -> Result<Kept> {

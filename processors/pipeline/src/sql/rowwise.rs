@@ -3,7 +3,7 @@
 //! Compiled from a logical plan that is a chain of these down to one stream; one with joins or unions is run as a
 //! plan over numbered rows ([`RowPlan`]). Anything else is refused, with what to do instead.
 
-use super::{Stream, rowplan::RowPlan};
+use super::{Stream, guard::Guard, rowplan::RowPlan};
 use amoskys_functions::fault::{Fault, refuse};
 use arrow::{
     array::{Array, AsArray, BooleanArray, UInt32Array},
@@ -63,18 +63,20 @@ pub struct Kept {
 
 impl RowProgram {
     /// From an optimised plan.
-    pub fn compile(plan: &LogicalPlan, streams: &BTreeMap<String, Stream>, context: &SessionContext) -> Result<Self> {
+    pub fn compile(plan: &LogicalPlan, streams: &BTreeMap<String, Stream>, guard: Guard<'_>) -> Result<Self> {
         let (stream, used) = reads(plan, streams)?;
-        let (output, logical) = (plan.schema().clone(), Box::new(plan.clone()));
+        let logical = Box::new(plan.clone());
+        let guarded = guard.plan(plan.clone())?;
+        let output = guarded.schema().clone();
         let mut chain = Chain::default();
-        if chain.add(plan, context)? {
+        if chain.add(&guarded, guard.context)? {
             let columns = std::mem::take(&mut chain.columns);
             return Ok(Self { stream: stream.name.clone(), columns, output, logical, run: Run::Chain(chain) });
         }
         let schema = stream.schema();
         let fields = schema.fields().iter().filter(|field| used.contains(field.name())).cloned();
         let schema = Schema::new(fields.collect::<Vec<_>>());
-        let plan = RowPlan::compile(plan, &stream.name, &schema, context)?;
+        let plan = RowPlan::compile(plan, &stream.name, &schema, guard)?;
         let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
         Ok(Self { stream: stream.name.clone(), columns, output, logical, run: Run::Plan(plan) })
     }

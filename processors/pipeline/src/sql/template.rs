@@ -1,13 +1,12 @@
 //! A plan that is planned once and run again over other rows.
 
-use super::{concat::concatenate, slots::Slot};
+use super::{concat::concatenate, guard::Guard, slots::Slot};
 use arrow::{compute::concat_batches, datatypes::SchemaRef, record_batch::RecordBatch};
 use datafusion::{
     error::Result,
     execution::TaskContext,
     logical_expr::LogicalPlan,
     physical_plan::{ExecutionPlan, collect, execution_plan::reset_plan_states},
-    prelude::SessionContext,
 };
 use futures::executor::block_on;
 use std::{fmt, sync::Arc};
@@ -22,10 +21,11 @@ pub struct Template {
 
 impl Template {
     /// Plans what reads `slots`.
-    pub(super) fn plan(plan: &LogicalPlan, slots: Vec<Arc<Slot>>, context: &SessionContext) -> Result<Self> {
-        let state = context.state();
+    pub(super) fn plan(plan: &LogicalPlan, slots: Vec<Arc<Slot>>, guard: Guard<'_>) -> Result<Self> {
+        let state = guard.context.state();
         let logical = Box::new(plan.clone());
-        let plan = concatenate(block_on(state.create_physical_plan(plan))?)?;
+        let plan = guard.plan(state.optimize(plan)?)?;
+        let plan = concatenate(block_on(state.query_planner().create_physical_plan(&plan, &state))?)?;
         Ok(Self { plan, logical, slots, context: state.task_ctx() })
     }
 

@@ -4,7 +4,7 @@
 //! Deliberately not here: plans that look at other rows of the window (joins, ORDER BY, DISTINCT, subqueries); these run once
 //! for each window.
 
-use super::{cut::slot_of, slots::Slot, template::Template};
+use super::{cut::slot_of, guard::Guard, slots::Slot, template::Template};
 use arrow::{
     array::{Array, AsArray, StructArray},
     datatypes::TimestampNanosecondType,
@@ -14,7 +14,6 @@ use datafusion::{
     common::{Column, DFSchemaRef, internal_err, tree_node::TreeNode},
     error::Result,
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder},
-    prelude::SessionContext,
 };
 use std::sync::Arc;
 
@@ -27,14 +26,9 @@ pub struct Together(Template);
 
 impl Together {
     /// Plans what reads `slot`, whose windows are in the column of this name; `None` for what does not take rows one by one.
-    pub(super) fn plan(
-        above: &LogicalPlan,
-        slot: &Arc<Slot>,
-        window: &str,
-        context: &SessionContext,
-    ) -> Result<Option<Self>> {
+    pub(super) fn plan(above: &LogicalPlan, slot: &Arc<Slot>, window: &str, guard: Guard<'_>) -> Result<Option<Self>> {
         let Some(plan) = carried(above, window)? else { return Ok(None) };
-        Template::plan(&plan, vec![slot.clone()], context).map(|template| Some(Self(template)))
+        Template::plan(&plan, vec![slot.clone()], guard).map(|template| Some(Self(template)))
     }
 
     /// The plan's rows, and start and end of each one's window, in the order of `rows`.

@@ -7,6 +7,8 @@ use super::{
     Stream,
     catalog::nearest_of_all,
     cut::{contains_window, window_of},
+    outline::Plain,
+    probes::is_comparison,
 };
 use amoskys_functions::{
     fault::Fault,
@@ -14,9 +16,12 @@ use amoskys_functions::{
 };
 use arrow::datatypes::DataType;
 use datafusion::{
-    common::tree_node::TreeNodeRecursion,
+    common::{
+        DFSchema,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
     error::Result,
-    logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan},
+    logical_expr::{Aggregate, BinaryExpr, Expr, ExprSchemable, LogicalPlan},
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -35,16 +40,23 @@ pub const WINDOW_OVER_RETENTION: &str = "window-over-retention";
 /// What a comment allows is no warning.
 pub const UNKNOWN_ALLOW: &str = "unknown-allow";
 
+/// Alerts lack what people look at.
+pub const ALERT_FIELDS: &str = "alert-fields";
+/// What is no number is null.
+pub const TEXT_AS_NUMBER: &str = "text-as-number";
+
 /// No test is of it; only those who check SQL are told.
 pub const UNTESTED: &str = "untested";
 
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 10] = [
     UNREAD_VIEW,
     LATENESS_OVER_SIZE,
     WINDOW_GAPS,
     EXACT_DISTINCT,
     SHUFFLE,
     WINDOW_OVER_RETENTION,
+    ALERT_FIELDS,
+    TEXT_AS_NUMBER,
     UNKNOWN_ALLOW,
     UNTESTED,
 ];
@@ -145,6 +157,52 @@ pub fn of_shuffle(stream: &Stream) -> Warning {
 pub fn of_unread_view(name: &str) -> Warning {
     let fault = Fault::new(format!("no INSERT reads view `{name}`, so it is never computed"));
     (UNREAD_VIEW, fault.help(format!("insert from it, or look at it by sql run --view {name}")))
+}
+
+/// Texts that are compared with numbers. `plan` is as it was written, before types are made alike.
+pub fn of_comparisons(plan: &LogicalPlan) -> Result<Vec<Warning>> {
+    let mut found: Vec<Warning> = Vec::new();
+    plan.apply_with_subqueries(|node| {
+        let mut schema = DFSchema::empty();
+        node.inputs().iter().for_each(|input| schema.merge(input.schema()));
+        node.apply_expressions(|expression| {
+            expression.apply(|part| {
+                let (of, with): (&Expr, Vec<&Expr>) = match part {
+                    Expr::BinaryExpr(BinaryExpr { left, op, right }) if is_comparison(*op) => {
+                        let is_text = is_text(left, &schema);
+                        if is_text { (left, vec![right]) } else { (right, vec![left]) }
+                    }
+                    Expr::Between(between) => (&between.expr, vec![&between.low, &between.high]),
+                    Expr::InList(list) => (&list.expr, list.list.iter().collect()),
+                    _ => return Ok(TreeNodeRecursion::Continue),
+                };
+                let is_number = |with: &&Expr| with.get_type(&schema).is_ok_and(|with| with.is_numeric());
+                if is_text(of, &schema)
+                    && !matches!(of, Expr::Literal(..))
+                    && let Some(number) = with.into_iter().find(is_number)
+                {
+                    found.push(text_as_number(part, of, number));
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(found)
+}
+
+fn is_text(expression: &Expr, schema: &DFSchema) -> bool {
+    let of = expression.get_type(schema);
+    of.is_ok_and(|of| matches!(of, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View))
+}
+
+fn text_as_number(comparison: &Expr, text: &Expr, number: &Expr) -> Warning {
+    let plain = Plain::default();
+    let [comparison, text, number] = [comparison, text, number].map(|of| plain.expression(of));
+    let message = format!("`{comparison}` compares text with a number: where `{text}` is none it is null");
+    let help = format!("compare texts, '{number}', or say what is meant: TRY_CAST({text} AS BIGINT)");
+    let fault = Fault::new(message).help(help).at(comparison);
+    let operators = ["<", ">", "=", "<=", ">=", "<>", "IN", "BETWEEN", "NOT"];
+    (TEXT_AS_NUMBER, operators.iter().fold(fault, |fault, operator| fault.at(format!("{text} {operator}"))))
 }
 
 /// Names that a comment allows and that are none.

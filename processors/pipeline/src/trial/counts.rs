@@ -14,7 +14,7 @@ pub const COUNTERS: &str = "counters";
 /// A row for each record that could not be decoded.
 pub const DEAD_LETTERS: &str = "dead_letters";
 
-const COUNTED: [&str; 11] = [
+const COUNTED: [&str; 12] = [
     "records",
     "rows",
     "dead_records",
@@ -26,6 +26,7 @@ const COUNTED: [&str; 11] = [
     "rows_without_time",
     "closed_windows",
     "emitted_rows",
+    "failed_expressions",
 ];
 
 /// # Errors
@@ -51,6 +52,7 @@ pub fn counters(rehearsal: &Rehearsal<'_>) -> Result<(SchemaRef, Vec<RecordBatch
                 of.rows_without_time,
                 of.closed_windows,
                 of.emitted_rows,
+                of.failed_expressions,
             ]
         })
         .collect();

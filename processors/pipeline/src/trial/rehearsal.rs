@@ -292,7 +292,7 @@ impl<'a> Rehearsal<'a> {
         if place.task.core.keeps_snapshots() {
             place.snapshots.extend(place.task.core.take_snapshot(flow)?);
         }
-        let sent = self.topology.take_sent(flow, &mut place.task.core).map_err(TaskError::Arrow)?;
+        let sent = self.topology.take_sent(flow, &mut place.task.core).map_err(TaskError::from)?;
         self.emissions.extend(found.into_iter().map(|emission| (key.0, emission)));
         self.dead.extend(dead.into_iter().map(|record| (key.0, key.1, record)));
         sent.into_iter().try_for_each(|outgoing| self.send(outgoing))

@@ -70,7 +70,7 @@ impl Core {
             let place = entries.partition_point(|((_, end, start), _)| (*end, *start) < (end_ns, start_ns));
             let entry = entries.get(place).filter(|((_, end, start), _)| (*end, *start) == (end_ns, start_ns));
             let Some((inputs, closed)) = entry.and_then(|(_, inputs)| Some((inputs, inputs[view].as_ref()?))) else {
-                return Err(TaskError::Compute(datafusion::common::internal_datafusion_err!("rows of no window")));
+                return Err(datafusion::common::internal_datafusion_err!("rows of no window").into());
             };
             let (batch, sources) = (rows.slice(from, alike.len()), sources(flow, views, inputs));
             emissions.push(self.emission(index, batch, (start_ns, end_ns), closed.origin, sources));

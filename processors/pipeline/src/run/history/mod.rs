@@ -23,7 +23,7 @@ use super::{
     emit::Emission,
     task::{TaskCounters, TaskError},
 };
-use crate::sql::Dataflow;
+use crate::sql::{Dataflow, Failure, Failures};
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use files::HistoryFile;
@@ -67,7 +67,7 @@ impl Default for HistoryOptions {
 }
 
 /// What became of the rows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HistoryCounts {
     pub rows: u64,
     pub late_rows: u64,
@@ -77,6 +77,8 @@ pub struct HistoryCounts {
     /// Envelopes that came before.
     pub duplicate_records: u64,
     pub closed_windows: u64,
+    /// Expressions that could not be computed for some rows.
+    pub failures: Vec<Failure>,
 }
 
 impl AddAssign<&TaskCounters> for HistoryCounts {
@@ -168,18 +170,18 @@ pub fn run_history(
         None => return Ok(HistoryCounts::default()),
     };
     let turns: Vec<Turn> = jobs.iter().map(|_| Turn::default()).collect();
-    let (next, counts) = (AtomicUsize::new(0), Mutex::new(HistoryCounts::default()));
+    let (next, counts, failures) = (AtomicUsize::new(0), Mutex::new(HistoryCounts::default()), Failures::default());
     let all_sent: Vec<Mutex<Sent>> = jobs.iter().map(|_| Mutex::default()).collect();
     let threads = dataflows.len().min(jobs.len());
     let ended = thread::scope(|scope| {
         for dataflow in &dataflows[..threads] {
             let (inputs, jobs, turns, all_sent) = (&inputs, &jobs, &turns, &all_sent);
-            let (next, counts) = (&next, &counts);
+            let (next, counts, failures) = (&next, &counts, &failures);
             scope.spawn(move || {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(job) = jobs.get(index) else { break };
-                    let doing = Doing { dataflow, inputs, options, turn: &turns[index], counts };
+                    let doing = Doing { dataflow, inputs, options, turn: &turns[index], counts, failures };
                     turns[index].work(|| {
                         let mut sent = Sent::default();
                         let result = doing.job(job, &mut sent);
@@ -202,6 +204,7 @@ pub fn run_history(
         ended
     })?;
     let mut counts = counts.into_inner().unwrap_or_else(PoisonError::into_inner);
+    counts.failures = failures.take();
     if ended.is_break() {
         return Ok(counts);
     }
@@ -270,6 +273,7 @@ struct Doing<'a> {
     options: &'a HistoryOptions,
     turn: &'a Turn,
     counts: &'a Mutex<HistoryCounts>,
+    failures: &'a Failures,
 }
 
 impl Doing<'_> {
@@ -338,7 +342,8 @@ impl Doing<'_> {
 
     fn finish(&self, input: &Input, run: PartitionRun<'_>, sent: &mut Sent) -> Result<(), HistoryError> {
         let mut emissions = Vec::new();
-        let counters = run.finish(sent, &mut emissions)?;
+        let (counters, failures) = run.finish(sent, &mut emissions)?;
+        self.failures.add_all(failures);
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner) += &counters;
         self.turn.give(input.flow, &mut emissions);
         Ok(())

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     run::{core::Core, decode::Taken, duplicates::Seen, emit::Emission, position::Checkpoint, task::TaskCounters},
-    sql::StreamFlow,
+    sql::{Failure, StreamFlow},
 };
 use arrow::{
     array::{Array, AsArray, BooleanArray},
@@ -62,10 +62,14 @@ impl<'a> PartitionRun<'a> {
     }
 
     /// Closes every window.
-    pub fn finish(mut self, sent: &mut Sent, emissions: &mut Vec<Emission>) -> Result<TaskCounters, HistoryError> {
+    pub fn finish(
+        mut self,
+        sent: &mut Sent,
+        emissions: &mut Vec<Emission>,
+    ) -> Result<(TaskCounters, Vec<Failure>), HistoryError> {
         self.core.close_all(self.flow, emissions)?;
         sent.add(self.flow, self.partition, &mut self.core)?;
-        Ok(self.core.counters)
+        Ok((self.core.counters, self.core.take_failures()))
     }
 
     /// Rows of one offset are one record, without offsets every row is one; and which rows are kept, where not all are.

@@ -59,5 +59,6 @@ pub(super) fn run_shuffle(
     task.core.close_all(flow, &mut emissions)?;
     counts.closed_windows += task.core.counters.closed_windows;
     counts.shed_rows += task.core.counters.shed_rows;
+    counts.failures.extend(task.core.take_failures());
     Ok(emissions)
 }

@@ -1,0 +1,3 @@
+-- refused: 1:29 «AS hostid» amoskys.v1.Alert has no field `hostid`; did you mean `host_id`? there are detection, technique, title, host_id, entity, time, confidence, severity, features, contributions, false_positives, next_steps, provenance; numbers alone may have names of their own, in `features`
+-- refused: 1:42 «AS colour» amoskys.v1.Alert has no field `colour`; there are detection, technique, title, host_id, entity, time, confidence, severity, features, contributions, false_positives, next_steps, provenance; numbers alone may have names of their own, in `features`
+INSERT INTO alerts SELECT k AS hostid, k AS colour, k AS entity, 0.5 AS confidence FROM per_s;
