@@ -55,8 +55,8 @@ fn every_view_and_detection_that_ships_passes_its_tests_and_has_some_that_alert_
 #[test]
 fn steps_of_every_kind_do_what_they_say() {
     let out = ends_with(0, &["sql", "test", "tests/sql_test"]);
-    assert!(out.contains("ok tests/sql_test/windows.test.sql: 13 tests\n"), "{out}");
-    assert!(out.contains("38 tests passed in "), "{out}");
+    assert!(out.contains("ok tests/sql_test/windows.test.sql: 14 tests\n"), "{out}");
+    assert!(out.contains("39 tests passed in "), "{out}");
     // As many plans as there are tests, and one.
     for jobs in ["1", "20"] {
         ends_with(0, &["sql", "test", "tests/sql_test", "--jobs", jobs]);
@@ -69,17 +69,17 @@ fn what_fails_is_shown_and_can_be_blessed() {
     let path = folder.path().join("windows.test.sql");
     let right = fs::read_to_string(&path).expect("reads");
     let wrong = right.replace("-- | a | 20 |", "-- | a | 21 |").replace("-- | it's | t3  |\n", "");
-    let wrong = wrong.replace("-- error: Divide by zero", "-- error: Divide by two");
+    let wrong = wrong.replace("-- error: not a JSON object", "-- error: not a YAML object");
     fs::write(&path, &wrong).expect("written");
     let sql = folder.path().to_str().expect("text");
 
     let out = ends_with(1, &["sql", "test", sql]);
     for part in [
-        "windows.test.sql: 3 of 13 tests",
+        "windows.test.sql: 3 of 14 tests",
         "      - | a    | 21        |\n      + | a    | 20        |\n",
         "      + | it's | t3  |\n",
-        "fails: computing failed: Arrow error: Divide by zero error; was to fail with `Divide by two`",
-        "35 tests passed, 3 failed in ",
+        "(on_error is 'stop'); was to fail with `not a YAML object`",
+        "36 tests passed, 3 failed in ",
     ] {
         assert!(out.contains(part), "{part}\n{out}");
     }
@@ -92,17 +92,33 @@ fn what_fails_is_shown_and_can_be_blessed() {
     let junit = folder.path().join("tests.xml");
     ends_with(1, &["sql", "test", sql, "--junit", junit.to_str().expect("text")]);
     let xml = fs::read_to_string(&junit).expect("written");
-    assert!(xml.contains("tests=\"38\"") && xml.contains("failures=\"3\""), "{xml}");
+    assert!(xml.contains("tests=\"39\"") && xml.contains("failures=\"3\""), "{xml}");
     assert!(xml.contains("+ | it&apos;s | t3  |") || xml.contains("+ | it's | t3  |"), "{xml}");
 
     // What is not a table stays wrong.
     let out = ends_with(1, &["sql", "test", sql, "--bless"]);
-    assert!(out.contains("2 tables written"), "{out}");
+    assert!(out.contains("2 tables written") && out.contains("FAILED"), "{out}");
     let blessed =
-        fs::read_to_string(&path).expect("reads").replace("-- error: Divide by two", "-- error: Divide by zero");
+        fs::read_to_string(&path).expect("reads").replace("-- error: not a YAML object", "-- error: not a JSON object");
     fs::write(&path, &blessed).expect("written");
     ends_with(0, &["sql", "test", sql]);
     assert!(blessed.contains("-- | it's | t3  |\n"), "{blessed}");
+}
+
+#[test]
+fn windows_that_nothing_has_closed_are_told_of_and_what_is_blessed_has_not_failed() {
+    let folder = copy("tests/sql_test");
+    let (path, sql) = (folder.path().join("windows.test.sql"), folder.path().to_str().expect("text"));
+    let rows = "-- test: x\nINSERT INTO logins (at, host, attempts) VALUES ('12:00:00', 'a', 5);\n";
+    let wanted = "SELECT host FROM out_by_host;\n-- | host |\n-- |------|\n-- | a    |\n";
+    fs::write(&path, format!("{rows}{wanted}")).expect("written");
+    let out = ends_with(1, &["sql", "test", sql, "--filter", "windows.test.sql"]);
+    assert!(out.contains("windows of the last rows are open still: -- close, or -- advance: 1m"), "{out}");
+    fs::write(&path, format!("{rows}-- close\n{}", wanted.replace("| a ", "| b "))).expect("written");
+    let out = ends_with(1, &["sql", "test", sql, "--filter", "windows.test.sql"]);
+    assert!(!out.contains("open still"), "{out}");
+    let out = ends_with(0, &["sql", "test", sql, "--filter", "windows.test.sql", "--bless"]);
+    assert!(out.contains("1 table written") && out.contains("written ") && !out.contains("FAILED"), "{out}");
 }
 
 #[test]
@@ -121,11 +137,17 @@ fn tests_that_are_none_are_told_all_at_once() {
     ] {
         assert!(err.contains(part), "{part}\n{err}");
     }
+    fs::remove_file(folder.path().join("b.test.sql")).expect("removed");
+    fs::write(folder.path().join("a.test.sql"), "-- test: x\n-- advance 2m\n-- at home\nSELECT * FROM counters;\n")
+        .expect("written");
+    let err = ends_with(2, &["sql", "test", sql]);
+    assert!(err.contains("`advance 2m` is a comment, and does nothing") && !err.contains("`at home`"), "{err}");
+    assert!(err.contains("the step is -- advance: 2m"), "{err}");
     let empty = tempfile::tempdir().expect("a folder");
     let err = ends_with(2, &["sql", "test", empty.path().to_str().expect("text")]);
     assert!(err.contains("no test is below"), "{err}");
     let err = ends_with(2, &["sql", "test", "tests/sql_test", "--filter", "no such"]);
-    assert!(err.contains("none of 38 tests has `no such`"), "{err}");
+    assert!(err.contains("none of 39 tests has `no such`"), "{err}");
     let err = ends_with(2, &["sql", "test", "tests/sql_test/windows.test.sql"]);
     assert!(err.contains("tests need the SQL that they are of"), "{err}");
 }

@@ -76,9 +76,29 @@ SELECT records, rows, dead_records FROM counters WHERE stream = 'logins';
 -- | 3       | 1    | 2            |
 
 -- test: what a processor would end with is an error of the step that it is found in
-INSERT INTO logins (at, host, attempts) VALUES ('12:00:00', 'a', 0);
+CREATE EXTERNAL TABLE logins (at TIMESTAMP, host TEXT, user_name TEXT, attempts BIGINT, tags TEXT[])
+STORED AS JSON LOCATION 'logins'
+OPTIONS (event_time 'at', lateness '2s', idle '5s', max_skew '1m', replay_max '10s', partition_key 'host', on_error 'stop');
+INSERT INTO logins (_payload) VALUES ('no JSON');
+-- error: not a JSON object
+
+-- test: what cannot be computed is null, and told
+INSERT INTO logins (at, host, attempts) VALUES ('12:00:00', 'a', 0), ('12:00:00', 'b', 4);
 -- close
--- error: Divide by zero
+SELECT * FROM out_by_host;
+-- | host | per_login |
+-- |------|-----------|
+-- | a    | null      |
+-- | b    | 25        |
+-- restart
+SELECT expression, rows, example FROM failures;
+-- | expression     | rows | example                        |
+-- |----------------|------|--------------------------------|
+-- | 100 / attempts | 1    | attempts = 0: division by zero |
+SELECT failed_expressions FROM counters WHERE stream = 'logins';
+-- | failed_expressions |
+-- |--------------------|
+-- | 1                  |
 
 -- test: rows that are none of the stream's are errors
 INSERT INTO logins (at, hots) VALUES ('12:00:00', 'a');

@@ -29,10 +29,13 @@ impl Report<'_> {
         let mut text = String::new();
         for of_file in self.by_file() {
             let failed: Vec<&Outcome<'_>> = of_file.iter().filter(|outcome| !outcome.failures.is_empty()).collect();
-            let (word, count) = (
-                if failed.is_empty() { paint("ok", "32") } else { paint("FAILED", "31") },
-                counted(of_file.len(), "test"),
-            );
+            let is_left = failed.iter().flat_map(|outcome| &outcome.failures).any(|failure| failure.table.is_none());
+            let word = match failed.is_empty() {
+                true => paint("ok", "32"),
+                false if written > 0 && !is_left => paint("written", "33"),
+                false => paint("FAILED", "31"),
+            };
+            let count = counted(of_file.len(), "test");
             let file = of_file[0].file();
             let _ = match failed.len() {
                 0 => writeln!(text, "{word} {file}: {count}"),

@@ -4,8 +4,8 @@ use crate::sql::{Planning, outlet::Outlets};
 use amoskys_pipeline::{
     sql::{Dataflow, Statement},
     trial::{
-        Action, COUNTERS, DEAD_LETTERS, Expectation, Rehearsal, Step, Tables, TextTable, Trial, counters, dead_letters,
-        query,
+        Action, COUNTERS, DEAD_LETTERS, Expectation, FAILURES, Rehearsal, Step, Tables, TextTable, Trial, counters,
+        dead_letters, failures, query,
     },
 };
 use anyhow::Result;
@@ -20,6 +20,19 @@ pub struct Failure {
     pub lines: Vec<String>,
     /// The table that would be right, and the lines of the file that it goes to.
     pub table: Option<(Range<usize>, TextTable)>,
+}
+
+/// Behind what is wrong.
+const OPEN_STILL: &str =
+    "; windows of the last rows are open still: -- close, or -- advance: 1m, before the SELECT closes them";
+
+impl Failure {
+    /// Rows are expected that are not there, or none are there at all.
+    fn lacks_rows(&self) -> bool {
+        let others = self.lines.iter().filter(|line| line.starts_with('+')).count();
+        let is_empty = self.table.as_ref().is_some_and(|(_, table)| table.rows.is_empty());
+        is_empty || self.lines.iter().filter(|line| line.starts_with('-')).count() > others
+    }
 }
 
 /// Runs tests one after another over one plan.
@@ -83,7 +96,14 @@ fn steps(trial: &Trial, dataflow: &Dataflow, outlets: &mut Outlets) -> Result<Ve
             return Ok(vec![Failure { line, message: error.to_string(), lines: Vec::new(), table: None }]);
         }
     };
+    // Rows came, and nothing since that would let windows close.
+    let mut waits = false;
     for step in &trial.steps {
+        match &step.action {
+            Action::Deliver(_) => waits = true,
+            Action::At(_) | Action::Advance(_) | Action::Close => waits = false,
+            _ => {}
+        }
         let done = match &step.action {
             Action::Deliver(rows) => rehearsal.deliver(rows),
             Action::At(time_ns) => rehearsal.at(*time_ns),
@@ -94,7 +114,11 @@ fn steps(trial: &Trial, dataflow: &Dataflow, outlets: &mut Outlets) -> Result<Ve
             Action::Close => rehearsal.close(),
             Action::Define(_) => continue,
             Action::Expect(expectation) => {
-                failures.extend(ask(step, expectation, &rehearsal, outlets)?);
+                let mut failure = ask(step, expectation, &rehearsal, outlets)?;
+                if let Some(failure) = failure.as_mut().filter(|failure| failure.lacks_rows() && waits) {
+                    failure.message.push_str(OPEN_STILL);
+                }
+                failures.extend(failure);
                 continue;
             }
         };
@@ -152,6 +176,7 @@ fn tables(rehearsal: &Rehearsal<'_>, outlets: &mut Outlets) -> Result<Tables> {
         }
     }
     tables.insert(COUNTERS.to_owned(), counters(rehearsal)?);
+    tables.insert(FAILURES.to_owned(), failures(rehearsal)?);
     tables.insert(DEAD_LETTERS.to_owned(), dead_letters(rehearsal)?);
     Ok(tables)
 }

@@ -269,6 +269,11 @@ impl Core {
         self.failures.take()
     }
 
+    /// Without taking it.
+    pub fn failures(&self) -> Vec<Failure> {
+        self.failures.pending()
+    }
+
     /// Notes what is to be sent; not what was sent before a restart.
     fn ship(&mut self, flow: &StreamFlow, watermark_ns: i64) {
         let (span_ns, is_due) = ((self.told_ns, watermark_ns), self.claim_is_due());

@@ -77,6 +77,11 @@ impl Failures {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Those that the next call of [`Failures::take`] will give.
+    pub fn pending(&self) -> Vec<Failure> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Adds what was taken from others.
     pub fn add_all(&self, failures: Vec<Failure>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,7 @@
 //! What a rehearsal counted, and what it could not decode, as tables that a SELECT may read.
 
 use super::rehearsal::Rehearsal;
+use crate::sql::Failure;
 use arrow::{
     array::{ArrayRef, Int32Array, Int64Array, StringArray},
     datatypes::{DataType, Field, Schema, SchemaRef},
@@ -13,6 +14,9 @@ use std::sync::Arc;
 pub const COUNTERS: &str = "counters";
 /// A row for each record that could not be decoded.
 pub const DEAD_LETTERS: &str = "dead_letters";
+
+/// A row for each expression that could not be computed for some rows.
+pub const FAILURES: &str = "failures";
 
 const COUNTED: [&str; 12] = [
     "records",
@@ -81,6 +85,21 @@ pub fn dead_letters(rehearsal: &Rehearsal<'_>) -> Result<(SchemaRef, Vec<RecordB
             texts(&|row| all[row].2.reason.as_str_name().trim_start_matches("DEAD_LETTER_REASON_").to_lowercase()),
         ),
         ("detail", texts(&|row| all[row].2.detail.clone())),
+    ])
+}
+
+/// # Errors
+/// None but faults of this program.
+pub fn failures(rehearsal: &Rehearsal<'_>) -> Result<(SchemaRef, Vec<RecordBatch>), ArrowError> {
+    let all = rehearsal.failures();
+    let texts =
+        |of: &dyn Fn(&Failure) -> String| Arc::new(StringArray::from_iter_values(all.iter().map(of))) as ArrayRef;
+    let rows = all.iter().map(|failure| i64::try_from(failure.rows).unwrap_or(i64::MAX));
+    table([
+        ("query", texts(&|failure| failure.query.clone())),
+        ("expression", texts(&|failure| failure.expression.clone())),
+        ("rows", Arc::new(Int64Array::from_iter_values(rows))),
+        ("example", texts(&|failure| failure.example.clone())),
     ])
 }
 

@@ -12,7 +12,7 @@ mod rehearsal;
 mod script;
 mod table;
 
-pub use counts::{COUNTERS, DEAD_LETTERS, counters, dead_letters};
+pub use counts::{COUNTERS, DEAD_LETTERS, FAILURES, counters, dead_letters, failures};
 pub use rehearsal::{Rehearsal, RehearsalError};
 pub use script::{Action, Expectation, Rows, Script, Step, Trial, blessed};
 pub use table::{SHOWN, Tables, TextTable, query};

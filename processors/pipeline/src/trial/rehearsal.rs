@@ -15,7 +15,7 @@ use crate::{
         Checkpoint, DeadRecord, Emission, SnapshotReader, SnapshotRecord, Task, TaskCounters, TaskError, Topology,
         Verify,
     },
-    sql::{Dataflow, Format, StreamFlow, nearest_of_all},
+    sql::{Dataflow, Failure, Failures, Format, StreamFlow, nearest_of_all},
 };
 use amoskys_bus::{Outgoing, Record};
 use std::collections::BTreeMap;
@@ -41,6 +41,8 @@ pub struct Rehearsal<'a> {
     sequences: BTreeMap<(String, String), u64>,
     emissions: Vec<(usize, Emission)>,
     dead: Vec<(usize, i32, DeadRecord)>,
+    /// What expressions could not be computed for, of what is committed.
+    failures: Failures,
     /// How many of each are committed.
     committed: (usize, usize),
 }
@@ -94,6 +96,7 @@ impl<'a> Rehearsal<'a> {
             sequences: BTreeMap::new(),
             emissions: Vec::new(),
             dead: Vec::new(),
+            failures: Failures::default(),
             committed: (0, 0),
         })
     }
@@ -214,6 +217,14 @@ impl<'a> Rehearsal<'a> {
         self.dead.iter().map(|(flow, partition, record)| (self.name(*flow), *partition, record))
     }
 
+    /// What expressions could not be computed for.
+    pub fn failures(&self) -> Vec<Failure> {
+        let all = Failures::default();
+        all.add_all(self.failures.pending());
+        self.places.values().for_each(|place| all.add_all(place.task.core.failures()));
+        all.take()
+    }
+
     /// By stream and partition.
     pub fn counters(&self) -> impl Iterator<Item = (&str, i32, TaskCounters)> {
         let rows = self.places.iter().filter(|((flow, _), _)| self.dataflow.streams[*flow].shuffle.is_none());
@@ -316,6 +327,7 @@ impl<'a> Rehearsal<'a> {
             }
             place.committed.counters = place.task.core.counters;
             place.committed.records = place.log.len();
+            self.failures.add_all(place.task.core.take_failures());
             let kept = std::mem::take(&mut place.snapshots).into_iter().map(|record| (record.key.clone(), record));
             place.committed.snapshots.extend(kept);
         }

@@ -157,10 +157,13 @@ impl Reading<'_> {
                     comment.line,
                     fault.help("put the table directly behind the SELECT that it is the result of"),
                 );
-            } else if let Some((word, rest)) = step(comment.text)
-                && let Err(fault) = self.step(comment.line, word, rest)
-            {
-                self.fail(comment.line, fault);
+            } else if let Some((word, rest)) = step(comment.text) {
+                if let Err(fault) = self.step(comment.line, word, rest) {
+                    self.fail(comment.line, fault);
+                }
+            } else if let Some((word, rest)) = lacks_colon(comment.text) {
+                let fault = Fault::new(format!("`{}` is a comment, and does nothing", comment.text));
+                self.fail(comment.line, fault.help(format!("the step is -- {word}: {rest}")));
             }
         }
     }
@@ -325,6 +328,19 @@ fn step(comment: &str) -> Option<(&str, &str)> {
     let (word, rest) = comment.split_once(':')?;
     let is_word = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
     is_word.then(|| (word, rest.trim()))
+}
+
+/// What would be a step if its word had a colon.
+fn lacks_colon(comment: &str) -> Option<(&str, &str)> {
+    let (word, rest) = comment.split_once(' ')?;
+    let rest = rest.trim();
+    let is_step = match word {
+        "at" => time_ns(rest).is_some(),
+        "advance" => humantime::parse_duration(rest).is_ok(),
+        "move" | "partitions" => rest.parse::<i32>().is_ok(),
+        _ => false,
+    };
+    is_step.then_some((word, rest))
 }
 
 /// A time, of the first day where it has no date; UTC.
