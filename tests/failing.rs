@@ -1,0 +1,87 @@
+//! Values that an expression cannot be computed for end no processor: rows beside them, other INSERTs and later starts go on,
+//! and what failed is in its log and its metrics, once.
+
+// Each test file uses a part of it.
+#[allow(dead_code)]
+mod common;
+
+use common::{create, open, processor::Processor, produce, read_all};
+use serde_json::{Value, json};
+use std::{fs::File, path::Path, process::Stdio};
+
+const SQL: &str = "CREATE EXTERNAL TABLE lines (at TIMESTAMP, host TEXT, program TEXT, size BIGINT)
+STORED AS JSON LOCATION 'lines' OPTIONS (event_time 'at', lateness '1s', idle '2s', partition_key 'host');
+CREATE EXTERNAL TABLE found (what TEXT, host TEXT, value BIGINT) STORED AS JSON LOCATION 'found';
+-- A name where a number was meant.
+INSERT INTO found SELECT 'number' AS what, host, size AS value FROM lines WHERE program > 5;
+INSERT INTO found SELECT 'rate' AS what, host, 100 / size AS value FROM lines;
+INSERT INTO found SELECT 'row' AS what, host, size AS value FROM lines;";
+
+fn start(sql: &Path, address: &str, log: &Path) -> Processor {
+    let log = File::options().create(true).append(true).open(log).expect("a file");
+    Processor::start(sql, address, "failing", |command| {
+        command.env("AMOSKYS_LOG", "info").stderr(Stdio::from(log));
+    })
+}
+
+fn found(address: &str) -> Vec<(String, Value)> {
+    let bus = open(address);
+    let rows = read_all(bus.as_ref(), "found", 1).into_iter().flatten();
+    let rows = rows.map(|row| serde_json::from_slice::<Value>(&row).expect("JSON"));
+    let mut rows: Vec<(String, Value)> =
+        rows.map(|row| (row["what"].as_str().expect("text").to_owned(), row["value"].clone())).collect();
+    rows.sort_by_key(|(what, value)| (what.clone(), value.as_i64()));
+    rows
+}
+
+#[test]
+fn a_value_ends_no_processor_and_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (sql, log) = (folder.path().join("lines.sql"), folder.path().join("log.txt"));
+    std::fs::write(&sql, SQL).expect("written");
+    let address = format!("local:{}", folder.path().join("log").display());
+    {
+        let bus = open(&address);
+        ["lines", "found", "amoskys.deadletter.v1"].iter().for_each(|topic| create(bus.as_ref(), topic, 1));
+        let line = |second: i64, program: &str, size: i64| json!({ "at": format!("2026-01-01T00:00:{second:02}Z"), "host": "h", "program": program, "size": size });
+        let lines = [line(0, "7", 10), line(1, "sshd", 0), line(2, "cron", 20), line(3, "3", 50)];
+        produce(
+            bus.as_ref(),
+            lines.iter().map(|line| amoskys_bus::Outgoing {
+                topic: "lines".into(),
+                partition: Some(0),
+                key: None,
+                payload: line.to_string().into_bytes(),
+                headers: Vec::new(),
+            }),
+        );
+    }
+    // The second time there is nothing new: what failed is not computed again.
+    for failed in [3, 0] {
+        let mut processor = start(&sql, &address, &log);
+        processor.until_read("lines", &[4]);
+        let metrics = processor.get("/metrics").expect("it serves").1;
+        let counted = format!("amoskys_processor_failed_expressions_total {failed}\n");
+        assert!(metrics.contains(&counted), "{counted}{metrics}");
+        processor.terminate();
+    }
+    let wanted =
+        [("number", json!(10)), ("rate", Value::Null), ("rate", json!(2)), ("rate", json!(5)), ("rate", json!(10))];
+    let rows = [0, 10, 20, 50].map(|size| ("row", json!(size)));
+    let wanted: Vec<(String, Value)> =
+        wanted.into_iter().chain(rows).map(|(what, value)| (what.to_owned(), value)).collect();
+    assert_eq!(found(&address), wanted);
+    let told = std::fs::read_to_string(&log).expect("UTF-8");
+    let told: Vec<&str> = told.lines().filter(|line| line.contains("an expression cannot be computed")).collect();
+    assert_eq!(told.len(), 2, "{told:#?}");
+    for part in [
+        "lines.sql:5:1\"",
+        "INSERT INTO found at ",
+        "expression=\"CAST(program AS BIGINT) > 5\" rows=2",
+        "program = 'sshd': Cannot cast string 'sshd'",
+        "stream=\"lines\" partition=0 before_offset=4",
+    ] {
+        assert!(told.iter().any(|line| line.contains(part)), "{part}: {told:#?}");
+    }
+    assert!(told.iter().any(|line| line.contains("size = 0: division by zero")), "{told:#?}");
+}
