@@ -1,5 +1,5 @@
 //! Values that an expression cannot be computed for end no processor: rows beside them, other INSERTs and later starts go on,
-//! and what failed is in its log and its metrics, once.
+//! and what failed is in its log and its metrics, once; and what history tells of values, records and columns.
 
 // Each test file uses a part of it.
 #[allow(dead_code)]
@@ -9,13 +9,13 @@ use common::{create, open, processor::Processor, produce, read_all};
 use serde_json::{Value, json};
 use std::{fs::File, path::Path, process::Stdio};
 
-const SQL: &str = "CREATE EXTERNAL TABLE lines (at TIMESTAMP, host TEXT, program TEXT, size BIGINT)
+const SQL: &str = "CREATE EXTERNAL TABLE lines (at TIMESTAMP, host TEXT, program TEXT, size BIGINT, user_name TEXT)
 STORED AS JSON LOCATION 'lines' OPTIONS (event_time 'at', lateness '1s', idle '2s', partition_key 'host');
 CREATE EXTERNAL TABLE found (what TEXT, host TEXT, value BIGINT) STORED AS JSON LOCATION 'found';
 -- A name where a number was meant.
 INSERT INTO found SELECT 'number' AS what, host, size AS value FROM lines WHERE program > 5;
 INSERT INTO found SELECT 'rate' AS what, host, 100 / size AS value FROM lines;
-INSERT INTO found SELECT 'row' AS what, host, size AS value FROM lines;";
+INSERT INTO found SELECT 'row' AS what, host, size AS value FROM lines WHERE user_name IS NULL;";
 
 fn start(sql: &Path, address: &str, log: &Path) -> Processor {
     let log = File::options().create(true).append(true).open(log).expect("a file");
@@ -43,7 +43,10 @@ fn a_value_ends_no_processor_and_is_told() {
     {
         let bus = open(&address);
         ["lines", "found", "amoskys.deadletter.v1"].iter().for_each(|topic| create(bus.as_ref(), topic, 1));
-        let line = |second: i64, program: &str, size: i64| json!({ "at": format!("2026-01-01T00:00:{second:02}Z"), "host": "h", "program": program, "size": size });
+        let line = |second: i64, program: &str, size: i64| {
+            json!({ "at": format!("2026-01-01T00:00:{second:02}Z"), "host": "h", "program": program, "size": size,
+                "userName": "u" })
+        };
         let lines = [line(0, "7", 10), line(1, "sshd", 0), line(2, "cron", 20), line(3, "3", 50)];
         produce(
             bus.as_ref(),
@@ -71,8 +74,11 @@ fn a_value_ends_no_processor_and_is_told() {
     let wanted: Vec<(String, Value)> =
         wanted.into_iter().chain(rows).map(|(what, value)| (what.to_owned(), value)).collect();
     assert_eq!(found(&address), wanted);
-    let told = std::fs::read_to_string(&log).expect("UTF-8");
-    let told: Vec<&str> = told.lines().filter(|line| line.contains("an expression cannot be computed")).collect();
+    let all = std::fs::read_to_string(&log).expect("UTF-8");
+    let near = all.lines().filter(|line| line.contains("a key by nearly its name is")).collect::<Vec<_>>();
+    // Each processor reads the records of open windows, or none.
+    assert!(!near.is_empty() && near[0].contains("column=\"user_name\" key=\"userName\""), "{all}");
+    let told: Vec<&str> = all.lines().filter(|line| line.contains("an expression cannot be computed")).collect();
     assert_eq!(told.len(), 2, "{told:#?}");
     for part in [
         "lines.sql:5:1\"",
@@ -84,4 +90,43 @@ fn a_value_ends_no_processor_and_is_told() {
         assert!(told.iter().any(|line| line.contains(part)), "{part}: {told:#?}");
     }
     assert!(told.iter().any(|line| line.contains("size = 0: division by zero")), "{told:#?}");
+}
+
+#[test]
+fn history_tells_what_it_left_out_and_where() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (sql, lines) = (folder.path().join("lines.sql"), folder.path().join("lines.jsonl"));
+    std::fs::write(&sql, SQL).expect("written");
+    let line = |time: &str, program: &str, size: &str| {
+        format!(
+            "{{\"at\":{time},\"host\":\"h\",\"program\":\"{program}\",\"size\":{size},\"user\":\"u\",\"username\":\"u\"}}\n"
+        )
+    };
+    let text = [
+        line("1767225600000", "7", "10"),
+        "no JSON\n".to_owned(),
+        line("1767225601000", "sshd", "0"),
+        line("1767225602000", "3", "\"many\""),
+    ];
+    std::fs::write(&lines, text.concat()).expect("written");
+    let mut command = common::amoskys();
+    command.env("AMOSKYS_LOG", "info").args(["sql", "run"]).arg(&sql).arg("--from");
+    let output = command.arg(format!("lines={}", lines.display())).output().expect("it starts");
+    let told = String::from_utf8(output.stderr).expect("UTF-8");
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert_eq!(String::from_utf8(output.stdout).expect("UTF-8").lines().count(), 5, "{told}");
+    for parts in [
+        vec!["column=\"user_name\" key=\"username\""],
+        vec!["event times are of 1970", "stream=\"lines\""],
+        vec![
+            "place=\"line 2\" reason=\"not a JSON object",
+            "a processor would send this record to the dead-letter topic",
+        ],
+        vec!["place=\"line 4\" reason=\"not a JSON object", "'size'"],
+        vec!["left out: do not decode", "rows=2"],
+        vec!["CAST(program AS BIGINT) > 5\" rows=1", "lines.sql:5:1"],
+        vec!["100 / size\" rows=1", "lines.sql:6:1"],
+    ] {
+        assert!(told.lines().any(|line| parts.iter().all(|part| line.contains(part))), "{parts:?}\n{told}");
+    }
 }

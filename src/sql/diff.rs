@@ -48,6 +48,8 @@ pub struct Command {
     /// What a stream is read from; may be given several times.
     #[arg(long, required = true, value_name = "NAME=FILE", value_parser = over::source)]
     from: Vec<(String, PathBuf)>,
+    #[command(flatten)]
+    sorting: over::Sorting,
     /// What makes rows of a table the same; may be given for several tables.
     #[arg(long, value_name = "TABLE=COLUMN,…", value_parser = key)]
     key: Vec<(String, Vec<String>)>,
@@ -104,8 +106,9 @@ pub fn diff(command: &Command) -> Result<u8> {
     if let Some(name) = history.keys().find(|name| ![&old, &new].iter().any(|plans| over::reads(&plans[0], name))) {
         bail!(Misuse(format!("neither version reads a stream `{name}`")));
     }
-    let before = spool(&old, &history, &tables)?;
-    let after = spool(&new, &history, &tables)?;
+    let options = command.sorting.options();
+    let before = spool(&old, (&history, &options), &tables)?;
+    let after = spool(&new, (&history, &options), &tables)?;
     let comparisons: Vec<Comparison> = compare(&tables, &before, &after, command.rows)?;
     let report =
         Report { comparisons: &comparisons, limit: command.max_alerts_per_host_day, fail_on: &command.fail_on };
@@ -129,11 +132,11 @@ fn plans(version: &Version, models: &Arc<Models>, threads: Option<NonZeroUsize>)
 }
 
 /// What a version gives, in files.
-fn spool(plans: &[Dataflow], history: &History, tables: &Tables) -> Result<Spool> {
+fn spool(plans: &[Dataflow], (history, options): (&History, &HistoryOptions), tables: &Tables) -> Result<Spool> {
     // What only the other version reads is nothing to this one.
     let history = over::part_of(history, &plans[0]);
     let (mut spool, mut written) = (Spool::open(tables)?, Ok(()));
-    over::files(plans, &history, &HistoryOptions::default(), &mut |flow, emission| {
+    over::files(plans, &history, options, &mut |flow, emission| {
         written = spool.write(tables, &plans[0].streams[flow].inserts[emission.insert], &emission);
         if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;

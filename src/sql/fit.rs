@@ -9,10 +9,7 @@ use crate::{
     print::counted,
 };
 use amoskys_functions::fitted::{CATEGORIES_MAX, Moments, Statistics};
-use amoskys_pipeline::{
-    run::HistoryOptions,
-    sql::{Wanted, fitted_text},
-};
+use amoskys_pipeline::sql::{Wanted, fitted_text};
 use anyhow::{Context, Result, bail};
 use arrow::{
     array::AsArray,
@@ -48,6 +45,8 @@ pub struct Command {
     /// What a stream is read from; may be given several times.
     #[arg(long, value_name = "NAME=FILE", value_parser = over::source, required = true)]
     from: Vec<(String, PathBuf)>,
+    #[command(flatten)]
+    sorting: over::Sorting,
     /// The view whose columns are looked at.
     #[arg(long, value_name = "NAME")]
     view: String,
@@ -84,7 +83,7 @@ pub fn fit(command: &Command) -> Result<u8> {
     let mut outlets = Outlets::some_of(&dataflows[0])?;
     let (mut columns, mut rows, mut failed) = (BTreeMap::new(), 0, Ok(()));
     let history = over::history(&command.from);
-    over::files(&dataflows, &history, &HistoryOptions::default(), &mut |flow, emission| {
+    over::files(&dataflows, &history, &command.sorting.options(), &mut |flow, emission| {
         failed = outlets.rows(flow, &emission).and_then(|(_, batch)| {
             rows += batch.num_rows();
             see(&mut columns, &batch)

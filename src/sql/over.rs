@@ -9,6 +9,7 @@ use amoskys_pipeline::{
     sql::{Dataflow, Failure},
 };
 use anyhow::Result;
+use clap::Args;
 use std::{
     num::NonZeroUsize,
     ops::ControlFlow,
@@ -19,6 +20,21 @@ use std::{
 };
 
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+/// How the rows of `--from` are put in order.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Sorting {
+    /// Sort rows by their event time, where the files have no `_offset`: for files that were not written in its order, such
+    /// as one of each host. On disk where they are larger than memory.
+    #[arg(long)]
+    sort_by_time: bool,
+}
+
+impl Sorting {
+    pub fn options(self) -> HistoryOptions {
+        HistoryOptions { sort_by_time: self.sort_by_time, ..HistoryOptions::default() }
+    }
+}
 
 /// `--from NAME=FILE`
 pub fn source(text: &str) -> Result<(String, PathBuf), String> {
@@ -62,6 +78,10 @@ pub fn files(
 ) -> Result<HistoryCounts> {
     let counts = with_progress(&options.progress, || run_history(dataflows, history, options, on_emission));
     if let Ok(counts) = &counts {
+        for row in &counts.dead {
+            let (file, reason) = (row.path.display(), &row.reason);
+            tracing::warn!(%file, place = row.place, reason, "a processor would send this record to the dead-letter topic");
+        }
         for Failure { query, expression, rows, example } in &counts.failures {
             tracing::warn!(
                 query,

@@ -26,8 +26,8 @@ use std::{collections::BTreeSet, io::IsTerminal, num::NonZeroUsize, ops::Control
 #[command(after_help = "\
 FILE is a file, a folder or a glob of Parquet, Arrow IPC (.arrow), JSON lines (.jsonl) or CSV. Folders such as
 `_partition=3` or `day=2026-01-02` are columns. Rows are taken in the order of `_partition` and `_offset` where files
-have them, as `amoskys topics export` writes them; else as one partition in the files' order. Files that are in no order
-are sorted, on disk where they are larger than memory. All windows are closed at the end.
+have them, as `amoskys topics export` writes them, sorted where the files are not in that order; else as one partition in
+the order of the files and their lines, or of event time by --sort-by-time. All windows are closed at the end.
 
 Without --view: what the INSERTs write, as it would be read from their topics. With it: the rows of views, or of tables
 that are inserted into. Several go into a folder, a file for each, or to standard output as a table or JSON.
@@ -48,6 +48,8 @@ pub struct Command {
     /// What a stream is read from; may be given several times. Without it the streams' topics are followed.
     #[arg(long, value_name = "NAME=FILE", value_parser = over::source)]
     from: Vec<(String, PathBuf)>,
+    #[command(flatten)]
+    sorting: over::Sorting,
     /// The log whose topics are followed: kafka://host:port, nats://host:port or local:PATH.
     #[arg(long, value_name = "URL", env = "AMOSKYS_BUS", value_parser = cli::address)]
     bus: Option<Address>,
@@ -130,7 +132,7 @@ pub fn run(command: Command) -> Result<u8> {
     }
     let mut outputs = Outputs::open(&target, &named)?;
     let options =
-        HistoryOptions { partitions: command.partitions.map(|Partitions(set)| set), ..HistoryOptions::default() };
+        HistoryOptions { partitions: command.partitions.map(|Partitions(set)| set), ..command.sorting.options() };
     let (mut written, mut left) = (Ok(()), command.max.unwrap_or(usize::MAX));
     let counts = over::files(&dataflows, &history, &options, &mut |flow, emission| {
         written = write(&mut outlets, &mut outputs, &mut left, (flow, &emission));
@@ -194,6 +196,7 @@ fn summary<'a>(counts: &HistoryCounts, outputs: impl Iterator<Item = (&'a str, u
     let outputs: Vec<String> = outputs.map(|(name, rows)| format!("{} of {name}", counted(rows, "row"))).collect();
     tracing::info!(rows = counts.rows, windows = counts.closed_windows, "{}", outputs.join(", "));
     let left_out = [
+        (counts.dead_records, "do not decode, which makes them dead letters of a processor (on_error)"),
         (counts.late_rows, "late for their window"),
         (counts.quarantined_rows, "ahead of the log's time, beyond what the stream allows"),
         (counts.rows_without_time, "without event time"),
@@ -204,7 +207,7 @@ fn summary<'a>(counts: &HistoryCounts, outputs: impl Iterator<Item = (&'a str, u
     }
     if counts.late_rows > counts.rows / 10 {
         tracing::warn!(
-            "more than a tenth came late: are the files in the order of the log? Sort them by event time, or give _offset"
+            "more than a tenth came late: files without _offset are read in their own order, or in that of event time by --sort-by-time"
         );
     }
     if counts.duplicate_records > 0 {

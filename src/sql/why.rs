@@ -61,6 +61,8 @@ pub struct Command {
     /// What a stream is read from; may be given several times.
     #[arg(long, value_name = "NAME=FILE", value_parser = over::source, conflicts_with = "bus")]
     from: Vec<(String, PathBuf)>,
+    #[command(flatten)]
+    sorting: over::Sorting,
     /// The log whose topics are read: kafka://host:port, nats://host:port or local:PATH.
     #[arg(long, value_name = "URL", env = "AMOSKYS_BUS", value_parser = cli::address)]
     bus: Option<Address>,
@@ -119,7 +121,7 @@ pub fn why(command: &Command) -> Result<u8> {
 
 fn reading(command: &Command) -> Result<Reading> {
     if !command.from.is_empty() {
-        return Ok(Reading::Files(over::history(&command.from)));
+        return Ok(Reading::Files(over::history(&command.from), command.sorting.options()));
     }
     let Some(address) = &command.bus else {
         bail!(Misuse("say by --from NAME=FILE what to read, or by --bus URL whose topics".into()));
@@ -142,7 +144,7 @@ fn find(id: &str, command: &Command, planning: &Planning, reading: &Reading) -> 
                 found = found.or(gather::record_with_id(bus.as_ref(), topic, id)?);
             }
         }
-        Reading::Files(_) => {
+        Reading::Files(..) => {
             let emitters = gather::emitters(&dataflow)?;
             gather::run(reading, &dataflow, &mut |place, emission| {
                 let mut records = Vec::new();

@@ -338,10 +338,13 @@ fn what_a_file_gets_wrong_is_told_with_its_rows() {
     };
     let good = "{\"t\":\"2026-01-01T00:00:00Z\",\"k\":\"a\"}\n";
     for (name, text, expected) in [
-        ("a.jsonl", format!("{good}[1]\n"), "a.jsonl: line 2 is no JSON object (one object in each line is wanted)"),
-        ("b.jsonl", format!("{good}{{\"t\":\"noon\"}}\n"), "b.jsonl: row 1 or one of those after it: "),
+        (
+            "a.jsonl",
+            "\n[\n{}\n".replace("{}", good.trim_end()).replace('"', "'"),
+            "a.jsonl: line 2 is no JSON object (one object in each line is wanted), nor are those behind it: ",
+        ),
         ("c.jsonl", "{\"k\":\"a\"}\n".to_owned(), "c.jsonl: lacks the columns `t`, which the SQL uses"),
-        ("d.csv", "t,n\n2026-01-01T00:00:00,many\n".to_owned(), "d.csv: row 1 or one of those after it: "),
+        ("d.csv", "t,n\n2026-01-01T00:00:00,1,2\n".to_owned(), "d.csv: row 1 or one of those after it: "),
         ("e.csv", "k,n\na,1\n".to_owned(), "e.csv: lacks the columns `t`, which the SQL uses"),
         ("f.arrow", "no Arrow".to_owned(), "f.arrow: is no readable Arrow file: "),
         (
@@ -353,6 +356,104 @@ fn what_a_file_gets_wrong_is_told_with_its_rows() {
         let error = told(name, &text);
         assert!(error.contains(expected), "{error}");
     }
+}
+
+/// The rows that count and what is told, for each `on_error`: as live.
+#[test]
+fn records_that_do_not_decode_are_what_on_error_says() {
+    const TIMES: [&str; 5] =
+        ["2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", "noon", "2026-01-01T00:00:03Z", "2026-01-01T00:00:04Z"];
+    let json = |n: usize, time: &str| match n {
+        3 => format!("{{\"t\":\"{time}\",\"k\":\"a\",\"n\":\"many\"}}\n"),
+        _ => format!("\n{{\"t\":\"{time}\",\"k\":\"a\",\"n\":{n}}}\n"),
+    };
+    let lines: String = (0..).zip(TIMES).map(|(n, time)| json(n, time)).collect();
+    let csv = |(n, time): (usize, &str)| format!("{time},a,{}\n", if n == 3 { "many".into() } else { n.to_string() });
+    let csv: String = ["t,k,n\n".to_owned()].into_iter().chain((0..).zip(TIMES).map(csv)).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, text, [third, fourth]) in
+        [("x.jsonl", format!("{lines}[1, 2]\n"), ["line 6", "line 7"]), ("x.csv", csv, ["row 3", "row 4"])]
+    {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        let is_json = name == "x.jsonl";
+        let run = |on_error: &str| {
+            let events = EVENTS.replace("partition_key", &format!("on_error '{on_error}', partition_key"));
+            let sink = "CREATE EXTERNAL TABLE sink (k VARCHAR, n BIGINT) STORED AS JSON LOCATION 'sink';
+                INSERT INTO sink SELECT k, n FROM ev;";
+            let dataflow = planned(&[("a.sql", &events), ("q.sql", sink)]);
+            over_with(std::slice::from_ref(&dataflow), vec![path.clone()], &HistoryOptions::default())
+        };
+        let (_, counts) = run("deadletter").expect("runs");
+        let places: Vec<&str> = counts.dead.iter().map(|row| row.place.as_str()).collect();
+        let array = ["line 10"];
+        let wanted = [third, fourth].into_iter().chain(array.into_iter().filter(|_| is_json));
+        assert_eq!((counts.rows, places), (3, wanted.collect::<Vec<_>>()), "{name}: {:?}", counts.dead);
+        assert_eq!(counts.dead_records, counts.dead.len() as u64);
+        assert!(counts.dead.iter().all(|row| row.path == path && !row.reason.is_empty()), "{:?}", counts.dead);
+        // A time that is none is null, and a row without a time counts for nothing.
+        let (emissions, counts) = run("null").expect("runs");
+        assert_eq!((counts.rows, counts.rows_without_time, counts.dead_records), (4, 1, u64::from(is_json)), "{name}");
+        let nulls: usize = emissions.iter().map(|emission| emission.batch.column(1).null_count()).sum();
+        assert_eq!(nulls, 1, "{name}");
+        let error = run("stop").expect_err("stops").to_string();
+        assert!(error.contains(&format!("{name}: {third}: ")) && error.contains("(on_error is 'stop')"), "{error}");
+    }
+}
+
+/// A file of each host, one behind the other, is late for its windows; by time it is as if one log had had all.
+#[test]
+fn files_that_no_log_had_are_sorted_by_time_on_demand() {
+    let (dataflow, folder) = (dataflow(), tempfile::tempdir().expect("a folder"));
+    let flow = &dataflow.streams[0];
+    let line = |second: i64, key: &str| {
+        format!(
+            "{{\"t\":\"2026-01-01T00:{:02}:{:02}Z\",\"k\":\"{key}\",\"v\":1.5,\"n\":{second}}}\n",
+            second / 60,
+            second % 60
+        )
+    };
+    let write = |name: &str, lines: Vec<String>| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, lines.concat()).expect("written");
+        path
+    };
+    let apart =
+        ["a", "b"].map(|key| write(&format!("{key}.jsonl"), (0..300).map(|second| line(second, key)).collect()));
+    let merged = write("c.jsonl", (0..300).flat_map(|second| [line(second, "a"), line(second, "b")]).collect());
+    let run = |files: Vec<PathBuf>, sort_by_time: bool| {
+        let options = HistoryOptions { sort_by_time, ..HistoryOptions::default() };
+        over_with(std::slice::from_ref(&dataflow), files, &options).expect("runs")
+    };
+    let (expected, counts) = run(vec![merged.clone()], false);
+    assert_eq!((counts.rows, counts.late_rows), (600, 0));
+    let (_, counts) = run(apart.to_vec(), false);
+    assert!(counts.late_rows > 250, "{counts:?}");
+    for files in [apart.to_vec(), vec![merged]] {
+        let (found, counts) = run(files, true);
+        assert_eq!((counts.rows, counts.late_rows), (600, 0));
+        assert_eq!(lines(flow, &found), lines(flow, &expected));
+    }
+}
+
+/// A line longer than a record may be is one dead record, and not kept in memory; NOT NULL is not null.
+#[test]
+fn lines_that_are_too_long_and_columns_that_have_to_be_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("x.jsonl");
+    let good = "{\"t\":\"2026-01-01T00:00:00Z\",\"k\":\"a\"}\n";
+    let long = format!("{{\"k\":\"{}\"}}\n", "x".repeat(40 << 20));
+    std::fs::write(&path, format!("{good}{long}{good}{{\"t\":\"2026-01-01T00:00:00Z\"}}\n{}", good.trim_end()))
+        .expect("written");
+    let events = EVENTS.replace("k VARCHAR", "k VARCHAR NOT NULL");
+    let sink =
+        "CREATE EXTERNAL TABLE sink (k VARCHAR) STORED AS JSON LOCATION 'sink'; INSERT INTO sink SELECT k FROM ev;";
+    let dataflow = planned(&[("a.sql", &events), ("q.sql", sink)]);
+    let (_, counts) = over_with(std::slice::from_ref(&dataflow), vec![path], &HistoryOptions::default()).expect("runs");
+    let told: Vec<String> = counts.dead.iter().map(|row| format!("{}: {}", row.place, row.reason)).collect();
+    assert_eq!((counts.rows, told.len()), (3, 2), "{told:?}");
+    assert!(told[0].starts_with("line 2: a record of 16777217 bytes, more than 16777216"), "{told:?}");
+    assert!(told[1].starts_with("line 4: "), "{told:?}");
 }
 
 /// Rows that take several times what sorting may: they go through files.

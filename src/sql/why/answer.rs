@@ -112,8 +112,8 @@ impl Answer<'_> {
                 "\n{} could not be decoded, and are dead letters:",
                 counted_u64(lost.dead_records, "record")
             );
-            for (stream, partition, offset, why) in &lost.dead {
-                let _ = writeln!(text, "  {stream}/{partition} at {offset}: {why}");
+            for (place, why) in &lost.dead {
+                let _ = writeln!(text, "  {place}: {why}");
             }
         }
         let _ = writeln!(text, "\n{}", self.verdict());

@@ -25,7 +25,7 @@ use std::{
 
 /// Where rows come from.
 pub enum Reading {
-    Files(History),
+    Files(History, HistoryOptions),
     Topics { bus: Arc<dyn Bus>, verify: Verify },
 }
 
@@ -40,8 +40,8 @@ pub struct Place {
 pub struct Lost {
     pub duplicate_records: u64,
     pub dead_records: u64,
-    /// The first of them: stream, partition, offset, why.
-    pub dead: Vec<(String, i32, i64, String)>,
+    /// The first of them: where they are, and why.
+    pub dead: Vec<(String, String)>,
 }
 
 /// A row, or a window's row, and how it fares.
@@ -129,10 +129,18 @@ pub fn run(
         if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     };
     let lost = match reading {
-        Reading::Files(history) => {
-            let (history, options) = (over::part_of(history, dataflow), HistoryOptions::default());
-            let counts = over::files(std::slice::from_ref(dataflow), &history, &options, &mut take)?;
-            Lost { duplicate_records: counts.duplicate_records, ..Lost::default() }
+        Reading::Files(history, options) => {
+            let history = over::part_of(history, dataflow);
+            let counts = over::files(std::slice::from_ref(dataflow), &history, options, &mut take)?;
+            Lost {
+                duplicate_records: counts.duplicate_records,
+                dead_records: counts.dead_records,
+                dead: counts
+                    .dead
+                    .into_iter()
+                    .map(|row| (format!("{}, {}", row.path.display(), row.place), row.reason))
+                    .collect(),
+            }
         }
         Reading::Topics { bus, verify } => {
             let options = TailOptions { verify: verify.clone(), from: TailFrom::Earliest, to: TailTo::End };
@@ -142,7 +150,9 @@ pub fn run(
                     error => error.into(),
                 },
             )?;
-            Lost { duplicate_records: counts.duplicate_records, dead_records: counts.dead_records, dead: counts.dead }
+            let place = |(stream, partition, offset, why)| (format!("{stream}/{partition} at {offset}"), why);
+            let dead = counts.dead.into_iter().map(place).collect();
+            Lost { duplicate_records: counts.duplicate_records, dead_records: counts.dead_records, dead }
         }
     };
     result.map(|()| lost)

@@ -59,6 +59,7 @@ pub struct Core {
     shipments: Vec<Shipment>,
     /// Time spent on what INSERTs make of windows.
     emitting: Duration,
+    has_told_1970: bool,
     /// What expressions could not be computed for, until it is taken.
     failures: Failures,
     pub counters: TaskCounters,
@@ -120,6 +121,7 @@ impl Core {
             told_ns: checkpoint.watermark.time_ns,
             shipments: Vec::new(),
             emitting: Duration::ZERO,
+            has_told_1970: false,
             failures: Failures::default(),
             counters: TaskCounters::default(),
         })
@@ -319,6 +321,7 @@ impl Core {
         if let Some(last) = taken.last() {
             self.next_offset = last.offset + 1;
         }
+        self.look_at_times(flow, &judged.times_ns);
         let (before, shed_before) = (self.stages.counters(), self.stages.shed_rows());
         let rows = judged.batch.num_rows();
         for part in parts(flow, judged, taken, &mut self.epoch) {
@@ -346,6 +349,20 @@ impl Core {
             self.counters.rows += rows as u64;
         }
         Ok(())
+    }
+
+    /// A number that was meant to count something else than nanoseconds is a time of 1970.
+    fn look_at_times(&mut self, flow: &StreamFlow, times_ns: &[i64]) {
+        const YEAR_NS: i64 = 365 * 86_400_000_000_000;
+        let is_of_1970 = |time_ns: &i64| (1..YEAR_NS).contains(time_ns);
+        if !self.has_told_1970 && flow.stream.event_time.is_some() && times_ns.first().is_some_and(is_of_1970) {
+            self.has_told_1970 = true;
+            tracing::warn!(
+                stream = flow.stream.name,
+                partition = self.partition,
+                "event times are of 1970: a number for a TIMESTAMP counts nanoseconds, for TIMESTAMP(3) milliseconds, for TIMESTAMP(0) seconds"
+            );
+        }
     }
 
     /// While replaying nothing is kept: all that has changed is, at the first time after it.

@@ -10,10 +10,11 @@
 use super::{
     body::{Body, DecoderError, Failure},
     duplicates::Seen,
+    near_keys::NearKeys,
 };
 use crate::{
     schemas::{Framing, Unframed},
-    sql::{OnError, Stream},
+    sql::{Format, OnError, Stream},
 };
 use amoskys_bus::Record;
 use amoskys_columns::{Constant, ConstantType, Constants};
@@ -81,6 +82,7 @@ pub struct RecordDecoder {
     partition: i32,
     verify: Verify,
     framing: Option<Framing>,
+    near_keys: Option<NearKeys>,
     on_error: OnError,
     stopped: Option<Stopped>,
     waiting: Vec<Waiting>,
@@ -165,6 +167,7 @@ impl RecordDecoder {
             partition,
             verify,
             framing: stream.framing.clone(),
+            near_keys: (stream.format == Format::Json).then(|| NearKeys::new(&stream.name, &own)),
             on_error: stream.on_error,
             stopped: None,
             waiting: Vec::new(),
@@ -282,6 +285,9 @@ impl RecordDecoder {
     fn decode_waiting(&mut self, waiting: &[Waiting]) {
         let opened: Vec<_> = waiting.iter().map(|record| self.opened(&record.payload)).collect();
         let whole: Vec<_> = opened.iter().filter_map(|opened| opened.as_ref().ok().copied()).collect();
+        if let Some(near_keys) = &mut self.near_keys {
+            whole.iter().for_each(|(_, record)| near_keys.look(record));
+        }
         let mut results = self.body.push_all(&whole).into_iter();
         for (record, opened) in waiting.iter().zip(opened) {
             let source = record.source();

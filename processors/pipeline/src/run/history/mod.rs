@@ -10,6 +10,7 @@
 //! are all of a stream that has to be sorted.
 
 mod files;
+mod lines;
 mod order;
 mod partition;
 mod progress;
@@ -21,18 +22,20 @@ mod turns;
 
 use super::{
     emit::Emission,
+    near_keys,
     task::{TaskCounters, TaskError},
 };
-use crate::sql::{Dataflow, Failure, Failures};
+use crate::sql::{Dataflow, Failure, Failures, StreamFlow};
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
-use files::HistoryFile;
+use files::{FileFormat, HistoryFile};
+pub use lines::DeadRow;
 use order::{OfLog, Order, Segment, order};
 use partition::PartitionRun;
 pub use progress::Progress;
-use reader::Reader;
+use reader::{Reader, names};
 use sent::{Sent, run_shuffle};
-use shape::Shape;
+use shape::{OFFSET, Shape, column_of_log};
 use sorted::Sorting;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -55,6 +58,8 @@ pub type History = BTreeMap<String, Vec<PathBuf>>;
 pub struct HistoryOptions {
     /// Only these partitions; all when absent.
     pub partitions: Option<BTreeSet<i32>>,
+    /// Rows are sorted by event time, where their files do not say which offsets they had.
+    pub sort_by_time: bool,
     /// Files that are in no order are sorted in this; what is more goes through files of the system's temporary folder.
     pub sort_memory_bytes_max: usize,
     pub progress: Progress,
@@ -62,7 +67,7 @@ pub struct HistoryOptions {
 
 impl Default for HistoryOptions {
     fn default() -> Self {
-        Self { partitions: None, sort_memory_bytes_max: 512 << 20, progress: Progress::default() }
+        Self { partitions: None, sort_by_time: false, sort_memory_bytes_max: 512 << 20, progress: Progress::default() }
     }
 }
 
@@ -76,6 +81,10 @@ pub struct HistoryCounts {
     pub shed_rows: u64,
     /// Envelopes that came before.
     pub duplicate_records: u64,
+    /// Records that do not decode, which a processor would send to the dead-letter topic.
+    pub dead_records: u64,
+    /// The first of them.
+    pub dead: Vec<DeadRow>,
     pub closed_windows: u64,
     /// Expressions that could not be computed for some rows.
     pub failures: Vec<Failure>,
@@ -205,6 +214,11 @@ pub fn run_history(
     })?;
     let mut counts = counts.into_inner().unwrap_or_else(PoisonError::into_inner);
     counts.failures = failures.take();
+    for input in &inputs {
+        let (records, first) = input.shape.dead().rows.take();
+        counts.dead_records += records;
+        counts.dead.extend(first);
+    }
     if ended.is_break() {
         return Ok(counts);
     }
@@ -244,10 +258,13 @@ fn plan(
         let patterns = history.get(name).ok_or_else(|| HistoryError::Missing { name: name.clone() })?;
         let files = files::find(patterns)?;
         bytes_total += files.iter().map(|file| file.bytes).sum::<u64>();
-        let (order, of_log) = order(&files)?;
+        let own = files.iter().map(names).collect::<Result<Vec<_>, _>>()?;
+        tell_missing(of, &files, &own);
+        let (order, of_log) = order(&files, &own)?;
         let input = inputs.len();
         match order {
             Order::Unordered => jobs.push(Job::Sorted { input }),
+            Order::Ordered(_) if options.sorts_by_time(of, of_log) => jobs.push(Job::Sorted { input }),
             Order::Ordered(partitions) => {
                 let wanted = partitions.into_iter().filter(|(partition, _)| options.wants(*partition));
                 jobs.extend(wanted.map(|(partition, segments)| Job::Partition { input, partition, segments }));
@@ -260,7 +277,28 @@ fn plan(
     Ok((inputs, jobs))
 }
 
+/// Columns that no file has, and would be null without a word. Of JSON the first records alone are known.
+fn tell_missing(flow: &StreamFlow, files: &[HistoryFile], own: &[BTreeSet<String>]) {
+    let all: BTreeSet<String> = own.iter().flatten().cloned().collect();
+    let is_own = |name: &&str| flow.stream.columns.column_with_name(name).is_some();
+    let of_path = |name: &str| files.iter().any(|file| file.constant(name).is_some());
+    let wanted = flow.columns.iter().map(String::as_str).filter(is_own).filter(|name| !of_path(name));
+    let missing: Vec<&str> = wanted.filter(|name| !all.contains(*name)).collect();
+    let near = near_keys::near(missing.iter().copied(), &all);
+    near.iter().for_each(|(column, key)| near_keys::tell(&flow.stream.name, column, key));
+    let is_near = |column: &str| near.iter().any(|(known, _)| known == column);
+    if files.iter().all(|file| file.format != FileFormat::JsonLines) {
+        for column in missing.into_iter().filter(|column| !is_near(column)) {
+            tracing::warn!(stream = flow.stream.name, column, "a column is in none of the files, and null");
+        }
+    }
+}
+
 impl HistoryOptions {
+    fn sorts_by_time(&self, flow: &StreamFlow, of_log: OfLog) -> bool {
+        self.sort_by_time && !of_log.offsets && flow.stream.event_time.is_some()
+    }
+
     fn wants(&self, partition: i32) -> bool {
         self.partitions.as_ref().is_none_or(|wanted| wanted.contains(&partition))
     }
@@ -315,7 +353,10 @@ impl Doing<'_> {
         let sorting = Sorting {
             files: input.files.clone(),
             shape: input.shape.clone(),
-            has_offsets: input.of_log.offsets,
+            by: match &flow.stream.event_time {
+                Some(time) if self.options.sorts_by_time(flow, input.of_log) => Some(time.clone()),
+                _ => input.of_log.offsets.then(|| column_of_log(OFFSET)),
+            },
             memory_bytes_max: self.options.sort_memory_bytes_max,
             progress: self.options.progress.clone(),
         };

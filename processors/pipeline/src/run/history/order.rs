@@ -7,14 +7,18 @@
 use super::{
     HistoryError, Progress,
     files::{FileFormat, HistoryFile},
-    reader::{Reader, names},
+    reader::Reader,
     shape::{OFFSET, PARTITION, Shape},
 };
 use arrow::{
     array::{Array, AsArray},
     datatypes::{Int32Type, Int64Type},
 };
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::Arc,
+};
 
 /// More changes between partitions than this in a file are no order that reading it in parts could use.
 const SEGMENTS_MAX: usize = 1024;
@@ -47,19 +51,16 @@ pub(super) struct OfLog {
 }
 
 /// Finds out the order of a stream's files.
-pub(super) fn order(files: &[HistoryFile]) -> Result<(Order, OfLog), HistoryError> {
-    let mut own = Vec::new();
-    for file in files {
-        own.push(names(file)?);
-    }
-    let in_all = |wanted: &str| {
-        files.iter().zip(&own).all(|(file, own)| own.contains(wanted) || file.constant(wanted).is_some())
-    };
+///
+/// `own`: for each file the names of its columns.
+pub(super) fn order(files: &[HistoryFile], own: &[BTreeSet<String>]) -> Result<(Order, OfLog), HistoryError> {
+    let in_all =
+        |wanted: &str| files.iter().zip(own).all(|(file, own)| own.contains(wanted) || file.constant(wanted).is_some());
     let offsets = in_all(OFFSET);
     let envelopes = offsets && ["agent_id", "boot_id", "sequence"].into_iter().all(in_all);
     let of_log = OfLog { offsets, envelopes };
     let mut partitions: BTreeMap<i32, Vec<Segment>> = BTreeMap::new();
-    for (index, (file, own)) in files.iter().zip(&own).enumerate() {
+    for (index, (file, own)) in files.iter().zip(own).enumerate() {
         let is_one = !own.contains(PARTITION);
         if is_one && !offsets {
             let partition = partition_of_path(file)?;

@@ -6,13 +6,14 @@
 use super::{
     BATCH_ROWS, HistoryError, Progress,
     files::{FileFormat, HistoryFile},
+    lines::{CsvRows, JsonLines, Unread},
     shape::{Adapter, Shape},
 };
 use arrow::{
     csv,
-    datatypes::{DataType, Field, Schema, SchemaRef},
+    datatypes::{DataType, Field, FieldRef, Schema, SchemaRef},
     error::ArrowError,
-    ipc, json,
+    ipc,
     record_batch::RecordBatch,
 };
 use parquet::arrow::{ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
@@ -29,7 +30,7 @@ const NAMES_ROWS: usize = 100;
 const BUFFER_BYTES: usize = 256 << 10;
 const ARROW_FILE_MAGIC: &[u8] = b"ARROW1";
 
-type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
+type Batches = Box<dyn Iterator<Item = Result<RecordBatch, Unread>> + Send>;
 
 /// Batches of at most [`BATCH_ROWS`] rows.
 pub(super) struct Reader {
@@ -91,7 +92,8 @@ impl Reader {
                     skip = 0;
                 }
                 let batches = builder.build().map_err(|error| unreadable(file, &error))?;
-                (roots.iter().map(|&root| schema.field(root).name().clone()).collect(), Box::new(batches))
+                let names = roots.iter().map(|&root| schema.field(root).name().clone()).collect();
+                (names, Box::new(batches.map(somewhere)))
             }
             FileFormat::Arrow => {
                 let projected = |schema: &Schema| {
@@ -110,12 +112,10 @@ impl Reader {
                 let keys = keys(file)?;
                 // What is null in all of the first rows may come later, but not what has to be there.
                 let may_come = |name: &str| !shape.requires(name) && file.constant(name).is_none();
-                let fields = shape.wanted(&|name| keys.is_empty() || keys.contains(name) || may_come(name));
+                let fields = shape.of_records(&|name| keys.is_empty() || keys.contains(name) || may_come(name));
                 let read = fields.iter().map(|field| field.name().clone()).collect();
                 let schema = Arc::new(Schema::new(fields));
-                let reader = json::ReaderBuilder::new(schema).with_batch_size(BATCH_ROWS);
-                let reader = reader.build(text(file, progress)?).map_err(|error| unreadable(file, &error))?;
-                (read, Box::new(reader))
+                (read, Box::new(JsonLines::new(file, text(file, progress)?, schema, shape.dead(), BATCH_ROWS)?))
             }
         };
         let adapter = shape.adapter(file, &read)?;
@@ -134,7 +134,8 @@ impl Reader {
                 None => match self.batches.next() {
                     None => return Ok(None),
                     Some(Ok(batch)) => batch,
-                    Some(Err(error)) => {
+                    Some(Err(Unread::At(detail))) => return Err(self.file.refuse(detail)),
+                    Some(Err(Unread::Somewhere(error))) => {
                         let from = self.rows_before + 1;
                         return Err(self.file.refuse(format!("row {from} or one of those after it: {error}")));
                     }
@@ -161,6 +162,10 @@ impl Reader {
             return adapted.map(Some).map_err(told);
         }
     }
+}
+
+fn somewhere(batch: Result<RecordBatch, ArrowError>) -> Result<RecordBatch, Unread> {
+    batch.map_err(Unread::Somewhere)
 }
 
 fn unreadable(file: &HistoryFile, error: &dyn std::fmt::Display) -> HistoryError {
@@ -218,12 +223,12 @@ fn arrow_batches(
         let schema = ipc::reader::FileReader::try_new(text(file, &Progress::default())?, None);
         let schema = schema.map_err(unreadable)?.schema();
         let reader = ipc::reader::FileReader::try_new(text(file, progress)?, projected(&schema));
-        return Ok((Box::new(reader.map_err(unreadable)?), schema));
+        return Ok((Box::new(reader.map_err(unreadable)?.map(somewhere)), schema));
     }
     let schema = ipc::reader::StreamReader::try_new(text(file, &Progress::default())?, None);
     let schema = schema.map_err(unreadable)?.schema();
     let reader = ipc::reader::StreamReader::try_new(text(file, progress)?, projected(&schema));
-    Ok((Box::new(reader.map_err(unreadable)?), schema))
+    Ok((Box::new(reader.map_err(unreadable)?.map(somewhere)), schema))
 }
 
 /// The names in the first line of a CSV.
@@ -241,31 +246,39 @@ fn csv_batches(file: &HistoryFile, shape: &Shape, progress: &Progress) -> Result
         let (name, is) = (field.name(), amoskys_functions::types::sql_type(field.data_type()));
         return Err(file.refuse(format!("column `{name}` is {is}, for which CSV has no form; use Parquet or JSON")));
     }
-    let type_of = |name: &String| wanted.iter().find(|field| field.name() == name).map(|field| field.data_type());
-    let fields = names.iter().map(|name| Field::new(name, type_of(name).cloned().unwrap_or(DataType::Utf8), true));
-    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    let picked: Vec<usize> = (0..names.len()).filter(|&index| type_of(&names[index]).is_some()).collect();
-    let read = picked.iter().map(|&index| names[index].clone()).collect();
-    let builder = csv::ReaderBuilder::new(schema).with_header(true).with_batch_size(BATCH_ROWS).with_projection(picked);
-    let reader = builder.build_buffered(text(file, progress)?).map_err(|error| unreadable(file, &error))?;
-    Ok((read, Box::new(reader)))
+    let field_of = |name: &String| wanted.iter().find(|field| field.name() == name).cloned();
+    let texts = names.iter().map(|name| Field::new(name, DataType::Utf8, true));
+    let texts = Arc::new(Schema::new(texts.collect::<Vec<_>>()));
+    let picked: Vec<usize> = (0..names.len()).filter(|&index| field_of(&names[index]).is_some()).collect();
+    let fields: Vec<FieldRef> = picked.iter().filter_map(|&index| field_of(&names[index])).collect();
+    let read = fields.iter().map(|field| field.name().clone()).collect();
+    let builder = csv::ReaderBuilder::new(texts).with_header(true).with_batch_size(BATCH_ROWS).with_projection(picked);
+    let texts = builder.build_buffered(text(file, progress)?).map_err(|error| unreadable(file, &error))?;
+    let (schema, dead) = (Arc::new(Schema::new(fields)), shape.dead().clone());
+    Ok((read, Box::new(CsvRows { texts, file: file.clone(), schema, dead, rows_before: 0 })))
 }
 
-/// The names that the first rows of JSON lines have.
+/// The names that the first rows of JSON lines have. Where none of these is an object the file is another kind of file.
 fn keys(file: &HistoryFile) -> Result<BTreeSet<String>, HistoryError> {
-    let mut keys = BTreeSet::new();
+    let (mut keys, mut wrong, mut objects) = (BTreeSet::new(), None, 0);
     for (number, line) in (1..).zip(text(file, &Progress::default())?.lines()).take(NAMES_ROWS) {
         let line = line.map_err(|error| unreadable(file, &error))?;
         if line.trim().is_empty() {
             continue;
         }
         match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&line) {
-            Ok(object) => keys.extend(object.into_iter().map(|(key, _)| key)),
-            Err(error) => {
-                let hint = "one object in each line is wanted";
-                return Err(file.refuse(format!("line {number} is no JSON object ({hint}): {error}")));
+            Ok(object) => {
+                objects += 1;
+                keys.extend(object.into_iter().map(|(key, _)| key));
             }
+            Err(error) => drop(wrong.get_or_insert((number, error))),
         }
     }
-    Ok(keys)
+    match wrong {
+        Some((number, error)) if objects == 0 => {
+            let hint = "one object in each line is wanted";
+            Err(file.refuse(format!("line {number} is no JSON object ({hint}), nor are those behind it: {error}")))
+        }
+        _ => Ok(keys),
+    }
 }

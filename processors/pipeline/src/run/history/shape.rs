@@ -1,7 +1,7 @@
 //! The one shape that rows of a stream have, whatever file they come from: the columns that the SQL uses, and what the
 //! log said of them.
 
-use super::{HistoryError, files::HistoryFile};
+use super::{HistoryError, files::HistoryFile, lines::Dead};
 use crate::sql::StreamFlow;
 use arrow::{
     array::{ArrayRef, RecordBatchOptions, StringArray, new_null_array},
@@ -30,6 +30,7 @@ pub(super) struct Shape {
     schema: SchemaRef,
     /// How many are the SQL's.
     of_sql: usize,
+    dead: Arc<Dead>,
 }
 
 #[derive(Debug)]
@@ -39,6 +40,8 @@ struct Column {
     /// In the shape.
     field: FieldRef,
     is_required: bool,
+    /// A record without it does not decode.
+    is_not_null: bool,
 }
 
 fn of_log() -> impl Iterator<Item = Column> {
@@ -46,6 +49,7 @@ fn of_log() -> impl Iterator<Item = Column> {
         source: name.to_owned(),
         field: Arc::new(Field::new(column_of_log(name), data_type, true)),
         is_required: false,
+        is_not_null: false,
     })
 }
 
@@ -77,12 +81,14 @@ impl Shape {
             columns.push(Column {
                 source: name.clone(),
                 is_required: !field.is_nullable() || flow.stream.event_time.as_ref() == Some(name),
+                is_not_null: !field.is_nullable(),
                 field: Arc::new(field.clone().with_nullable(true)),
             });
         }
         let of_sql = columns.len();
         columns.extend(of_log());
-        Ok(Self::new(columns, of_sql))
+        let dead = Dead { on_error: flow.stream.on_error, ..Dead::default() };
+        Ok(Self { dead: Arc::new(dead), ..Self::new(columns, of_sql) })
     }
 
     /// Of nothing but what rows are ordered by.
@@ -92,7 +98,12 @@ impl Shape {
 
     fn new(columns: Vec<Column>, of_sql: usize) -> Self {
         let fields: Vec<FieldRef> = columns.iter().map(|column| column.field.clone()).collect();
-        Self { columns, schema: Arc::new(Schema::new(fields)), of_sql }
+        Self { columns, schema: Arc::new(Schema::new(fields)), of_sql, dead: Arc::default() }
+    }
+
+    /// What becomes of records that do not decode, and did.
+    pub fn dead(&self) -> &Arc<Dead> {
+        &self.dead
     }
 
     pub fn schema(&self) -> &SchemaRef {
@@ -122,6 +133,16 @@ impl Shape {
         let mut seen = BTreeSet::new();
         let columns = self.columns.iter().filter(|column| there(&column.source) && seen.insert(&column.source));
         columns.map(|column| Arc::new(column.field.as_ref().clone().with_name(&column.source))).collect()
+    }
+
+    /// As [`Shape::wanted`], where NOT NULL is not null.
+    pub fn of_records(&self, there: &dyn Fn(&str) -> bool) -> Vec<FieldRef> {
+        let has_to_be = |name: &str| self.columns.iter().any(|column| column.is_not_null && column.source == name);
+        let strictly = |field: FieldRef| {
+            let may_be_null = !has_to_be(field.name());
+            Arc::new(field.as_ref().clone().with_nullable(may_be_null))
+        };
+        self.wanted(there).into_iter().map(strictly).collect()
     }
 
     /// `read`: names of what is read of the file, in order.

@@ -1,11 +1,11 @@
-//! Rows that are in no order, sorted by partition and offset; more than memory holds goes through files that are gone
+//! Rows that are in no order, sorted by partition and offset, or by event time where nobody knows offsets; more than memory holds goes through files that are gone
 //! afterwards. The sorting is DataFusion's.
 
 use super::{
     BATCH_ROWS, HistoryError, Progress,
     files::HistoryFile,
     reader::Reader,
-    shape::{OFFSET, PARTITION, Shape, column_of_log},
+    shape::{PARTITION, Shape, column_of_log},
 };
 use arrow::{
     array::{Array, ArrayRef, AsArray, Int64Array},
@@ -32,7 +32,8 @@ const ROW: &str = "log._row";
 pub(super) struct Sorting {
     pub files: Vec<HistoryFile>,
     pub shape: Arc<Shape>,
-    pub has_offsets: bool,
+    /// The column that rows of a partition are sorted by; else they stay in the order of their files.
+    pub by: Option<String>,
     /// More goes through files.
     pub memory_bytes_max: usize,
     pub progress: Progress,
@@ -97,8 +98,8 @@ impl Sorting {
             progress: self.progress.clone(),
         };
         let by = |name: String| Expr::Column(Column::from_name(name)).sort(true, true);
-        let offset = self.has_offsets.then(|| by(column_of_log(OFFSET)));
-        let order = [by(column_of_log(PARTITION))].into_iter().chain(offset).chain([by(ROW.to_owned())]).collect();
+        let within = self.by.clone().map(by);
+        let order = [by(column_of_log(PARTITION))].into_iter().chain(within).chain([by(ROW.to_owned())]).collect();
         let sorted = || -> Result<_, DataFusionError> {
             let memory = RuntimeEnvBuilder::new().with_memory_limit(self.memory_bytes_max, 1.0).build_arc()?;
             let mut config = SessionConfig::new().with_target_partitions(1).with_batch_size(BATCH_ROWS);
