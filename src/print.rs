@@ -7,7 +7,7 @@
 use rustix::io::Errno;
 use std::{
     fmt::Display,
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
 };
 
 /// Prints a line. [`is_closed`] tells an error that means that nobody reads any more.
@@ -37,6 +37,14 @@ pub fn is_closed(error: &anyhow::Error) -> bool {
 /// `1 stream`, `2 streams`.
 pub fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// How wide standard output is, where it is a terminal.
+pub fn terminal_columns() -> Option<usize> {
+    if !std::io::stdout().is_terminal() {
+        return None;
+    }
+    ratatui::crossterm::terminal::size().ok().map(|(columns, _)| usize::from(columns))
 }
 
 #[cfg(test)]

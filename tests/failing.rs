@@ -115,6 +115,12 @@ fn history_tells_what_it_left_out_and_where() {
     let told = String::from_utf8(output.stderr).expect("UTF-8");
     assert_eq!(output.status.code(), Some(0), "{told}");
     assert_eq!(String::from_utf8(output.stdout).expect("UTF-8").lines().count(), 5, "{told}");
+    // A stream's own rows are a view, too.
+    let mut command = common::amoskys();
+    command.args(["sql", "run"]).arg(&sql).args(["--view", "lines", "--from"]);
+    let output = command.arg(format!("lines={}", lines.display())).output().expect("it starts");
+    let rows = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(rows.lines().count() == 2 && rows.contains("\"program\":\"sshd\",\"size\":0"), "{rows}");
     for parts in [
         vec!["column=\"user_name\" key=\"username\""],
         vec!["event times are of 1970", "stream=\"lines\""],

@@ -122,7 +122,7 @@ fn what_is_new_lost_and_changed_is_shown_with_its_rows_and_refused_on_demand() {
     let alerts = &found["tables"][0];
     assert_eq!((code, alerts["table"].as_str()), (Some(0), Some("alerts")));
     assert_eq!(alerts["counts"], serde_json::json!({ "before": 3, "after": 9, "new": 7, "lost": 1, "changed": 1 }));
-    assert_eq!(alerts["changed"][0]["columns"]["confidence"], serde_json::json!({ "before": "0.7", "after": "0.9" }));
+    assert_eq!(alerts["changed"][0]["columns"]["confidence"], serde_json::json!({ "before": 0.7, "after": 0.9 }));
     assert_eq!(alerts["new"].as_array().map(Vec::len), Some(7));
 }
 

@@ -121,7 +121,7 @@ fn that_it_fires_is_shown_with_its_window() {
     let verdict = verdict.flat_map(|sample| sample["conditions"].as_array().into_iter().flatten());
     let verdict = verdict.clone().find(|verdict| verdict["condition"] == "failures >= 3").expect("it was asked");
     assert_eq!((code, &found["fires"]), (Some(1), &false.into()));
-    assert_eq!((&verdict["left"], &verdict["right"], &verdict["apart"]), (&"2".into(), &"3".into(), &1.0.into()));
+    assert_eq!((&verdict["left"], &verdict["right"], &verdict["apart"]), (&2.into(), &3.into(), &1.0.into()));
     // Of a view, as of an INSERT.
     let (out, _, code) = why(folder.path(), &["guesses", "--where", "host = 'few'", "--from", "logins=logins.jsonl"]);
     assert!(code == Some(0) && out.ends_with("\nit fires: 1 row\n"), "{out}");
@@ -167,6 +167,9 @@ fn an_alert_is_what_is_computed_again_of_the_log_and_what_never_counted_is_told(
         )),
         "{out}"
     );
+    // Of its host alone, whatever the column is called on the way, and when it was.
+    assert!(out.starts_with("guessed: host_id = 'fires', at 2026-01-02 10:00:03\n"), "{out}");
+    assert!(out.contains("4 rows of logins") && !out.contains("succeeds") && !out.contains("no column here"), "{out}");
 
     let (out, _, code) = why(folder.path(), &["guessed", "--where", "host = 'ahead'", "--bus", &address]);
     assert_eq!(code, Some(1), "{out}");

@@ -86,6 +86,13 @@ fn section(own: &Own<'_>) -> String {
     format!("{}\n  {}; gives {}\n\n{}", own.call, own.kind, own.gives, body.join("\n").trim())
 }
 
+/// The first SQL of its part of the page.
+fn example(own: &Own<'_>) -> Option<String> {
+    let section = section(own);
+    let (_, rest) = section.split_once("```sql\n")?;
+    Some(rest.split_once("```")?.0.trim().to_owned())
+}
+
 /// Of a heading; 0 of any other line.
 fn depth(line: &str) -> usize {
     let hashes = line.bytes().take_while(|byte| *byte == b'#').count();
@@ -142,7 +149,7 @@ fn json<'a>(functions: impl Iterator<Item = &'a FunctionInfo>) -> String {
                 "name": function.name, "kind": function.kind,
                 "syntax": ours.map(|own| own.call.to_owned()).or_else(|| function.syntax.clone()),
                 "description": ours.map(|own| own.gives.to_owned()).or_else(|| function.description.clone()),
-                "example": function.example, "of": if ours.is_some() { "amoskys" } else { "datafusion" },
+                "example": ours.and_then(example).or_else(|| function.example.clone()), "of": if ours.is_some() { "amoskys" } else { "datafusion" },
             })
         })
         .collect();

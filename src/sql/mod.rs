@@ -10,6 +10,7 @@ mod outlet;
 mod output;
 mod over;
 mod run;
+mod shown;
 mod test;
 mod why;
 

@@ -7,6 +7,7 @@ mod pages;
 
 use crate::{
     cli::Misuse,
+    print,
     topics::{refuse_to_overwrite, unfinished_beside},
 };
 use amoskys_columns::json_lines;
@@ -206,7 +207,10 @@ impl Output {
             None => Box::new(BufWriter::new(std::io::stdout())),
         };
         let writer = match format {
-            Format::Table => Writer::Table(Pages::new(sink, schema.clone(), name.clone())),
+            Format::Table => {
+                let width_max = if place.is_none() { print::terminal_columns() } else { None };
+                Writer::Table(Pages::new(sink, schema.clone(), name.clone(), width_max))
+            }
             Format::Json => Writer::Json(json_lines(sink)),
             Format::Csv => Writer::Csv(Box::new(CsvWriter::new(sink, schema)?)),
             Format::Arrow => Writer::Arrow(StreamWriter::try_new(sink, schema)?),

@@ -6,14 +6,13 @@
 //! host and day in memory.
 
 use super::spool::{Spool, Table, Tables};
-use amoskys_pipeline::trial::SHOWN;
+use crate::sql::shown::Shown;
 use anyhow::{Context, Result};
 use arrow::{
     array::{Array, AsArray, RecordBatch, StringArray},
     compute::{SortOptions, cast},
     datatypes::{DataType, Schema},
     row::{RowConverter, Rows, SortField},
-    util::display::ArrayFormatter,
 };
 use datafusion::{
     execution::{SendableRecordBatchStream, SessionStateBuilder, runtime_env::RuntimeEnvBuilder},
@@ -45,10 +44,10 @@ impl AddAssign for Counts {
 }
 
 /// Column and value, as it is shown.
-pub type Row = Vec<(String, String)>;
+pub type Row = Vec<(String, Shown)>;
 
 /// Of one row: what its columns have, before and after.
-pub type Change = Vec<(String, String, String)>;
+pub type Change = Vec<(String, Shown, Shown)>;
 
 /// Of one table.
 #[derive(Debug, Default)]
@@ -163,8 +162,8 @@ struct RowRef {
 }
 
 impl RowRef {
-    fn text(&self, column: usize) -> Result<String> {
-        Ok(ArrayFormatter::try_new(self.of.batch.column(column), &SHOWN)?.value(self.row).to_string())
+    fn shown(&self, column: usize) -> Result<Shown> {
+        Shown::of(self.of.batch.column(column), self.row)
     }
 }
 
@@ -298,14 +297,14 @@ impl Comparison {
         self.count(new, (true, true), true);
         let mut differ = Vec::new();
         for (at, name) in columns.iter().enumerate().skip(table.keys.len()) {
-            let (before, after) = (old.text(at)?, new.text(at)?);
+            let (before, after) = (old.shown(at)?, new.shown(at)?);
             if before != after {
                 *self.columns.entry(name.clone()).or_default() += 1;
                 differ.push((name.clone(), before, after));
             }
         }
         if self.changed.len() < rows_max {
-            let key = table.keys.iter().enumerate().map(|(at, name)| Ok((name.clone(), new.text(at)?)));
+            let key = table.keys.iter().enumerate().map(|(at, name)| Ok((name.clone(), new.shown(at)?)));
             self.changed.push((key.collect::<Result<_>>()?, differ));
         }
         Ok(())
@@ -337,7 +336,7 @@ impl Comparison {
 /// All of a row that is not null.
 fn whole(row: &RowRef, columns: &[String]) -> Result<Row> {
     let there = columns.iter().enumerate().filter(|(at, _)| row.of.batch.column(*at).is_valid(row.row));
-    there.map(|(at, name)| Ok((name.clone(), row.text(at)?))).collect()
+    there.map(|(at, name)| Ok((name.clone(), row.shown(at)?))).collect()
 }
 
 #[cfg(test)]
@@ -384,7 +383,7 @@ mod tests {
         let rows = u64::try_from(ROWS).expect("positive");
         assert_eq!(found.counts, Counts { before: rows, after: rows, new: 0, lost: 0, changed: rows / 1_000 });
         assert_eq!(found.columns, BTreeMap::from([("v".to_owned(), rows / 1_000)]));
-        let changed: Vec<&str> = found.changed.iter().map(|(key, _)| key[0].1.as_str()).collect();
+        let changed: Vec<String> = found.changed.iter().map(|(key, _)| key[0].1.to_string()).collect();
         assert_eq!(changed, ["0", "1000", "2000"]);
     }
 }

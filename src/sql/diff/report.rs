@@ -96,9 +96,9 @@ impl Report<'_> {
     pub fn json(&self) -> Result<String> {
         let tables = self.comparisons.iter().map(|of| {
             let changed = of.changed.iter().map(|(key, columns)| {
-                let columns = columns
-                    .iter()
-                    .map(|(column, before, after)| (column.clone(), json!({ "before": before, "after": after })));
+                let columns = columns.iter().map(|(column, before, after)| {
+                    (column.clone(), json!({ "before": before.json(), "after": after.json() }))
+                });
                 json!({ "key": object(key), "columns": columns.collect::<Map<_, _>>() })
             });
             let days = of.days.iter().map(|((day, host), (before, after))| {
@@ -125,7 +125,7 @@ fn counts(of: &Counts) -> Value {
 }
 
 fn object(row: &Row) -> Map<String, Value> {
-    row.iter().map(|(column, value)| (column.clone(), Value::from(value.clone()))).collect()
+    row.iter().map(|(column, value)| (column.clone(), value.json().clone())).collect()
 }
 
 fn shown(row: &Row) -> String {

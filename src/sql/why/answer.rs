@@ -8,7 +8,7 @@ use crate::print::counted;
 use amoskys_pipeline::sql::ProbePlace;
 use anyhow::Result;
 use arrow::temporal_conversions::timestamp_ns_to_datetime;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fmt::Write;
 
 pub struct Answer<'a> {
@@ -131,14 +131,14 @@ impl Answer<'_> {
                 let verdicts = sample.verdicts.iter().zip(&seen.probe.conditions).map(|(verdict, condition)| {
                     json!({
                         "condition": condition.text, "holds": verdict.holds,
-                        "left": verdict.compared.as_ref().map(|(left, _)| left),
-                        "right": verdict.compared.as_ref().map(|(_, right)| right), "apart": verdict.apart,
+                        "left": verdict.compared.as_ref().map(|(left, _)| left.json()),
+                        "right": verdict.compared.as_ref().map(|(_, right)| right.json()), "apart": verdict.apart,
                     })
                 });
                 json!({
                     "window_start": sample.window_ns.map(|(start_ns, _)| time(start_ns)),
                     "window_end": sample.window_ns.map(|(_, end_ns)| time(end_ns)),
-                    "row": sample.row.iter().map(|(name, value)| (name.clone(), Value::from(value.clone()))).collect::<serde_json::Map<_, _>>(),
+                    "row": sample.row.iter().map(|(name, value)| (name.clone(), value.json().clone())).collect::<serde_json::Map<_, _>>(),
                     "conditions": verdicts.collect::<Vec<_>>(),
                 })
             });

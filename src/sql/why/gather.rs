@@ -1,12 +1,14 @@
 //! What comes to each place of a query, as far as it is meant: counts, and the rows that come nearest.
 
 use super::question::{Asked, Question};
-use crate::{cli::Misuse, sql::over};
+use crate::{
+    cli::Misuse,
+    sql::{over, shown::Shown},
+};
 use amoskys_bus::{Bus, ReaderOptions, TopicPartition};
 use amoskys_pipeline::{
     run::{Emission, Emitter, History, HistoryOptions, TailError, TailFrom, TailOptions, TailTo, Verify, tail},
     sql::{Dataflow, Probe, ProbePlace, Stream},
-    trial::SHOWN,
 };
 use amoskys_proto::v1::Alert;
 use anyhow::{Context, Result, bail};
@@ -14,7 +16,6 @@ use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray},
     compute::cast,
     datatypes::{DataType, Float64Type, TimestampNanosecondType},
-    util::display::ArrayFormatter,
 };
 use std::{
     collections::BTreeMap,
@@ -47,7 +48,7 @@ pub struct Lost {
 /// A row, or a window's row, and how it fares.
 pub struct Sample {
     pub window_ns: Option<(i64, i64)>,
-    pub row: Vec<(String, String)>,
+    pub row: Vec<(String, Shown)>,
     /// In the order of the probe's conditions.
     pub verdicts: Vec<Verdict>,
 }
@@ -55,7 +56,7 @@ pub struct Sample {
 pub struct Verdict {
     pub holds: bool,
     /// Both sides of a comparison.
-    pub compared: Option<(String, String)>,
+    pub compared: Option<(Shown, Shown)>,
     /// How far they are apart, where they are numbers.
     pub apart: Option<f64>,
 }
@@ -196,10 +197,11 @@ impl Gathered {
         let mut seen = Vec::new();
         // By flow and INSERT: which probe, and what of the question can be asked there.
         let mut asked: BTreeMap<(usize, usize), (usize, Asked)> = BTreeMap::new();
+        let renamed = renamed(dataflow);
         for (number, probe) in dataflow.probes.iter().enumerate() {
             let (flow, insert) = insert_of(dataflow, probe)?;
             let schema = &dataflow.streams[flow].inserts[insert].output;
-            let of = Asked::of(question, schema, probe.columns.len())?;
+            let of = Asked::of(question, schema, probe.columns.len(), &renamed)?;
             seen.push(Seen {
                 probe: probe.clone(),
                 applied: of.applied.clone(),
@@ -286,6 +288,11 @@ fn insert_of(dataflow: &Dataflow, probe: &Probe) -> Result<(usize, usize)> {
     found.context("a probe that was not planned")
 }
 
+/// What columns of the result are called below it.
+fn renamed(dataflow: &Dataflow) -> BTreeMap<String, String> {
+    dataflow.probes.iter().flat_map(|probe| probe.renamed.clone()).collect()
+}
+
 fn windows_ns(dataflow: &Dataflow) -> i64 {
     dataflow.streams.iter().map(amoskys_pipeline::sql::StreamFlow::windows_ns).max().unwrap_or(0)
 }
@@ -299,11 +306,11 @@ fn refused(
 ) -> Result<BTreeMap<String, Refused>> {
     let rules: BTreeMap<&str, &Stream> =
         dataflow.streams.iter().map(|flow| (flow.stream.name.as_str(), &flow.stream)).collect();
-    let mut asked = BTreeMap::new();
+    let (mut asked, renamed) = (BTreeMap::new(), renamed(dataflow));
     for probe in census.probes.iter().filter(|probe| matches!(probe.place, ProbePlace::Stream(_))) {
         let (flow, insert) = insert_of(census, probe)?;
         let schema = &census.streams[flow].inserts[insert].output;
-        asked.insert((flow, insert), Asked::of(question, schema, probe.columns.len())?);
+        asked.insert((flow, insert), Asked::of(question, schema, probe.columns.len(), &renamed)?);
     }
     let mut found: BTreeMap<String, Refused> = BTreeMap::new();
     run(reading, census, &mut |place, emission| {
@@ -373,7 +380,6 @@ impl Seen {
             self.probe.conditions.iter().map(|condition| batch.column(condition.holds).as_boolean()).collect();
         let holds = |condition: usize, row: usize| holds[condition].is_valid(row) && holds[condition].value(row);
         let conditions = self.probe.conditions.len();
-        let mut showing: Option<Showing<'_>> = None;
         for row in (0..batch.num_rows()).filter(|&row| is_meant(row)) {
             self.rows += 1;
             let held: Vec<bool> = (0..conditions).map(|condition| holds(condition, row)).collect();
@@ -386,11 +392,7 @@ impl Seen {
             if samples_max == 0 || last.is_some_and(|last| last.held() >= count) {
                 continue;
             }
-            let showing = match &mut showing {
-                Some(showing) => showing,
-                None => showing.insert(Showing::of(batch, &self.probe)?),
-            };
-            let sample = showing.sample(row, emission.window_ns, &held, &self.probe)?;
+            let sample = sample(batch, row, emission.window_ns, &held, &self.probe)?;
             let at = self.samples.partition_point(|other| other.held() >= count);
             self.samples.insert(at, sample);
             self.samples.truncate(samples_max);
@@ -399,39 +401,27 @@ impl Seen {
     }
 }
 
-/// Rows of a batch as text.
-struct Showing<'a> {
-    texts: Vec<ArrayFormatter<'a>>,
-    batch: &'a arrow::record_batch::RecordBatch,
-}
-
-impl<'a> Showing<'a> {
-    fn of(batch: &'a arrow::record_batch::RecordBatch, probe: &Probe) -> Result<Self> {
-        debug_assert!(probe.columns.len() <= batch.num_columns());
-        let texts = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &SHOWN));
-        Ok(Self { texts: texts.collect::<Result<_, _>>()?, batch })
-    }
-
-    fn sample(&self, row: usize, window_ns: Option<(i64, i64)>, held: &[bool], probe: &Probe) -> Result<Sample> {
-        let text = |column: usize| self.texts[column].value(row).to_string();
-        let columns = probe.columns.iter().enumerate().filter(|(at, _)| self.batch.column(*at).is_valid(row));
-        let verdict = |(condition, holds): (usize, &bool)| {
-            let compared = probe.conditions[condition].compared;
-            Ok(Verdict {
-                holds: *holds,
-                compared: compared.map(|(left, right)| (text(left), text(right))),
-                apart: match compared {
-                    Some((left, right)) => apart(self.batch.column(left), self.batch.column(right), row)?,
-                    None => None,
-                },
-            })
-        };
-        Ok(Sample {
-            window_ns,
-            row: columns.map(|(at, name)| (name.clone(), text(at))).collect(),
-            verdicts: held.iter().enumerate().map(verdict).collect::<Result<_>>()?,
-        })
-    }
+/// A row of a batch as it is shown.
+fn sample(
+    batch: &arrow::record_batch::RecordBatch,
+    row: usize,
+    window_ns: Option<(i64, i64)>,
+    held: &[bool],
+    probe: &Probe,
+) -> Result<Sample> {
+    let shown = |column: usize| Shown::of(batch.column(column), row);
+    let columns = probe.columns.iter().enumerate().filter(|(at, _)| batch.column(*at).is_valid(row));
+    let verdict = |(condition, holds): (usize, &bool)| {
+        let compared = probe.conditions[condition].compared;
+        let apart = compared.map(|(left, right)| apart(batch.column(left), batch.column(right), row)).transpose()?;
+        let compared = compared.map(|(left, right)| anyhow::Ok((shown(left)?, shown(right)?))).transpose()?;
+        Ok(Verdict { holds: *holds, compared, apart: apart.flatten() })
+    };
+    Ok(Sample {
+        window_ns,
+        row: columns.map(|(at, name)| Ok((name.clone(), shown(at)?))).collect::<Result<_>>()?,
+        verdicts: held.iter().enumerate().map(verdict).collect::<Result<_>>()?,
+    })
 }
 
 /// Of two numbers the second less the first.

@@ -20,7 +20,7 @@ use datafusion::{
         parser::Parser,
     },
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub struct Question {
     /// Apart by AND.
@@ -29,6 +29,8 @@ pub struct Question {
     /// The window, where an alert says which.
     pub window_ns: Option<(i64, i64)>,
     within: Option<Duration>,
+    /// Of an alert: its host, which columns on the way may have by another name.
+    host: Option<String>,
 }
 
 /// A time as people write it, UTC.
@@ -47,7 +49,7 @@ impl Question {
             });
             split(parsed.map_err(|error| Misuse(format!("--where `{text}`: {error}")))?, &mut conditions);
         }
-        Ok(Self { conditions, at_ns, window_ns: None, within })
+        Ok(Self { conditions, at_ns, window_ns: None, within, host: None })
     }
 
     /// The host, the time and the window of an alert.
@@ -57,14 +59,20 @@ impl Question {
         let start_ns = provenance.and_then(|of| of.window_start.as_ref()).map(|time| ns(time.seconds, time.nanos));
         let end_ns = provenance.and_then(|of| of.window_end.as_ref()).map(|time| ns(time.seconds, time.nanos));
         let window_ns = start_ns.zip(end_ns);
-        let at_ns = start_ns.or(alert.time.as_ref().map(|time| ns(time.seconds, time.nanos)));
-        let host = format!("host_id = '{}'", alert.host_id.replace('\'', "''"));
+        let at_ns = alert.time.as_ref().map(|time| ns(time.seconds, time.nanos)).or(start_ns);
         Ok(Self {
-            conditions: vec![host],
+            conditions: vec![is_host("host_id", &alert.host_id)],
             at_ns: Some(at_ns.context("the alert has neither a window nor a time")?),
             window_ns,
             within: None,
+            host: Some(alert.host_id.clone()),
         })
+    }
+
+    /// A condition in other words, where that of an alert's host has the column that `host_id` is made of.
+    fn in_other_words(&self, index: usize, renamed: &BTreeMap<String, String>) -> Option<String> {
+        let (host, column) = (self.host.as_ref()?, renamed.get("host_id")?);
+        (index == 0).then(|| is_host(column, host))
     }
 
     /// Whether rows of this window are meant.
@@ -90,8 +98,16 @@ impl Question {
     }
 
     pub fn words(&self) -> String {
-        if self.conditions.is_empty() { "any row".to_owned() } else { self.conditions.join(" AND ") }
+        match &self.host {
+            Some(host) => format!("host_id = '{host}'"),
+            None if self.conditions.is_empty() => "any row".to_owned(),
+            None => self.conditions.join(" AND "),
+        }
     }
+}
+
+fn is_host(column: &str, host: &str) -> String {
+    format!("\"{}\" = '{}'", column.replace('"', "\"\""), host.replace('\'', "''"))
 }
 
 /// In the order in which they are written.
@@ -115,16 +131,26 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// `columns`: how many of the schema's are meant.
-    pub fn of(question: &Question, schema: &Schema, columns: usize) -> Result<Self> {
+    /// `columns`: how many of the schema's are meant; `renamed`: what columns of the result are called below.
+    pub fn of(
+        question: &Question,
+        schema: &Schema,
+        columns: usize,
+        renamed: &BTreeMap<String, String>,
+    ) -> Result<Self> {
         let schema = Arc::new(Schema::new(schema.fields()[..columns].to_vec()));
         let names = DFSchema::try_from(schema.as_ref().clone())?;
         let context = SessionContext::new();
         let mut asked = Self { expressions: Vec::new(), schema, applied: Vec::new() };
         for (index, text) in question.conditions.iter().enumerate() {
-            let planned = context
-                .parse_sql_expr(text, &names)
-                .and_then(|expression| context.create_physical_expr(expression, &names));
+            let plan = |text: &str| {
+                let expression = context.parse_sql_expr(text, &names)?;
+                context.create_physical_expr(expression, &names)
+            };
+            let planned = plan(text).or_else(|error| match question.in_other_words(index, renamed) {
+                Some(other) if is_unknown_column(&error) => plan(&other),
+                _ => Err(error),
+            });
             match planned {
                 Ok(expression) => {
                     asked.expressions.push(expression);

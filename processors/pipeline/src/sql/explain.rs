@@ -58,6 +58,10 @@ fn twice(name: &str) -> Fault {
         .at(format!("\"{name}\""))
 }
 
+/// Of intervals, as people write them.
+const UNITS: [&str; 10] =
+    ["second", "seconds", "minute", "minutes", "hour", "hours", "day", "days", "millisecond", "milliseconds"];
+
 /// Messages that say what they mean in the words of the planner.
 fn of_text(text: &str) -> Fault {
     if text.contains("must appear in the GROUP BY clause")
@@ -89,7 +93,16 @@ fn of_text(text: &str) -> Fault {
         return Fault::new("substr takes what to cut and from where").help("write substr(k, 1)");
     }
     if text.contains("Invalid input syntax for type interval") {
-        return Fault::new("is no interval").help("write for example INTERVAL '5 seconds' or INTERVAL '1 hour'");
+        let given = text.rsplit("interval").next().unwrap_or_default().to_lowercase();
+        let words = given.split(|letter: char| !letter.is_alphabetic()).filter(|word| word.len() > 3);
+        let unknown = words.filter(|word| !UNITS.contains(word));
+        let near = |word: &str| {
+            let all = UNITS.into_iter().map(|unit| (strsim::damerau_levenshtein(word, unit), unit));
+            all.filter(|(distance, _)| *distance <= 2).min()
+        };
+        let unit = unknown.filter_map(near).map(|(_, unit)| format!("did you mean `{unit}`? ")).next();
+        let help = format!("{}write for example INTERVAL '5 seconds' or INTERVAL '1 hour'", unit.unwrap_or_default());
+        return Fault::new("is no interval").help(help);
     }
     if let Some(name) =
         text.strip_prefix("Incompatible inputs for Union").and_then(|_| quoted_by(text, "on column '", '\''))
@@ -128,12 +141,21 @@ fn unknown_column(field: &Column, valid: &[Column]) -> Fault {
     let names: BTreeSet<&str> = valid.iter().map(|column| column.name.as_str()).collect();
     let name = field.relation.as_ref().map_or(field.name.clone(), |table| format!("{}.{}", table.table(), field.name));
     let help = match near(&field.name, &names).as_slice() {
-        [] if names.is_empty() => String::new(),
+        [] if names.is_empty() => "nothing is read here: is FROM missing?".to_owned(),
+        [] if !is_name(&field.name) => {
+            format!("text stands in single quotes: '{}'; there are {}", field.name, listed(&names))
+        }
         [] => format!("there are {}", listed(&names)),
         [only] => format!("did you mean `{only}`?"),
         [all @ .., last] => format!("did you mean `{}` or `{last}`?", all.join("`, `")),
     };
     Fault::new(format!("column `{name}` is not known")).help(help).at(&field.name)
+}
+
+/// Whether it is one that needs no double quotes.
+fn is_name(name: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+    name.bytes().next().is_some_and(is_letter) && name.bytes().all(|byte| is_letter(byte) || byte.is_ascii_digit())
 }
 
 /// The nearest first.

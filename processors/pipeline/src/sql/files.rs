@@ -319,6 +319,9 @@ fn syntax_fault(message: String) -> Fault {
         text if text.contains("Expected: an SQL statement") => {
             "statements are CREATE EXTERNAL TABLE, CREATE VIEW and INSERT INTO, each with a semicolon behind it"
         }
+        text if text.starts_with("Expected: end of statement") => {
+            "a statement ends with a semicolon: is one missing before this?"
+        }
         _ => "",
     };
     Fault::new(message).help(help)

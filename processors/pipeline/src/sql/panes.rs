@@ -186,7 +186,12 @@ fn share_panes(
 fn check_event_time(aggregate: &AggregatePlan, call: &WindowCall, stream: &Stream) -> Result<()> {
     let Some(event_time) = &stream.event_time else {
         let fault = Fault::new(format!("`{}` has no event time", stream.name));
-        return refuse(at_window(fault.help("add OPTIONS (event_time '…', lateness '…') to it")));
+        let time = match &call.time {
+            Expr::Column(column) => column.name(),
+            _ => "…",
+        };
+        let help = format!("add OPTIONS (event_time '{time}', lateness '5s') to its CREATE EXTERNAL TABLE");
+        return refuse(at_window(fault.help(help)));
     };
     match base_column(&aggregate.input, &call.time) {
         Some((table, column)) if table == stream.name && column == *event_time => Ok(()),

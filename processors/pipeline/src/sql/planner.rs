@@ -402,6 +402,8 @@ impl<'a> Planner<'a> {
                     known.push((file_stem(statement), None));
                 }
                 Kind::Insert(insert) => known.extend(table_of(insert).map(|name| (name, None))),
+                // Its rows as they come, unless what is inserted into it is meant.
+                Kind::Table(name) if self.is_only_read(&name) => known.push((name, Some(index))),
                 Kind::Table(_) | Kind::Other => {}
             }
         }
@@ -427,6 +429,12 @@ impl<'a> Planner<'a> {
                 self.fail_by(index, &error);
             }
         }
+    }
+
+    /// Whether it is a stream that no INSERT writes.
+    fn is_only_read(&self, name: &str) -> bool {
+        let is_of = |statement: &Statement| matches!(kind(statement), Kind::Insert(insert) if table_of(insert).as_deref() == Some(name));
+        self.streams.contains_key(name) && !self.statements.iter().any(is_of)
     }
 
     /// Views that read a stream, and that nothing reads.

@@ -26,6 +26,8 @@ pub struct Probe {
     pub columns: Vec<String>,
     /// Each has behind these columns one of its own, and two more where it compares.
     pub conditions: Vec<Condition>,
+    /// Of the result: what its columns are called below, where they are columns there.
+    pub renamed: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +115,7 @@ fn probe(place: ProbePlace, input: LogicalPlan, predicate: Option<&Expr>) -> Res
         conditions.push(Condition { text: plain.expression(part), holds, compared });
     }
     let plan = LogicalPlanBuilder::from(input).project(expressions)?.build()?;
-    Ok((Probe { name: String::new(), place, columns, conditions }, plan))
+    Ok((Probe { name: String::new(), place, columns, conditions, renamed: BTreeMap::new() }, plan))
 }
 
 /// What passes every condition, by the names that it has there and by those of the result.
@@ -140,6 +142,9 @@ fn result(query: &LogicalPlan) -> Result<(Probe, LogicalPlan)> {
     let mut expressions: Vec<Expr> =
         inner.map(|((qualifier, field), name)| named(qualifier, field).1.alias(name.clone())).collect();
     for (name, expression) in outputs {
+        if let Expr::Column(column) = &expression {
+            probe.renamed.insert(name.clone(), column.name.clone());
+        }
         if !probe.columns.contains(&name) {
             expressions.push(expression.alias(name.clone()));
             probe.columns.push(name);
