@@ -1,0 +1,76 @@
+//! A call as it comes through the ring.
+
+/// Before the texts; the layout of `struct event` in `bpf/syscalls.bpf.c`.
+const HEADER_BYTES: usize = 144;
+
+/// A call that has returned. Texts are bytes: the kernel does not ask what they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawCall<'a> {
+    /// Nanoseconds since boot, time asleep included.
+    pub entered_ns: u64,
+    pub duration_ns: u64,
+    pub arguments: [u64; 6],
+    /// Below 0: the error's number, negated.
+    pub result: i64,
+    pub cgroup_id: u64,
+    /// When the process began, nanoseconds since boot: with the pid it names one process of a boot.
+    pub process_started_ns: u64,
+    pub number: u32,
+    pub pid: u32,
+    pub tid: u32,
+    pub parent_pid: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub euid: u32,
+    pub egid: u32,
+    pub comm: &'a [u8],
+    /// `None`: not asked for, or not readable.
+    pub first: Option<&'a [u8]>,
+    pub second: Option<&'a [u8]>,
+    /// Arguments of a program that was started, each ended by a zero.
+    pub argv: Option<&'a [u8]>,
+    pub address: Option<&'a [u8]>,
+    /// The first string, the second, the address or argv.
+    pub unreadable: [bool; 3],
+}
+
+impl<'a> RawCall<'a> {
+    /// `None`: it is none of ours, which does not happen.
+    pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let (header, data) = bytes.split_at_checked(HEADER_BYTES)?;
+        let u64_at = |at: usize| u64::from_ne_bytes(header[at..at + 8].try_into().unwrap_or_default());
+        let u32_at = |at: usize| u32::from_ne_bytes(header[at..at + 4].try_into().unwrap_or_default());
+        let u16_at = |at: usize| usize::from(u16::from_ne_bytes(header[at..at + 2].try_into().unwrap_or_default()));
+        let [first, second, third] = [136, 138, 140].map(u16_at);
+        let (unreadable, is_argv) = (header[142], header[143] != 0);
+        let (first, rest) = data.split_at_checked(first)?;
+        let (second, rest) = rest.split_at_checked(second)?;
+        let third = rest.get(..third)?;
+        let there = |bytes: &'a [u8]| (!bytes.is_empty()).then_some(bytes);
+        let text = |bytes: &'a [u8]| there(bytes).map(|bytes| bytes.strip_suffix(b"\0").unwrap_or(bytes));
+        let comm = &header[120..136];
+        let comm_bytes = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
+        Some(Self {
+            entered_ns: u64_at(0),
+            duration_ns: u64_at(8),
+            arguments: [16, 24, 32, 40, 48, 56].map(u64_at),
+            result: u64_at(64).cast_signed(),
+            cgroup_id: u64_at(72),
+            process_started_ns: u64_at(80),
+            number: u32_at(88),
+            pid: u32_at(92),
+            tid: u32_at(96),
+            parent_pid: u32_at(100),
+            uid: u32_at(104),
+            gid: u32_at(108),
+            euid: u32_at(112),
+            egid: u32_at(116),
+            comm: &bytes[120..120 + comm_bytes],
+            first: text(first),
+            second: text(second),
+            argv: if is_argv { there(third) } else { None },
+            address: if is_argv { None } else { there(third) },
+            unreadable: [1, 2, 4].map(|bit| unreadable & bit != 0),
+        })
+    }
+}

@@ -1,0 +1,24 @@
+//! System calls as the kernel has them: eBPF programs that choose, read and count, and this side of them.
+//!
+//! [`Probe::load`] puts the programs into the kernel; [`Probe::poll`] hands over calls that have returned; [`Probe::counters`] says what
+//! became of all others. What is wanted can be changed while it runs ([`Probe::set_rules`], [`Probe::set_filters`]).
+//! Nothing is pinned: the programs are gone when the process is, however it ends.
+//!
+//! Deliberately not here: what calls and their arguments mean (the agent's), which rights are kept.
+//! Limits: kernels with BTF (`/sys/kernel/btf/vmlinux`), x86-64 and aarch64; strings of 4,095 bytes, arguments of 4,096 together,
+//! addresses of 128; a call that never returns (exit, a thread that another's execve ends) is not told; calls by the numbers of
+//! 32-bit programs are counted and not told. This is the only crate that knows aya.
+
+mod call;
+mod counters;
+mod error;
+mod filters;
+mod probe;
+mod rule;
+
+pub use call::RawCall;
+pub use counters::Counters;
+pub use error::ProbeError;
+pub use filters::{Filters, Limit, List, PATH_BYTES_MAX};
+pub use probe::{NUMBERS, Probe};
+pub use rule::{Results, Rule};

@@ -1,0 +1,162 @@
+//! The programs in the kernel, from loading to the end.
+
+use crate::{
+    Counters, Filters, List, ProbeError, RawCall, Rule,
+    counters::COUNTERS,
+    filters::{COMM_BYTES, PATH_BYTES_MAX, SETTINGS_BYTES},
+    rule::RULE_BYTES,
+};
+use aya::{
+    Btf, Ebpf, EbpfLoader, Pod,
+    maps::{
+        Array, HashMap, MapData, PerCpuArray, RingBuf,
+        lpm_trie::{Key, LpmTrie},
+    },
+    programs::BtfTracePoint,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::time::Duration;
+
+static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/syscalls.bpf.o"));
+/// Programs, which are called as what they are attached to.
+const TRACEPOINTS: [&str; 5] =
+    ["sched_process_fork", "sched_process_exec", "sched_process_exit", "sys_exit", "sys_enter"];
+/// Numbers of calls are below.
+pub const NUMBERS: u32 = 512;
+/// The kernel takes powers of two, and no smaller one.
+const RING_BYTES_MIN: u32 = 1 << 12;
+
+/// Programs that are loaded and attached; dropped, they are gone.
+pub struct Probe {
+    ebpf: Ebpf,
+    ring: RingBuf<MapData>,
+    own_pid: u32,
+}
+
+impl Probe {
+    /// Sees the calls of all processes but this one. `ring_bytes`: of the ring between kernel and agent, rounded up to a
+    /// power of two.
+    pub fn load(rules: &[Rule], filters: &Filters, ring_bytes: u32) -> Result<Self, ProbeError> {
+        let btf = Btf::from_sys_fs().map_err(|_| ProbeError::NoBtf)?;
+        let ring_bytes = ring_bytes.max(RING_BYTES_MIN).checked_next_power_of_two().unwrap_or(1 << 31);
+        let mut ebpf = EbpfLoader::new().btf(Some(&btf)).map_max_entries("events", ring_bytes).load(PROGRAMS)?;
+        let ring = ebpf.take_map("events").ok_or_else(|| missing("events"))?;
+        let mut probe = Self { ring: RingBuf::try_from(ring)?, ebpf, own_pid: std::process::id() };
+        // What is wanted is known before anything is seen.
+        probe.set_rules(rules)?;
+        probe.set_filters(filters)?;
+        for name in TRACEPOINTS {
+            let program = probe.ebpf.program_mut(name).ok_or_else(|| missing(name))?;
+            let program: &mut BtfTracePoint = program.try_into()?;
+            program.load(name, &btf)?;
+            program.attach()?;
+        }
+        Ok(probe)
+    }
+
+    /// From now on these are wanted, and no others.
+    pub fn set_rules(&mut self, rules: &[Rule]) -> Result<(), ProbeError> {
+        let mut map: Array<_, [u8; RULE_BYTES]> =
+            Array::try_from(self.ebpf.map_mut("rules").ok_or_else(|| missing("rules"))?)?;
+        for number in 0..NUMBERS {
+            let rule = rules.iter().find(|rule| rule.number == number);
+            map.set(number, rule.map_or([0; RULE_BYTES], Rule::encode), 0)?;
+        }
+        Ok(())
+    }
+
+    /// From now on these are looked at. While it changes calls may be filtered by parts of both.
+    pub fn set_filters(&mut self, filters: &Filters) -> Result<(), ProbeError> {
+        self.list("pids", &filters.pids, |pid| Ok(*pid))?;
+        self.list("trees", &filters.trees, |pid| Ok(*pid))?;
+        self.list("uids", &filters.uids, |uid| Ok(*uid))?;
+        self.list("cgroups", &filters.cgroup_ids, |id| Ok(*id))?;
+        self.list("comms", &filters.comms, |name| padded::<COMM_BYTES>(name, COMM_BYTES - 1, "name"))?;
+        self.prefixes(&filters.path_prefixes)?;
+        let settings = self.ebpf.map_mut("settings").ok_or_else(|| missing("settings"))?;
+        let mut settings: Array<_, [u8; SETTINGS_BYTES]> = Array::try_from(settings)?;
+        Ok(settings.set(0, filters.encode(self.own_pid), 0)?)
+    }
+
+    fn list<T, K: Pod>(
+        &mut self,
+        name: &str,
+        list: &List<T>,
+        key: impl Fn(&T) -> Result<K, ProbeError>,
+    ) -> Result<(), ProbeError> {
+        let mut map: HashMap<_, K, u8> = HashMap::try_from(self.ebpf.map_mut(name).ok_or_else(|| missing(name))?)?;
+        let old: Vec<K> = map.keys().collect::<Result<_, _>>()?;
+        for key in old {
+            // One that has gone meanwhile is gone.
+            let _ = map.remove(&key);
+        }
+        for item in list.items() {
+            map.insert(key(item)?, 1, 0)?;
+        }
+        Ok(())
+    }
+
+    fn prefixes(&mut self, list: &List<String>) -> Result<(), ProbeError> {
+        let map = self.ebpf.map_mut("paths").ok_or_else(|| missing("paths"))?;
+        let mut map: LpmTrie<_, [u8; PATH_BYTES_MAX], u8> = LpmTrie::try_from(map)?;
+        let old: Vec<Key<[u8; PATH_BYTES_MAX]>> = map.keys().collect::<Result<_, _>>()?;
+        for key in old {
+            let _ = map.remove(&key);
+        }
+        for path in list.items() {
+            let text = padded::<PATH_BYTES_MAX>(path, PATH_BYTES_MAX, "beginning of a path")?;
+            let bits = u32::try_from(path.len() * 8).unwrap_or(u32::MAX);
+            map.insert(&Key::new(bits, text), 1, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Hands over calls that have come, and waits for the first of them at most `wait`. How many came.
+    pub fn poll(&mut self, wait: Duration, on_call: &mut dyn FnMut(&RawCall<'_>)) -> Result<usize, ProbeError> {
+        let taken = self.take(on_call);
+        if taken > 0 || wait.is_zero() {
+            return Ok(taken);
+        }
+        let mut waited = [PollFd::new(&self.ring, PollFlags::IN)];
+        let wait = Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: wait.subsec_nanos().into() };
+        match poll(&mut waited, Some(&wait)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(self.take(on_call)),
+            Err(error) => Err(ProbeError::Wait(error.into())),
+        }
+    }
+
+    fn take(&mut self, on_call: &mut dyn FnMut(&RawCall<'_>)) -> usize {
+        let mut taken = 0;
+        while let Some(item) = self.ring.next() {
+            taken += 1;
+            if let Some(call) = RawCall::parse(&item) {
+                on_call(&call);
+            }
+        }
+        taken
+    }
+
+    /// Of all processors together.
+    pub fn counters(&self) -> Result<Counters, ProbeError> {
+        let map = self.ebpf.map("counters").ok_or_else(|| missing("counters"))?;
+        let map: PerCpuArray<_, [u64; COUNTERS]> = PerCpuArray::try_from(map)?;
+        let mut all = [0; COUNTERS];
+        for of_processor in map.get(&0, 0)?.iter() {
+            all.iter_mut().zip(of_processor).for_each(|(sum, count)| *sum += count);
+        }
+        Ok(Counters::of(all))
+    }
+}
+
+fn missing(name: &str) -> ProbeError {
+    ProbeError::Refused(format!("`{name}` is not among the programs and maps; this is a fault of the agent"))
+}
+
+fn padded<const BYTES: usize>(text: &str, most: usize, what: &str) -> Result<[u8; BYTES], ProbeError> {
+    if text.len() > most {
+        return Err(ProbeError::Filter(format!("`{text}` is longer than {most} bytes, the most of a {what}")));
+    }
+    let mut padded = [0; BYTES];
+    padded[..text.len()].copy_from_slice(text.as_bytes());
+    Ok(padded)
+}

@@ -1,0 +1,58 @@
+//! Which calls are wanted, and what is read of them.
+
+/// Bytes of a rule in the kernel.
+pub(crate) const RULE_BYTES: usize = 16;
+
+/// One system call. Arguments are counted from 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rule {
+    /// This machine's.
+    pub number: u32,
+    /// Arguments that point to text.
+    pub first_string: Option<u8>,
+    pub second_string: Option<u8>,
+    /// Replaces the program: its path and its arguments are read of the new one.
+    pub is_exec: bool,
+    /// Arguments that are an address and its length.
+    pub address: Option<(u8, u8)>,
+    pub results: Results,
+    /// An argument of which one of these bits must be set.
+    pub mask: Option<(u8, u32)>,
+    /// One call of so many; 0 and 1 are all.
+    pub one_of: u32,
+}
+
+/// Calls by what they returned.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Results {
+    #[default]
+    Any,
+    Successes,
+    Failures,
+}
+
+impl Rule {
+    pub(crate) fn encode(&self) -> [u8; RULE_BYTES] {
+        // 0 is none there.
+        let place = |argument: Option<u8>| argument.map_or(0, |argument| argument + 1);
+        let results = match self.results {
+            Results::Any => 0,
+            Results::Successes => 1,
+            Results::Failures => 2,
+        };
+        let mut bytes = [0; RULE_BYTES];
+        bytes[..8].copy_from_slice(&[
+            1,
+            place(self.first_string),
+            place(self.second_string),
+            u8::from(self.is_exec),
+            place(self.address.map(|(address, _)| address)),
+            place(self.address.map(|(_, bytes)| bytes)),
+            results,
+            place(self.mask.map(|(argument, _)| argument)),
+        ]);
+        bytes[8..12].copy_from_slice(&self.one_of.to_ne_bytes());
+        bytes[12..].copy_from_slice(&self.mask.map_or(0, |(_, mask)| mask).to_ne_bytes());
+        bytes
+    }
+}
