@@ -93,6 +93,19 @@ fn a_value_ends_no_processor_and_is_told() {
 }
 
 #[test]
+fn history_counts_milliseconds_where_its_column_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (sql, lines) = (folder.path().join("lines.sql"), folder.path().join("lines.jsonl"));
+    std::fs::write(&sql, SQL.replace("at TIMESTAMP", "at TIMESTAMP(3)")).expect("written");
+    std::fs::write(&lines, "{\"at\":1767225600123,\"host\":\"h\",\"program\":\"7\",\"size\":10}\n").expect("written");
+    let mut command = common::amoskys();
+    command.args(["sql", "run"]).arg(&sql).args(["--view", "lines", "--from"]);
+    let output = command.arg(format!("lines={}", lines.display())).output().expect("it starts");
+    let (out, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(out.contains("\"at\":\"2026-01-01T00:00:00.123Z\"") && !told.contains("1970"), "{out}{told}");
+}
+
+#[test]
 fn history_tells_what_it_left_out_and_where() {
     let folder = tempfile::tempdir().expect("a folder");
     let (sql, lines) = (folder.path().join("lines.sql"), folder.path().join("lines.jsonl"));

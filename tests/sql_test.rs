@@ -113,7 +113,7 @@ fn windows_that_nothing_has_closed_are_told_of_and_what_is_blessed_has_not_faile
     let wanted = "SELECT host FROM out_by_host;\n-- | host |\n-- |------|\n-- | a    |\n";
     fs::write(&path, format!("{rows}{wanted}")).expect("written");
     let out = ends_with(1, &["sql", "test", sql, "--filter", "windows.test.sql"]);
-    assert!(out.contains("windows of the last rows are open still: -- close, or -- advance: 1m"), "{out}");
+    assert!(out.contains("windows of the last rows are open still: -- close before"), "{out}");
     fs::write(&path, format!("{rows}-- close\n{}", wanted.replace("| a ", "| b "))).expect("written");
     let out = ends_with(1, &["sql", "test", sql, "--filter", "windows.test.sql"]);
     assert!(!out.contains("open still"), "{out}");
@@ -143,6 +143,11 @@ fn tests_that_are_none_are_told_all_at_once() {
     let err = ends_with(2, &["sql", "test", sql]);
     assert!(err.contains("`advance 2m` is a comment, and does nothing") && !err.contains("`at home`"), "{err}");
     assert!(err.contains("the step is -- advance: 2m"), "{err}");
+    let late =
+        "-- test: x\n-- close\nINSERT INTO logins (at, host) VALUES ('12:00:00', 'a');\nSELECT * FROM counters;\n";
+    fs::write(folder.path().join("a.test.sql"), late).expect("written");
+    let err = ends_with(2, &["sql", "test", sql]);
+    assert!(err.contains("the topics have ended with -- close, so no rows come any more"), "{err}");
     let empty = tempfile::tempdir().expect("a folder");
     let err = ends_with(2, &["sql", "test", empty.path().to_str().expect("text")]);
     assert!(err.contains("no test is below"), "{err}");

@@ -186,6 +186,25 @@ fn an_alert_is_what_is_computed_again_of_the_log_and_what_never_counted_is_told(
     assert!(code == Some(1) && out.ends_with(&format!("{id} is not among what this SQL gives now\n")), "{out}");
 }
 
+/// A record that does not decode for a column that the SQL does not read is nothing to it, here as when it runs; and columns of
+/// the alert are asked of by its own names.
+#[test]
+fn what_the_sql_does_not_read_is_nothing_to_the_answer() {
+    let folder = place();
+    let sql = SQL.replace("ok BOOLEAN)", "ok BOOLEAN, extra TEXT)");
+    fs::write(folder.path().join("sql/guessed.sql"), sql).expect("written");
+    let rows = rows().join("\n").replace("\"ok\":false}", "\"ok\":false,\"extra\":17}");
+    fs::write(folder.path().join("logins.jsonl"), rows + "\n").expect("written");
+    let (out, err, code) = why(folder.path(), &of_host("host = 'fires'", "2026-01-02 10:00:03"));
+    assert!(code == Some(0) && out.contains("4 rows of logins") && !out.contains("dead letters"), "{out}{err}");
+    let own = "host_id = 'fires' AND entity = 'root'";
+    let (out, err, code) = why(folder.path(), &of_host(own, "2026-01-02 10:00:03"));
+    assert!(code == Some(0) && !out.contains("no column here") && out.contains("4 rows of logins"), "{out}{err}");
+    // What is asked of is decoded.
+    let (out, _, code) = why(folder.path(), &of_host("host = 'fires' AND extra = 'x'", "2026-01-02 10:00:03"));
+    assert!(code == Some(1) && out.contains("dead letters"), "{out}");
+}
+
 #[test]
 fn what_is_asked_wrongly_is_told() {
     let folder = place();

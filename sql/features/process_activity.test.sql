@@ -40,7 +40,7 @@ SELECT win.end AS end, execs FROM process_activity WHERE win.end <= TIMESTAMP '2
 -- | 2026-01-01 12:00:09 | 1     |
 -- | 2026-01-01 12:00:10 | 1     |
 -- | 2026-01-01 12:00:11 | 3     |
-SELECT rows, late_rows, dropped_rows FROM counters;
+SELECT rows, late_rows, dropped_rows FROM counters WHERE stream = 'processes';
 -- | rows | late_rows | dropped_rows |
 -- |------|-----------|--------------|
 -- | 4    | 1         | 0            |
@@ -70,7 +70,7 @@ SELECT DISTINCT execs FROM process_activity;
 -- | execs |
 -- |-------|
 -- | 1     |
-SELECT records, rows, duplicate_records, quarantined_rows FROM counters;
+SELECT records, rows, duplicate_records, quarantined_rows FROM counters WHERE stream = 'processes';
 -- | records | rows | duplicate_records | quarantined_rows |
 -- |---------|------|-------------------|------------------|
 -- | 3       | 1    | 1                 | 1                |
@@ -99,7 +99,7 @@ SELECT count(*) AS rows, count(DISTINCT window_start) AS windows FROM process_fe
 -- | rows | windows |
 -- |------|---------|
 -- | 18   | 18      |
-SELECT rows, late_rows FROM counters;
+SELECT rows, late_rows FROM counters WHERE stream = 'processes';
 -- | rows | late_rows |
 -- |------|-----------|
 -- | 4    | 0         |

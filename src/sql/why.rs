@@ -103,7 +103,8 @@ pub fn why(command: &Command) -> Result<u8> {
         (None, Some(name)) => (name.clone(), Question::new(command.condition.as_deref(), command.at, command.within)?),
         (None, None) => bail!(Misuse("say which detection, or by --alert which alert".into())),
     };
-    let planning = Planning { wanted: Wanted::Why(name.clone()), ..planning };
+    let planning =
+        Planning { wanted: Wanted::Why { name: name.clone(), columns: question.words_of_columns() }, ..planning };
     let dataflow = planning.planned()?;
     if dataflow.probes.is_empty() {
         bail!(Misuse(format!("no detection or view is called `{name}`")));

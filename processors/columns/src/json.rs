@@ -10,7 +10,8 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 use arrow::json::ReaderBuilder;
 use arrow::json::reader::Decoder;
@@ -52,6 +53,8 @@ impl JsonError {
 #[derive(Debug)]
 pub struct JsonDecoder {
     limits: Limits,
+    /// The schema with the unit that numbers of a time count.
+    wire: SchemaRef,
     decoder: Decoder,
     done: Gathered,
     nulls_wrong_values: bool,
@@ -61,7 +64,20 @@ impl JsonDecoder {
     /// Reads the columns of `schema`. An error names a type that JSON cannot hold.
     pub fn new(schema: SchemaRef, limits: Limits) -> Result<Self, ArrowError> {
         let decoder = decoder(&schema)?;
-        Ok(Self { limits, decoder, done: Gathered::new(schema), nulls_wrong_values: false })
+        Ok(Self { limits, wire: schema.clone(), decoder, done: Gathered::new(schema), nulls_wrong_values: false })
+    }
+
+    /// From now on numbers of this column count `unit`s from 1970, whatever the unit of its type.
+    pub fn count_in(mut self, column: &str, unit: TimeUnit) -> Result<Self, ArrowError> {
+        let fields = self.wire.fields().iter().map(|field| match field.data_type() {
+            DataType::Timestamp(_, zone) if field.name() == column => {
+                Arc::new(field.as_ref().clone().with_data_type(DataType::Timestamp(unit, zone.clone())))
+            }
+            _ => Arc::clone(field),
+        });
+        self.wire = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        self.decoder = decoder(&self.wire)?;
+        Ok(self)
     }
 
     /// From now on a column whose value is of another type is null, and the record's other columns are kept.
@@ -96,7 +112,7 @@ impl JsonDecoder {
         let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(record).ok()?;
         let before = object.len();
         object.retain(|name, value| {
-            let Ok(field) = self.schema().field_with_name(name) else { return true };
+            let Ok(field) = self.wire.field_with_name(name) else { return true };
             let alone = Arc::new(Schema::new(vec![field.clone()]));
             let one = serde_json::json!({ name: value }).to_string();
             Self::new(alone, self.limits).is_ok_and(|mut decoder| decoder.group(&[one.as_bytes()]).is_ok())
@@ -127,7 +143,7 @@ impl JsonDecoder {
         let batch = self.read(records);
         if batch.is_err() {
             // The reader keeps what it had read before the fault.
-            self.decoder = decoder(self.schema()).map_err(|e| JsonError::Malformed(e.to_string()))?;
+            self.decoder = decoder(&self.wire).map_err(|e| JsonError::Malformed(e.to_string()))?;
         }
         self.done.add(batch?);
         Ok(())
@@ -154,8 +170,20 @@ impl JsonDecoder {
             }
         }
         let batch = self.decoder.flush().map_err(malformed)?;
-        Ok(batch.unwrap_or_else(|| RecordBatch::new_empty(Arc::clone(self.schema()))))
+        match batch {
+            Some(batch) if self.wire.fields() == self.schema().fields() => Ok(batch),
+            Some(batch) => widened(&batch, self.schema()).map_err(malformed),
+            None => Ok(RecordBatch::new_empty(Arc::clone(self.schema()))),
+        }
     }
+}
+
+/// Times in the units of `schema`; one that has none there is an error.
+fn widened(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let columns = batch.columns().iter().zip(schema.fields());
+    let columns = columns.map(|(column, field)| cast_with_options(column, field.data_type(), &options));
+    RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_, _>>()?)
 }
 
 /// Whether there are more than [`NESTING_MAX`] levels.

@@ -222,3 +222,18 @@ CAST(_offset AS INT UNSIGNED) AS pid, CASE WHEN _offset = 3 THEN [k, NULL] ELSE 
         .collect();
     assert_eq!((pids, emitter.take_left_out(), emitter.take_left_out()), (vec![0, 2, 5, 6], 3, 0));
 }
+
+#[test]
+fn a_confidence_that_is_computed_stays_between_0_and_1() {
+    let query = "INSERT INTO alerts SELECT k AS host_id, k AS entity, c * 0.9 - 1 AS confidence FROM per_s;";
+    let dataflow = flow(query);
+    let records = encode(&dataflow, &emissions(&dataflow));
+    let confidences: Vec<f64> =
+        records.iter().map(|record| Alert::decode(record.payload.as_slice()).expect("decodes").confidence).collect();
+    // Two of one host, one of the other: 0.8 and -0.1.
+    assert!(confidences.iter().all(|of| (0.0..=1.0).contains(of)) && confidences.contains(&0.0), "{confidences:?}");
+    let query = "INSERT INTO alerts SELECT k AS host_id, k AS entity, c * 10.0 AS confidence FROM per_s;";
+    let dataflow = flow(query);
+    let alert = Alert::decode(encode(&dataflow, &emissions(&dataflow))[0].payload.as_slice()).expect("decodes");
+    assert_eq!((alert.confidence, alert.severity.as_str()), (1.0, "CRITICAL"));
+}

@@ -341,7 +341,7 @@ fn what_a_file_gets_wrong_is_told_with_its_rows() {
         (
             "a.jsonl",
             "\n[\n{}\n".replace("{}", good.trim_end()).replace('"', "'"),
-            "a.jsonl: line 2 is no JSON object (one object in each line is wanted), nor are those behind it: ",
+            "a.jsonl: line 2 is no JSON object (one object in each line is wanted), nor is any that was looked at: ",
         ),
         ("c.jsonl", "{\"k\":\"a\"}\n".to_owned(), "c.jsonl: lacks the columns `t`, which the SQL uses"),
         ("d.csv", "t,n\n2026-01-01T00:00:00,1,2\n".to_owned(), "d.csv: row 1 or one of those after it: "),

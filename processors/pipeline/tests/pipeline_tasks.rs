@@ -123,6 +123,36 @@ fn bad_json_between_good_is_set_aside_and_nothing_else() {
     assert_eq!(task.core.next_offset(), 42);
 }
 
+/// Milliseconds and seconds since 1970, as most logs have them, are the same times as RFC 3339.
+#[test]
+fn an_event_time_counts_what_its_column_says() {
+    for (declared, number) in [
+        ("TIMESTAMP(3)", 1_700_000_040_500i64),
+        ("TIMESTAMP(0)", 1_700_000_040),
+        ("TIMESTAMP", 1_700_000_040_500_000_000),
+    ] {
+        let events = EVENTS.replace("t TIMESTAMP", &format!("t {declared}"));
+        let dataflow = planned(&[("a.sql", &events), ("q.sql", COUNTS)]);
+        let flow = &dataflow.streams[0];
+        let record = |offset: i64, time: String| Kept {
+            payload: format!("{{\"t\":{time},\"k\":\"a\"}}").into_bytes(),
+            ..event(offset, offset, 0)
+        };
+        let records = [
+            record(0, number.to_string()),
+            record(1, "\"2023-11-14T22:14:00.700Z\"".into()),
+            record(2, "\"2023-11-14T22:14:09Z\"".into()),
+        ];
+        let (task, out) = run_one_by_one(flow, &records);
+        assert_eq!(windows(&out.emissions), vec![(0, 1000, 1)], "{declared}");
+        assert_eq!(out.emissions[0].batch.column(1).as_ref(), &arrow::array::Int64Array::from(vec![2]), "{declared}");
+        assert_eq!(task.core.counters.rows, 3);
+        // A number that has no place in nanoseconds is a record that does not decode.
+        let (_, out) = run_one_by_one(flow, &[record(0, i64::MAX.to_string())]);
+        assert_eq!(out.dead.len(), usize::from(declared != "TIMESTAMP"), "{declared}");
+    }
+}
+
 const PROCESSES: &str = "CREATE EXTERNAL TABLE processes STORED AS ENVELOPE LOCATION 'amoskys.telemetry.process.v1'
 OPTIONS (event_time 'observed_at', lateness '1s', idle '5s', partition_key 'host_id');
 CREATE EXTERNAL TABLE sink (host_id VARCHAR, c BIGINT, pids BIGINT) STORED AS JSON LOCATION 'sink-topic';

@@ -23,8 +23,7 @@ pub struct Failure {
 }
 
 /// Behind what is wrong.
-const OPEN_STILL: &str =
-    "; windows of the last rows are open still: -- close, or -- advance: 1m, before the SELECT closes them";
+const OPEN_STILL: &str = "; windows of the last rows are open still: -- close before the SELECT closes them (-- advance does where the stream has `idle`)";
 
 impl Failure {
     /// Rows are expected that are not there, or none are there at all.

@@ -18,9 +18,14 @@ use datafusion::{
         ast::{BinaryOperator, Expr},
         dialect::GenericDialect,
         parser::Parser,
+        tokenizer::{Token, Tokenizer},
     },
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 pub struct Question {
     /// Apart by AND.
@@ -44,7 +49,7 @@ impl Question {
         if let Some(text) = condition {
             let parsed = Parser::new(&GenericDialect {}).try_with_sql(text).and_then(|mut parser| {
                 let expression = parser.parse_expr()?;
-                parser.expect_token(&datafusion::sql::sqlparser::tokenizer::Token::EOF)?;
+                parser.expect_token(&Token::EOF)?;
                 Ok(expression)
             });
             split(parsed.map_err(|error| Misuse(format!("--where `{text}`: {error}")))?, &mut conditions);
@@ -69,10 +74,25 @@ impl Question {
         })
     }
 
-    /// A condition in other words, where that of an alert's host has the column that `host_id` is made of.
+    /// Words of the conditions, among them the columns that they are about.
+    pub fn words_of_columns(&self) -> BTreeSet<String> {
+        self.conditions.iter().flat_map(|text| tokens(text)).filter_map(|token| column_of(&token)).collect()
+    }
+
+    /// A condition with columns of the result by the names that they have below it; `None` where there are none.
     fn in_other_words(&self, index: usize, renamed: &BTreeMap<String, String>) -> Option<String> {
-        let (host, column) = (self.host.as_ref()?, renamed.get("host_id")?);
-        (index == 0).then(|| is_host(column, host))
+        let mut is_other = false;
+        let other = tokens(&self.conditions[index]).into_iter().map(|token| {
+            match column_of(&token).and_then(|name| renamed.get(&name)) {
+                Some(below) => {
+                    is_other = true;
+                    format!("\"{}\"", below.replace('"', "\"\""))
+                }
+                None => token.to_string(),
+            }
+        });
+        let other: String = other.collect();
+        is_other.then_some(other)
     }
 
     /// Whether rows of this window are meant.
@@ -103,6 +123,20 @@ impl Question {
             None if self.conditions.is_empty() => "any row".to_owned(),
             None => self.conditions.join(" AND "),
         }
+    }
+}
+
+fn tokens(text: &str) -> Vec<Token> {
+    // What does not read was refused.
+    Tokenizer::new(&GenericDialect {}, text).tokenize().unwrap_or_default()
+}
+
+/// What a word would be as a column's name.
+fn column_of(token: &Token) -> Option<String> {
+    match token {
+        Token::Word(word) if word.quote_style.is_some() => Some(word.value.clone()),
+        Token::Word(word) => Some(word.value.to_lowercase()),
+        _ => None,
     }
 }
 

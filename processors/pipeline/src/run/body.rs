@@ -81,6 +81,10 @@ impl Body {
             Format::Protobuf { message } => Self::Protobuf(Decoder::new(Layout::new(message, columns)?, limits)),
             Format::Json => {
                 let decoder = JsonDecoder::new(listed(), limits)?;
+                let decoder = match &stream.event_time {
+                    Some(time) => decoder.count_in(time, stream.event_time_unit)?,
+                    None => decoder,
+                };
                 let nulls = stream.on_error == OnError::Null;
                 Self::Json(Box::new(if nulls { decoder.null_wrong_values() } else { decoder }))
             }

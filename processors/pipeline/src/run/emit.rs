@@ -306,6 +306,8 @@ impl Emitter {
                 or(&mut alert.title, self.annotations.title.as_ref());
                 or(&mut alert.false_positives, self.annotations.false_positives.as_ref());
                 or(&mut alert.next_steps, self.annotations.next_steps.as_ref());
+                // Computed, it may be anything; NaN says nothing.
+                alert.confidence = if alert.confidence.is_nan() { 0.0 } else { alert.confidence.clamp(0.0, 1.0) };
                 or(&mut alert.severity, Some(&severity(alert.confidence).to_owned()));
                 alert.time = alert.time.or(provenance.window_end);
                 for name in self.explained.iter().filter(|name| !alert.contributions.contains_key(*name)) {

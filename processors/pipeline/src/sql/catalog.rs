@@ -25,6 +25,8 @@ pub struct Stream {
     /// What a record holds; without what the log and the envelope add.
     pub columns: SchemaRef,
     pub event_time: Option<String>,
+    /// What numbers of the event time count in records of JSON; for the SQL it is a TIMESTAMP, which is of nanoseconds.
+    pub event_time_unit: TimeUnit,
     pub rules: WatermarkRules,
     pub bounds: StateBounds,
     /// Panes are sealed whenever the watermark passes a multiple of this, nanoseconds since 1970.
@@ -100,10 +102,22 @@ impl Stream {
 
     /// All that decides how its records are read and written, in words.
     pub fn definition(&self) -> String {
-        let Self { name, topic, columns, event_time, rules, bounds, replay_max_ns, partition_key, on_error, .. } = self;
+        let Self {
+            name,
+            topic,
+            columns,
+            event_time,
+            event_time_unit,
+            rules,
+            bounds,
+            replay_max_ns,
+            partition_key,
+            on_error,
+            ..
+        } = self;
         let (format, framing) = (self.format.words(), self.framing.as_ref().map(Framing::words));
         format!(
-            "{name} {topic} {format} {framing:?} {on_error:?} {columns:?} {event_time:?} {rules:?} {bounds:?} \
+            "{name} {topic} {format} {framing:?} {on_error:?} {columns:?} {event_time:?} {event_time_unit:?} {rules:?} {bounds:?} \
              {replay_max_ns} {partition_key:?}"
         )
     }
@@ -139,14 +153,20 @@ impl Stream {
         let retention_ns = duration_ns(&options, "retention", &mut faults);
         let bounds = bounds(&options, &mut faults);
         let Some(described) = described else { return Err(faults) };
+        let event_time = options.get("event_time").map(|&name| name.to_owned());
+        let (columns, event_time_unit) = match (&event_time, &described.format) {
+            (Some(name), Format::Json) => in_nanoseconds(&described.columns, name),
+            _ => (described.columns, TimeUnit::Nanosecond),
+        };
         let stream = Stream {
             name: table.name.table().to_owned(),
             topic: topic.clone(),
             format: described.format,
             framing: described.framing,
             on_error: described.on_error,
-            columns: described.columns,
-            event_time: options.get("event_time").map(|&name| name.to_owned()),
+            columns,
+            event_time,
+            event_time_unit,
             rules,
             bounds,
             replay_max_ns,
@@ -204,6 +224,7 @@ impl Stream {
             on_error: OnError::default(),
             columns: Arc::new(table.schema.as_arrow().clone()),
             event_time: None,
+            event_time_unit: TimeUnit::Nanosecond,
             rules: WatermarkRules { lateness_ns: 0, max_skew_ns: 0, idle_ns: None },
             bounds: StateBounds::default(),
             replay_max_ns: REPLAY_MAX_NS,
@@ -219,7 +240,12 @@ impl Stream {
             if let Some(name) = column
                 && schema.column_with_name(name).is_none()
             {
-                let near = nearest(name, schema.fields().iter().map(|field| field.name().as_str()));
+                let folded = name.to_lowercase();
+                let near = if folded != *name && schema.column_with_name(&folded).is_some() {
+                    format!("list the column as \"{name}\", in double quotes: SQL takes other names in small letters")
+                } else {
+                    nearest(name, schema.fields().iter().map(|field| field.name().as_str()))
+                };
                 let fault = Fault::new(format!("{option} '{name}' is no column of `{}`", self.name)).help(near);
                 faults.push(fault.at(format!("{option} '{name}'")).at(format!("'{name}'")));
             }
@@ -236,6 +262,22 @@ impl Stream {
             faults.push(fault.help("declare it TIMESTAMP, in nanoseconds").at(format!("'{}'", field.name())));
         }
         faults
+    }
+}
+
+/// The columns with this one as a TIMESTAMP, and the unit that it was declared in.
+fn in_nanoseconds(columns: &SchemaRef, name: &str) -> (SchemaRef, TimeUnit) {
+    let nanoseconds = DataType::Timestamp(TimeUnit::Nanosecond, None);
+    match columns.field_with_name(name).map(Field::data_type) {
+        Ok(DataType::Timestamp(unit, None)) => {
+            let fields = columns.fields().iter().map(|field| match field.name() == name {
+                true => Arc::new(field.as_ref().clone().with_data_type(nanoseconds.clone())),
+                false => field.clone(),
+            });
+            let schema = Schema::new_with_metadata(fields.collect::<Vec<_>>(), columns.metadata().clone());
+            (Arc::new(schema), *unit)
+        }
+        _ => (columns.clone(), TimeUnit::Nanosecond),
     }
 }
 

@@ -81,6 +81,18 @@ fn of_text(text: &str) -> Fault {
         let name = expression.rsplit_once([' ', '.']).map_or(expression, |(_, name)| name);
         return twice(name);
     }
+    if let Some(value) = quoted_by(text, "Cannot cast string '", '\'') {
+        let to = text.rsplit_once("to value of ").map_or("", |(_, to)| to.trim_end_matches(" type"));
+        let kind = if to.contains("Int") || to.contains("Float") { "number" } else { to };
+        return Fault::new(format!("'{value}' is no {kind}, which it is compared with or becomes"))
+            .help("compare with a number, or the column as text: CAST(… AS VARCHAR)")
+            .at(format!("'{value}'"));
+    }
+    if let Some(value) = quoted_by(text, "Error parsing timestamp from '", '\'') {
+        return Fault::new(format!("'{value}' is no time"))
+            .help("write for example TIMESTAMP '2026-01-02 10:00:00'")
+            .at(format!("'{value}'"));
+    }
     if let Some(name) = text.strip_prefix("Unsupported SQL type ") {
         let types = "types are BIGINT, INT, DOUBLE, BOOLEAN, VARCHAR, TIMESTAMP, DATE and BYTEA";
         return Fault::new(format!("type `{name}` is not known")).help(types).at(name);
@@ -146,6 +158,9 @@ fn unknown_column(field: &Column, valid: &[Column]) -> Fault {
             format!("text stands in single quotes: '{}'; there are {}", field.name, listed(&names))
         }
         [] => format!("there are {}", listed(&names)),
+        [only] if only.to_lowercase() == field.name && !is_name(only) => {
+            format!("write \"{only}\" in double quotes: SQL takes other names in small letters")
+        }
         [only] => format!("did you mean `{only}`?"),
         [all @ .., last] => format!("did you mean `{}` or `{last}`?", all.join("`, `")),
     };

@@ -262,7 +262,7 @@ fn tokens(file: &Arc<SourceFile>) -> Result<Vec<TokenWithSpan>, Problem> {
     };
     let start = byte_at(&file.text, error.location);
     let end = file.text[start..].find('\n').map_or(file.text.len(), |newline| start + newline);
-    Err(Problem::new(Some(Place { file: file.clone(), span: start..end }), Fault::new(error.message)))
+    Err(Problem::new(Some(Place { file: file.clone(), span: start..end }), syntax_fault(error.message)))
 }
 
 fn is_space(token: &TokenWithSpan) -> bool {
@@ -320,7 +320,16 @@ fn syntax_fault(message: String) -> Fault {
             "statements are CREATE EXTERNAL TABLE, CREATE VIEW and INSERT INTO, each with a semicolon behind it"
         }
         text if text.starts_with("Expected: end of statement") => {
-            "a statement ends with a semicolon: is one missing before this?"
+            "is a semicolon missing before this, which ends a statement, or a comma?"
+        }
+        text if text.starts_with("Expected: fileformat") => {
+            "a stream is a CREATE EXTERNAL TABLE … STORED AS JSON LOCATION 'topic'"
+        }
+        text if text.starts_with("Expected: string or numeric value, found: =") => {
+            "options are written without =: OPTIONS (event_time 'at', lateness '5s')"
+        }
+        text if text.starts_with("Unterminated string literal") => {
+            "a quote is missing, here or before: a quote within text is written twice, 'it''s'"
         }
         _ => "",
     };

@@ -36,6 +36,7 @@ impl Flows {
         let parts = cut(query.clone())?;
         if parts.aggregates.is_empty() {
             let optimized = around.guard.context.state().optimize(&parts.above)?;
+            refuse_never(&parts.above, &optimized, around)?;
             let program = RowProgram::compile(&optimized, around.streams, around.guard)?;
             let flow = self.of_stream(&around.streams[&program.stream]);
             return Ok((&mut self.flows[flow], Query::Rows(program)));
@@ -209,6 +210,15 @@ fn streams_in(plan: &LogicalPlan, around: Around<'_>) -> Result<BTreeSet<String>
 /// Whether a plan reads rows of a stream.
 pub fn reads_stream(plan: &LogicalPlan, around: Around<'_>) -> Result<bool> {
     Ok(!streams_in(plan, around)?.is_empty())
+}
+
+/// What the optimizer leaves nothing of: its condition holds for no row.
+pub fn refuse_never(plan: &LogicalPlan, optimized: &LogicalPlan, around: Around<'_>) -> Result<()> {
+    if streams_in(plan, around)?.is_empty() || !streams_in(optimized, around)?.is_empty() {
+        return Ok(());
+    }
+    let fault = Fault::new("the condition holds for no row, whatever comes");
+    refuse(fault.help("with NULL write IS NULL; see whether its parts can hold at once").at("WHERE"))
 }
 
 fn refuse_rows_beside(above: &LogicalPlan, around: Around<'_>) -> Result<()> {

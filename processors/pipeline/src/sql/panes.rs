@@ -3,6 +3,7 @@
 use super::{
     LATE_COLUMN, PanesSource, SharedPanes, Stream, WindowRows, WindowedView,
     cut::{contains_window, cut, window_of},
+    flows::refuse_never,
     guard::Guard,
     lineage::{Bound, base_column, window_bound},
     rowwise::{RowProgram, physical},
@@ -230,6 +231,7 @@ fn below(
         return Ok(rows);
     }
     let optimized = around.guard.context.state().optimize(&plan)?;
+    refuse_never(&plan, &optimized, around)?;
     let program = RowProgram::compile(&optimized, around.streams, around.guard)?;
     if program.columns.iter().any(|column| column == LATE_COLUMN) {
         let fault = Fault::new(format!("`{LATE_COLUMN}` says what windows have closed, so it is in none"));

@@ -14,12 +14,12 @@ use super::{
     explained::with_explained,
     expressions::refuse_impossible,
     fitted::FittedFiles,
-    flows::{Flows, reads_stream},
+    flows::{Flows, reads_stream, refuse_never},
     format::Format,
     guard::{Failures, Guard},
     insert::{check_encoder, match_sink, rename},
     panes::{Around, NamedWindow},
-    probes::{Probe, probes},
+    probes::{Probe, probes, read_of_streams},
     rowwise::RowProgram,
     session::session,
     simplify::simplified,
@@ -67,7 +67,11 @@ pub enum Wanted {
     /// Every INSERT, and the views of streams that none reads, so that every fault is found.
     Everything,
     /// The INSERTs of this file or detection, or the view, with what every condition on the way sees.
-    Why(String),
+    Why {
+        name: String,
+        /// Columns of streams that are asked of, beside those that the SQL reads.
+        columns: BTreeSet<String>,
+    },
 }
 
 /// Plans everything; every problem of every statement is reported.
@@ -129,7 +133,7 @@ impl<'a> Planner<'a> {
             warnings: Vec::new(),
             probes: Vec::new(),
             called: match &options.wanted {
-                Wanted::Why(name) => inserts_called(statements, name),
+                Wanted::Why { name, .. } => inserts_called(statements, name),
                 _ => BTreeSet::new(),
             },
         }
@@ -301,7 +305,12 @@ impl<'a> Planner<'a> {
         let around = Around { streams: &self.streams, named: &self.named, guard };
         if parts.aggregates.is_empty() && reads_stream(&parts.above, around)? {
             // What can never be computed is told of at the view, not at what reads it.
-            RowProgram::compile(&self.context.state().optimize(&parts.above)?, &self.streams, guard)?;
+            let optimized = self.context.state().optimize(&parts.above)?;
+            refuse_never(&parts.above, &optimized, around)?;
+            RowProgram::compile(&optimized, &self.streams, guard)?;
+        }
+        for (aggregate, _) in &parts.aggregates {
+            refuse_never(&aggregate.input, &self.context.state().optimize(&aggregate.input)?, around)?;
         }
         let aggregates: Vec<_> = parts.aggregates.into_iter().map(|(aggregate, _)| aggregate).collect();
         self.warn_of_new(index, &aggregates)?;
@@ -339,7 +348,7 @@ impl<'a> Planner<'a> {
         match &self.options.wanted {
             Wanted::Inserts | Wanted::All(_) | Wanted::Everything => true,
             Wanted::Rows(names) => table_of(insert).is_some_and(|name| names.contains(&name)),
-            Wanted::Why(_) => self.called.contains(&index),
+            Wanted::Why { .. } => self.called.contains(&index),
         }
     }
 
@@ -386,7 +395,7 @@ impl<'a> Planner<'a> {
                 asked = self.unread_views();
                 &asked
             }
-            Wanted::Why(name) => {
+            Wanted::Why { name, .. } => {
                 if !self.called.is_empty() {
                     return;
                 }
@@ -398,7 +407,7 @@ impl<'a> Planner<'a> {
         for (index, statement) in self.statements.iter().enumerate() {
             match kind(statement) {
                 Kind::View(name) => known.push((name, Some(index))),
-                Kind::Insert(_) if matches!(self.options.wanted, Wanted::Why(_)) => {
+                Kind::Insert(_) if matches!(self.options.wanted, Wanted::Why { .. }) => {
                     known.push((file_stem(statement), None));
                 }
                 Kind::Insert(insert) => known.extend(table_of(insert).map(|name| (name, None))),
@@ -412,7 +421,7 @@ impl<'a> Planner<'a> {
                 let mut known: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
                 known.sort_unstable();
                 known.dedup();
-                let what = if matches!(self.options.wanted, Wanted::Why(_)) { "detection or view" } else { "view" };
+                let what = if matches!(self.options.wanted, Wanted::Why { .. }) { "detection or view" } else { "view" };
                 let fault = Fault::new(format!("{what} `{name}` is not known")).help(nearest_of_all(name, &known));
                 // No file's fault.
                 self.problems.push(Problem::new(None, fault));
@@ -486,7 +495,10 @@ impl<'a> Planner<'a> {
             check_confidence(&analyzed, sink)?;
         }
         let probes = match &self.options.wanted {
-            Wanted::Why(_) => probes(&analyzed, &format!("{name} {index}"), &self.streams)?,
+            Wanted::Why { columns, .. } => {
+                let read = read_of_streams(&self.context.state().optimize(&analyzed)?, &self.streams)?;
+                probes(&analyzed, &format!("{name} {index}"), &self.streams, &read, columns)?
+            }
             _ => Vec::new(),
         };
         let stands_in = with_place(&self.statements[index]);

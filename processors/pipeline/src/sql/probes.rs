@@ -50,12 +50,34 @@ pub struct Condition {
     pub compared: Option<(usize, usize)>,
 }
 
-/// From the streams to the result.
+/// By stream the columns that an optimised query reads.
+pub(super) fn read_of_streams(
+    query: &LogicalPlan,
+    streams: &BTreeMap<String, Stream>,
+) -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let mut read: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    query.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && streams.contains_key(scan.table_name.table())
+        {
+            let columns = scan.projected_schema.fields().iter().map(|field| field.name().clone());
+            read.entry(scan.table_name.table().to_owned()).or_default().extend(columns);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(read)
+}
+
+/// From the streams to the result. Of a stream's rows those columns that the query reads or that are `asked` of, and what the log
+/// says: a record may not decode for the others, which is nothing to the query.
 pub(super) fn probes(
     query: &LogicalPlan,
     name: &str,
     streams: &BTreeMap<String, Stream>,
+    read: &BTreeMap<String, BTreeSet<String>>,
+    asked: &BTreeSet<String>,
 ) -> Result<Vec<(Probe, LogicalPlan)>> {
+    let unread = unread(streams, read, asked);
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     walk(query, &mut |node| {
@@ -63,19 +85,18 @@ pub(super) fn probes(
             LogicalPlan::TableScan(scan) => {
                 let stream = scan.table_name.table();
                 if streams.contains_key(stream) && seen.insert(stream.to_owned()) {
-                    // All of its columns, whichever the query reads.
                     let all = LogicalPlanBuilder::scan(scan.table_name.clone(), scan.source.clone(), None)?.build()?;
-                    found.push(probe(ProbePlace::Stream(stream.to_owned()), all, None)?);
+                    found.push(probe(ProbePlace::Stream(stream.to_owned()), all, None, &unread)?);
                 }
             }
             LogicalPlan::Filter(filter) => {
-                found.push(probe(ProbePlace::Filter, filter.input.as_ref().clone(), Some(&filter.predicate))?);
+                found.push(probe(ProbePlace::Filter, filter.input.as_ref().clone(), Some(&filter.predicate), &unread)?);
             }
             _ => {}
         }
         Ok(())
     })?;
-    found.push(result(query)?);
+    found.push(result(query, &unread)?);
     for (number, (probe, _)) in found.iter_mut().enumerate() {
         probe.name = format!("{name}?{number}");
     }
@@ -88,11 +109,33 @@ fn walk(node: &LogicalPlan, visit: &mut dyn FnMut(&LogicalPlan) -> Result<()>) -
     visit(node)
 }
 
-fn probe(place: ProbePlace, input: LogicalPlan, predicate: Option<&Expr>) -> Result<(Probe, LogicalPlan)> {
+/// Names of columns that records have inside them and that nobody wants.
+fn unread(
+    streams: &BTreeMap<String, Stream>,
+    read: &BTreeMap<String, BTreeSet<String>>,
+    asked: &BTreeSet<String>,
+) -> BTreeSet<String> {
+    let of_query = || streams.iter().filter_map(|(name, stream)| Some((stream, read.get(name)?)));
+    let is_wanted = |column: &String| {
+        let is_read = |(stream, read): (&Stream, &BTreeSet<String>)| {
+            read.contains(column) || stream.event_time.as_ref() == Some(column)
+        };
+        asked.contains(column) || of_query().any(is_read)
+    };
+    let inside = of_query().flat_map(|(stream, _)| stream.columns.fields().iter().map(|field| field.name().clone()));
+    inside.filter(|column| !is_wanted(column)).collect()
+}
+
+fn probe(
+    place: ProbePlace,
+    input: LogicalPlan,
+    predicate: Option<&Expr>,
+    unread: &BTreeSet<String>,
+) -> Result<(Probe, LogicalPlan)> {
     let plain = Plain::default();
     let schema = input.schema().clone();
     let (mut columns, mut expressions): (Vec<String>, Vec<Expr>) = (Vec::new(), Vec::new());
-    for (qualifier, field) in schema.iter() {
+    for (qualifier, field) in schema.iter().filter(|(_, field)| !unread.contains(field.name())) {
         let column = Column::new(qualifier.cloned(), field.name());
         let text = plain.expression(&Expr::Column(column.clone()));
         let name = if columns.contains(&text) { column.flat_name() } else { text };
@@ -119,7 +162,7 @@ fn probe(place: ProbePlace, input: LogicalPlan, predicate: Option<&Expr>) -> Res
 }
 
 /// What passes every condition, by the names that it has there and by those of the result.
-fn result(query: &LogicalPlan) -> Result<(Probe, LogicalPlan)> {
+fn result(query: &LogicalPlan, unread: &BTreeSet<String>) -> Result<(Probe, LogicalPlan)> {
     let named = |qualifier: Option<&TableReference>, field: &FieldRef| {
         (field.name().clone(), Expr::Column(Column::new(qualifier.cloned(), field.name())))
     };
@@ -137,8 +180,8 @@ fn result(query: &LogicalPlan) -> Result<(Probe, LogicalPlan)> {
         }
         below = &projection.input;
     }
-    let (mut probe, _) = probe(ProbePlace::Result, below.clone(), None)?;
-    let inner = below.schema().iter().zip(&probe.columns);
+    let (mut probe, _) = probe(ProbePlace::Result, below.clone(), None, unread)?;
+    let inner = below.schema().iter().filter(|(_, field)| !unread.contains(field.name())).zip(&probe.columns);
     let mut expressions: Vec<Expr> =
         inner.map(|((qualifier, field), name)| named(qualifier, field).1.alias(name.clone())).collect();
     for (name, expression) in outputs {

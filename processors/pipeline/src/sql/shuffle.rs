@@ -11,7 +11,7 @@ use super::{
     panes::{Around, shared_panes},
 };
 use amoskys_windows::WatermarkRules;
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Schema, TimeUnit};
 use datafusion::{error::Result, logical_expr::LogicalPlan};
 use std::sync::Arc;
 
@@ -83,6 +83,7 @@ impl Stream {
             format: Format::Panes,
             columns: Arc::new(Schema::empty()),
             event_time: None,
+            event_time_unit: TimeUnit::Nanosecond,
             // Lateness, skew and idleness are judged where the rows are.
             rules: WatermarkRules { lateness_ns: 0, max_skew_ns: i64::MAX, idle_ns: None },
             bounds: bounds.unwrap_or_default(),

@@ -259,7 +259,12 @@ impl Reading<'_> {
             Ok(action) => action,
             Err(fault) => return self.problems.push(Problem::new(Some(place), fault)),
         };
+        let is_closed = |trial: &Trial| trial.steps.iter().any(|step| matches!(step.action, Action::Close));
         match self.trials.last_mut() {
+            Some(trial) if is_closed(trial) && matches!(action, Action::Deliver(_)) => {
+                let fault = Fault::new("the topics have ended with -- close, so no rows come any more");
+                self.problems.push(Problem::new(Some(place), fault.help("put -- close behind them")));
+            }
             Some(trial) => trial.steps.push(Step { place, action, error: None }),
             None => self.problems.push(Problem::new(Some(place), before_the_first("a statement"))),
         }

@@ -1,10 +1,10 @@
 //! Text files of records, JSON lines and CSV, where one that does not decode is what `on_error` says, as live: left out and told
 //! (a processor would send it to the dead-letter topic), with its wrong values null, or the end.
 //!
-//! Limits: a line of CSV with another number of values than names ends the run whatever `on_error` says, as what comes after it
-//! could be anything.
+//! Limits: values that a line of CSV lacks at its end are null; one with more values than names ends the run whatever `on_error`
+//! says, as what comes after it could be anything.
 
-use super::{HistoryError, files::HistoryFile};
+use super::{BATCH_ROWS, HistoryError, files::HistoryFile, shape::Shape};
 use crate::sql::OnError;
 use amoskys_columns::{JsonDecoder, Limits};
 use arrow::{
@@ -103,15 +103,13 @@ pub(super) struct JsonLines<R> {
 }
 
 impl<R: BufRead> JsonLines<R> {
-    pub fn new(
-        file: &HistoryFile,
-        text: R,
-        schema: SchemaRef,
-        dead: &Arc<Dead>,
-        rows_max: usize,
-    ) -> Result<Self, HistoryError> {
-        let limits = Limits::default();
-        let decoder = JsonDecoder::new(schema, limits).map_err(|error| file.refuse(error.to_string()))?;
+    pub fn new(file: &HistoryFile, text: R, schema: SchemaRef, shape: &Shape) -> Result<Self, HistoryError> {
+        let (limits, dead, rows_max) = (Limits::default(), shape.dead(), BATCH_ROWS);
+        let decoder = JsonDecoder::new(schema, limits).and_then(|decoder| match shape.time() {
+            Some((time, unit)) => decoder.count_in(time, unit),
+            None => Ok(decoder),
+        });
+        let decoder = decoder.map_err(|error| file.refuse(error.to_string()))?;
         let decoder = if dead.on_error == OnError::Null { decoder.null_wrong_values() } else { decoder };
         let (file, dead) = (file.clone(), dead.clone());
         Ok(Self { text, file, decoder, limits, dead, line: 0, buffer: Vec::new(), rows_max })

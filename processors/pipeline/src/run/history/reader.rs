@@ -25,8 +25,9 @@ use std::{
     sync::Arc,
 };
 
-/// How many rows of JSON are looked at for the names of columns.
+/// How many objects of JSON are looked at for the names of columns, and how many lines for objects.
 const NAMES_ROWS: usize = 100;
+const NAMES_LINES: usize = 10_000;
 const BUFFER_BYTES: usize = 256 << 10;
 const ARROW_FILE_MAGIC: &[u8] = b"ARROW1";
 
@@ -115,7 +116,7 @@ impl Reader {
                 let fields = shape.of_records(&|name| keys.is_empty() || keys.contains(name) || may_come(name));
                 let read = fields.iter().map(|field| field.name().clone()).collect();
                 let schema = Arc::new(Schema::new(fields));
-                (read, Box::new(JsonLines::new(file, text(file, progress)?, schema, shape.dead(), BATCH_ROWS)?))
+                (read, Box::new(JsonLines::new(file, text(file, progress)?, schema, shape)?))
             }
         };
         let adapter = shape.adapter(file, &read)?;
@@ -252,7 +253,11 @@ fn csv_batches(file: &HistoryFile, shape: &Shape, progress: &Progress) -> Result
     let picked: Vec<usize> = (0..names.len()).filter(|&index| field_of(&names[index]).is_some()).collect();
     let fields: Vec<FieldRef> = picked.iter().filter_map(|&index| field_of(&names[index])).collect();
     let read = fields.iter().map(|field| field.name().clone()).collect();
-    let builder = csv::ReaderBuilder::new(texts).with_header(true).with_batch_size(BATCH_ROWS).with_projection(picked);
+    let builder = csv::ReaderBuilder::new(texts)
+        .with_header(true)
+        .with_truncated_rows(true)
+        .with_batch_size(BATCH_ROWS)
+        .with_projection(picked);
     let texts = builder.build_buffered(text(file, progress)?).map_err(|error| unreadable(file, &error))?;
     let (schema, dead) = (Arc::new(Schema::new(fields)), shape.dead().clone());
     Ok((read, Box::new(CsvRows { texts, file: file.clone(), schema, dead, rows_before: 0 })))
@@ -261,7 +266,7 @@ fn csv_batches(file: &HistoryFile, shape: &Shape, progress: &Progress) -> Result
 /// The names that the first rows of JSON lines have. Where none of these is an object the file is another kind of file.
 fn keys(file: &HistoryFile) -> Result<BTreeSet<String>, HistoryError> {
     let (mut keys, mut wrong, mut objects) = (BTreeSet::new(), None, 0);
-    for (number, line) in (1..).zip(text(file, &Progress::default())?.lines()).take(NAMES_ROWS) {
+    for (number, line) in (1..).zip(text(file, &Progress::default())?.lines()).take(NAMES_LINES) {
         let line = line.map_err(|error| unreadable(file, &error))?;
         if line.trim().is_empty() {
             continue;
@@ -269,6 +274,9 @@ fn keys(file: &HistoryFile) -> Result<BTreeSet<String>, HistoryError> {
         match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&line) {
             Ok(object) => {
                 objects += 1;
+                if objects > NAMES_ROWS {
+                    break;
+                }
                 keys.extend(object.into_iter().map(|(key, _)| key));
             }
             Err(error) => drop(wrong.get_or_insert((number, error))),
@@ -277,7 +285,8 @@ fn keys(file: &HistoryFile) -> Result<BTreeSet<String>, HistoryError> {
     match wrong {
         Some((number, error)) if objects == 0 => {
             let hint = "one object in each line is wanted";
-            Err(file.refuse(format!("line {number} is no JSON object ({hint}), nor are those behind it: {error}")))
+            Err(file
+                .refuse(format!("line {number} is no JSON object ({hint}), nor is any that was looked at: {error}")))
         }
         _ => Ok(keys),
     }

@@ -30,6 +30,8 @@ pub(super) struct Shape {
     schema: SchemaRef,
     /// How many are the SQL's.
     of_sql: usize,
+    /// The event time, and what numbers of it count in JSON.
+    time: Option<(String, TimeUnit)>,
     dead: Arc<Dead>,
 }
 
@@ -88,7 +90,8 @@ impl Shape {
         let of_sql = columns.len();
         columns.extend(of_log());
         let dead = Dead { on_error: flow.stream.on_error, ..Dead::default() };
-        Ok(Self { dead: Arc::new(dead), ..Self::new(columns, of_sql) })
+        let time = flow.stream.event_time.clone().map(|name| (name, flow.stream.event_time_unit));
+        Ok(Self { dead: Arc::new(dead), time, ..Self::new(columns, of_sql) })
     }
 
     /// Of nothing but what rows are ordered by.
@@ -98,7 +101,11 @@ impl Shape {
 
     fn new(columns: Vec<Column>, of_sql: usize) -> Self {
         let fields: Vec<FieldRef> = columns.iter().map(|column| column.field.clone()).collect();
-        Self { columns, schema: Arc::new(Schema::new(fields)), of_sql, dead: Arc::default() }
+        Self { columns, schema: Arc::new(Schema::new(fields)), of_sql, time: None, dead: Arc::default() }
+    }
+
+    pub fn time(&self) -> Option<(&str, TimeUnit)> {
+        self.time.as_ref().map(|(name, unit)| (name.as_str(), *unit))
     }
 
     /// What becomes of records that do not decode, and did.

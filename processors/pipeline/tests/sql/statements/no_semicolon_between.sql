@@ -1,3 +1,3 @@
--- refused: 2:8 «VIEW» Expected: end of statement, found: VIEW; a statement ends with a semicolon: is one missing before this?
+-- refused: 2:8 «VIEW» Expected: end of statement, found: VIEW; is a semicolon missing before this, which ends a statement, or a comma?
 CREATE VIEW w AS SELECT k FROM ev
 CREATE VIEW x AS SELECT k FROM ev;
