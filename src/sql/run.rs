@@ -210,6 +210,10 @@ fn summary<'a>(counts: &HistoryCounts, outputs: impl Iterator<Item = (&'a str, u
             "more than a tenth came late: files without _offset are read in their own order, or in that of event time by --sort-by-time"
         );
     }
+    if counts.nulled_values > 0 {
+        let values = counts.nulled_values;
+        tracing::warn!(values, "values of another type than their columns' are null (on_error)");
+    }
     if counts.duplicate_records > 0 {
         tracing::info!(records = counts.duplicate_records, "left out: envelopes that came before");
     }

@@ -63,7 +63,7 @@ does not say when. Times without a date are of 2026-01-01, where the clock begin
   -- error: WORDS      what the step before this fails with
 
 A SELECT is asked over views, the tables that are inserted into (their records, as `sql run` shows them), `counters`,
-`dead_letters` and `failures` (expressions that could not be computed for a row); the rows that it has to have stand behind it. Rows may come in any order unless it has ORDER BY. --bless writes
+`dead_letters` and `failed_expressions` (which could not be computed for a row); the rows that it has to have stand behind it. Rows may come in any order unless it has ORDER BY. --bless writes
 them. Other statements (CREATE VIEW …) are that test's own, beside the SQL of the files, or in the place of what has their name there.
 
 Exit code 0: all tests passed; 1: some did not; 2: the SQL or a test is wrong.

@@ -58,6 +58,10 @@ SELECT * FROM note_sizes;
 -- |------|------|
 -- | a    | null |
 -- | null | 3    |
+SELECT nulled_values FROM counters WHERE stream = 'notes';
+-- | nulled_values |
+-- |---------------|
+-- | 3             |
 SELECT "offset", reason, detail FROM dead_letters;
 -- | offset | reason    | detail                                                                                       |
 -- |--------|-----------|----------------------------------------------------------------------------------------------|

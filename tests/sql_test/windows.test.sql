@@ -91,7 +91,7 @@ SELECT * FROM out_by_host;
 -- | a    | null      |
 -- | b    | 25        |
 -- restart
-SELECT expression, rows, example FROM failures;
+SELECT expression, rows, example FROM failed_expressions;
 -- | expression     | rows | example                        |
 -- |----------------|------|--------------------------------|
 -- | 100 / attempts | 1    | attempts = 0: division by zero |

@@ -58,13 +58,22 @@ pub struct JsonDecoder {
     decoder: Decoder,
     done: Gathered,
     nulls_wrong_values: bool,
+    /// Since they were taken.
+    nulled: u64,
 }
 
 impl JsonDecoder {
     /// Reads the columns of `schema`. An error names a type that JSON cannot hold.
     pub fn new(schema: SchemaRef, limits: Limits) -> Result<Self, ArrowError> {
         let decoder = decoder(&schema)?;
-        Ok(Self { limits, wire: schema.clone(), decoder, done: Gathered::new(schema), nulls_wrong_values: false })
+        Ok(Self {
+            limits,
+            wire: schema.clone(),
+            decoder,
+            done: Gathered::new(schema),
+            nulls_wrong_values: false,
+            nulled: 0,
+        })
     }
 
     /// From now on numbers of this column count `unit`s from 1970, whatever the unit of its type.
@@ -100,15 +109,24 @@ impl JsonDecoder {
         let result = self.group(&[record]);
         match &result {
             Err(JsonError::Malformed(_)) if self.nulls_wrong_values => match self.right_values(record) {
-                Some(right) => self.group(&[&right]),
+                Some((right, wrong)) => {
+                    self.group(&[&right])?;
+                    self.nulled += wrong;
+                    Ok(())
+                }
                 None => result,
             },
             _ => result,
         }
     }
 
-    /// The record without the columns whose values are wrong; `None` when it is no object, or none is wrong.
-    fn right_values(&self, record: &[u8]) -> Option<Vec<u8>> {
+    /// Values that were of another type than their columns', and are null, since the last call.
+    pub fn take_nulled(&mut self) -> u64 {
+        std::mem::take(&mut self.nulled)
+    }
+
+    /// The record without the columns whose values are wrong, and how many those are; `None` when it is no object, or none is wrong.
+    fn right_values(&self, record: &[u8]) -> Option<(Vec<u8>, u64)> {
         let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(record).ok()?;
         let before = object.len();
         object.retain(|name, value| {
@@ -117,7 +135,8 @@ impl JsonDecoder {
             let one = serde_json::json!({ name: value }).to_string();
             Self::new(alone, self.limits).is_ok_and(|mut decoder| decoder.group(&[one.as_bytes()]).is_ok())
         });
-        (object.len() < before).then(|| serde_json::Value::Object(object).to_string().into_bytes())
+        let wrong = (before - object.len()) as u64;
+        (wrong > 0).then(|| (serde_json::Value::Object(object).to_string().into_bytes(), wrong))
     }
 
     /// Decodes records, each into one row, and says of each whether it was good; bad ones add nothing.

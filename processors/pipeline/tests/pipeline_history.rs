@@ -394,6 +394,7 @@ fn records_that_do_not_decode_are_what_on_error_says() {
         // A time that is none is null, and a row without a time counts for nothing.
         let (emissions, counts) = run("null").expect("runs");
         assert_eq!((counts.rows, counts.rows_without_time, counts.dead_records), (4, 1, u64::from(is_json)), "{name}");
+        assert_eq!(counts.nulled_values, 2, "{name}");
         let nulls: usize = emissions.iter().map(|emission| emission.batch.column(1).null_count()).sum();
         assert_eq!(nulls, 1, "{name}");
         let error = run("stop").expect_err("stops").to_string();

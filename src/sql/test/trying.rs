@@ -174,8 +174,11 @@ fn tables(rehearsal: &Rehearsal<'_>, outlets: &mut Outlets) -> Result<Tables> {
             all.push(rows);
         }
     }
-    tables.insert(COUNTERS.to_owned(), counters(rehearsal)?);
-    tables.insert(FAILURES.to_owned(), failures(rehearsal)?);
-    tables.insert(DEAD_LETTERS.to_owned(), dead_letters(rehearsal)?);
+    // What the SQL defines by these names is meant.
+    for (name, table) in
+        [(COUNTERS, counters(rehearsal)?), (DEAD_LETTERS, dead_letters(rehearsal)?), (FAILURES, failures(rehearsal)?)]
+    {
+        tables.entry(name.to_owned()).or_insert(table);
+    }
     Ok(tables)
 }

@@ -128,6 +128,11 @@ impl Body {
         }
     }
 
+    /// Values that are null instead of what was there, since the last call.
+    pub fn take_nulled(&mut self) -> u64 {
+        if let Self::Json(decoder) = self { decoder.take_nulled() } else { 0 }
+    }
+
     /// Whether many records at once cost much less than each by itself.
     pub fn is_grouped(&self) -> bool {
         matches!(self, Self::Json(_) | Self::Avro(_))

@@ -256,6 +256,11 @@ impl RecordDecoder {
         self.stopped.as_ref()
     }
 
+    /// Values that are null by `on_error`, since the last call.
+    pub fn take_nulled(&mut self) -> u64 {
+        self.body.take_nulled()
+    }
+
     /// All rows since the last call, the records they came from, and the records that gave none.
     pub fn finish(&mut self) -> Result<(RecordBatch, Vec<Taken>, Vec<DeadRecord>), ArrowError> {
         self.take_waiting();

@@ -32,6 +32,7 @@ pub struct Metrics {
     pub rows_without_time: Counter,
     pub closed_windows: Counter,
     pub emitted_rows: Counter,
+    pub nulled_values: Counter,
     pub failed_expressions: Counter,
     pub unwritten_rows: Counter,
     pub rebalances: Counter,
@@ -151,6 +152,11 @@ impl Metrics {
             rows_without_time: counter("timeless", "rows", "Rows whose event time is null"),
             closed_windows: counter("closed", "windows", "Windows closed, per view and partition"),
             emitted_rows: counter("emitted", "rows", "Rows that INSERTs gave"),
+            nulled_values: counter(
+                "nulled",
+                "values",
+                "Values of another type than their columns', which are null by `on_error`",
+            ),
             failed_expressions: counter(
                 "failed",
                 "expressions",
@@ -206,6 +212,7 @@ impl Metrics {
         self.rows_without_time.inc_by(after.rows_without_time - before.rows_without_time);
         self.closed_windows.inc_by(after.closed_windows - before.closed_windows);
         self.emitted_rows.inc_by(after.emitted_rows - before.emitted_rows);
+        self.nulled_values.inc_by(after.nulled_values - before.nulled_values);
         self.failed_expressions.inc_by(after.failed_expressions - before.failed_expressions);
     }
 }

@@ -61,6 +61,8 @@ pub struct TaskCounters {
     pub rows_without_time: u64,
     pub closed_windows: u64,
     pub emitted_rows: u64,
+    /// Values of another type than their columns', which are null by `on_error`.
+    pub nulled_values: u64,
     /// Times that an expression could not be computed for a row, and is null there.
     pub failed_expressions: u64,
     /// Of a shuffle: records that other SQL sent.
@@ -80,6 +82,7 @@ impl AddAssign for TaskCounters {
         self.rows_without_time += other.rows_without_time;
         self.closed_windows += other.closed_windows;
         self.emitted_rows += other.emitted_rows;
+        self.nulled_values += other.nulled_values;
         self.failed_expressions += other.failed_expressions;
         self.foreign_records += other.foreign_records;
     }
@@ -186,6 +189,10 @@ impl Task {
             Intake::Rows(decoder) => {
                 let (batch, taken, unread) = decoder.finish()?;
                 failed = unread;
+                let nulled = decoder.take_nulled();
+                if !self.core.is_replaying() {
+                    self.core.counters.nulled_values += nulled;
+                }
                 if !taken.is_empty() {
                     self.core.process(flow, batch, &taken, emissions)?;
                     if let Some(offset) = self.core.take_sealed_before() {

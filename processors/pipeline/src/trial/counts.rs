@@ -16,9 +16,9 @@ pub const COUNTERS: &str = "counters";
 pub const DEAD_LETTERS: &str = "dead_letters";
 
 /// A row for each expression that could not be computed for some rows.
-pub const FAILURES: &str = "failures";
+pub const FAILURES: &str = "failed_expressions";
 
-const COUNTED: [&str; 12] = [
+const COUNTED: [&str; 13] = [
     "records",
     "rows",
     "dead_records",
@@ -31,6 +31,7 @@ const COUNTED: [&str; 12] = [
     "closed_windows",
     "emitted_rows",
     "failed_expressions",
+    "nulled_values",
 ];
 
 /// # Errors
@@ -57,6 +58,7 @@ pub fn counters(rehearsal: &Rehearsal<'_>) -> Result<(SchemaRef, Vec<RecordBatch
                 of.closed_windows,
                 of.emitted_rows,
                 of.failed_expressions,
+                of.nulled_values,
             ]
         })
         .collect();

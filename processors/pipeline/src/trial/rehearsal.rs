@@ -2,7 +2,7 @@
 //!
 //! What a worker does with its partitions, without a log and without waiting: records come as they are delivered, windows close when
 //! the clock says so, everything is committed before the next step, and who begins anew goes on from what was committed, as
-//! on another machine.
+//! on another machine. What INSERTs write to a topic that a stream reads comes to that stream, in the same step.
 //! Deliberately not here: signatures; a broker's own faults, which the tests of the binary have.
 
 use super::{
@@ -12,13 +12,16 @@ use super::{
 };
 use crate::{
     run::{
-        Checkpoint, DeadRecord, Emission, SnapshotReader, SnapshotRecord, Task, TaskCounters, TaskError, Topology,
-        Verify,
+        Checkpoint, DeadRecord, Emission, Emitter, SnapshotReader, SnapshotRecord, Task, TaskCounters, TaskError,
+        Topology, Verify,
     },
     sql::{Dataflow, Failure, Failures, Format, StreamFlow, nearest_of_all},
 };
-use amoskys_bus::{Outgoing, Record};
+use amoskys_bus::{Outgoing, Record, partition_for_key};
 use std::collections::BTreeMap;
+
+/// Of INSERTs into streams that are read; a test has no more rows.
+const FED_RECORDS_MAX: usize = 100_000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RehearsalError {
@@ -40,6 +43,10 @@ pub struct Rehearsal<'a> {
     clock_ns: i64,
     sequences: BTreeMap<(String, String), u64>,
     emissions: Vec<(usize, Emission)>,
+    /// Of INSERTs whose topic is read, by flow and INSERT.
+    feeding: BTreeMap<(usize, usize), Emitter>,
+    /// Records that INSERTs gave to streams: those that feed themselves never end.
+    fed_records: usize,
     dead: Vec<(usize, i32, DeadRecord)>,
     /// What expressions could not be computed for, of what is committed.
     failures: Failures,
@@ -88,6 +95,8 @@ impl<'a> Rehearsal<'a> {
             }
         }
         Ok(Self {
+            feeding: feeding(dataflow)?,
+            fed_records: 0,
             dataflow,
             topology,
             partitions,
@@ -125,6 +134,10 @@ impl<'a> Rehearsal<'a> {
         for delivery in deliveries {
             self.clock_ns = self.clock_ns.max(delivery.log_time_ns);
             readers.iter().try_for_each(|&flow| self.append((flow, delivery.partition), delivery.clone()))?;
+        }
+        // These are in the topic, whoever is killed.
+        for place in self.places.iter_mut().filter(|((flow, _), _)| readers.contains(flow)).map(|(_, place)| place) {
+            place.committed.records = place.log.len();
         }
         self.settle()
     }
@@ -174,10 +187,9 @@ impl<'a> Rehearsal<'a> {
         let (emissions, dead) = self.committed;
         self.emissions.truncate(emissions);
         self.dead.truncate(dead);
-        for ((flow, _), place) in &mut self.places {
-            if self.dataflow.streams[*flow].shuffle.is_some() {
-                place.log.truncate(place.committed.records);
-            }
+        // What was written to topics with what was not committed.
+        for place in self.places.values_mut() {
+            place.log.truncate(place.committed.records);
         }
         self.begin_anew(|_| true)
     }
@@ -188,21 +200,59 @@ impl<'a> Rehearsal<'a> {
     /// What a processor would end with.
     pub fn close(&mut self) -> Result<(), RehearsalError> {
         self.commit();
-        // What is sent comes from streams, and goes no further.
-        for is_shuffle in [false, true] {
-            let keys: Vec<_> = self.places.keys().copied().collect();
-            for (flow, partition) in keys {
+        for flow in self.in_order() {
+            for partition in 0..self.partitions {
                 let of = &self.dataflow.streams[flow];
-                if let Some(place) =
-                    self.places.get_mut(&(flow, partition)).filter(|_| of.shuffle.is_some() == is_shuffle)
-                {
-                    let mut found = Vec::new();
-                    place.task.core.close_all(of, &mut found)?;
-                    place.changed = true;
-                    self.emissions.extend(found.into_iter().map(|emission| (flow, emission)));
-                }
+                let Some(place) = self.places.get_mut(&(flow, partition)) else { continue };
+                let mut found = Vec::new();
+                place.task.core.close_all(of, &mut found)?;
+                place.changed = true;
+                self.give(flow, found)?;
             }
             self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Flows after those that write to their topics; of those that feed each other in the order of the SQL.
+    fn in_order(&self) -> Vec<usize> {
+        let flows = &self.dataflow.streams;
+        let feeds = |above: usize, below: usize| {
+            let topic = &flows[below].stream.topic;
+            let inserts = |&(flow, insert): &(usize, usize)| {
+                flow == above && flows[flow].inserts[insert].sink.as_ref().is_some_and(|sink| sink.topic == *topic)
+            };
+            flows[above].ship_topics().contains(topic.as_str()) || self.feeding.keys().any(inserts)
+        };
+        let mut order: Vec<usize> = Vec::new();
+        while order.len() < flows.len() {
+            let left: Vec<usize> = (0..flows.len()).filter(|flow| !order.contains(flow)).collect();
+            let is_next = |below: &&usize| left.iter().all(|&above| above == **below || !feeds(above, **below));
+            let next = left.iter().find(is_next).or(left.first()).copied();
+            order.extend(next);
+        }
+        order
+    }
+
+    /// What came out of a flow, and what of that another one reads.
+    fn give(&mut self, flow: usize, found: Vec<Emission>) -> Result<(), RehearsalError> {
+        let mut records = Vec::new();
+        for emission in &found {
+            if let Some(emitter) = self.feeding.get(&(flow, emission.insert)) {
+                emitter.encode(emission, &mut records).map_err(|error| RehearsalError::Test(error.to_string()))?;
+            }
+        }
+        self.emissions.extend(found.into_iter().map(|emission| (flow, emission)));
+        self.fed_records += records.len();
+        if self.fed_records > FED_RECORDS_MAX {
+            let what = format!("INSERTs gave more than {FED_RECORDS_MAX} records to streams: do they feed themselves?");
+            return Err(RehearsalError::Test(what));
+        }
+        for Outgoing { topic, key, payload, .. } in records {
+            let partition = key.as_deref().map_or(0, |key| partition_for_key(key, self.partitions));
+            let delivery = Delivery { partition, log_time_ns: self.clock_ns, key, payload };
+            let readers = self.readers_of(&topic);
+            readers.into_iter().try_for_each(|flow| self.append((flow, partition), delivery.clone()))?;
         }
         Ok(())
     }
@@ -282,7 +332,7 @@ impl<'a> Rehearsal<'a> {
                 let mut found = Vec::new();
                 place.task.core.anticipate(of, self.clock_ns, &mut found)?;
                 place.changed = true;
-                self.emissions.extend(found.into_iter().map(|emission| (flow, emission)));
+                self.give(flow, found)?;
             }
         }
         self.flush()
@@ -304,7 +354,7 @@ impl<'a> Rehearsal<'a> {
             place.snapshots.extend(place.task.core.take_snapshot(flow)?);
         }
         let sent = self.topology.take_sent(flow, &mut place.task.core).map_err(TaskError::from)?;
-        self.emissions.extend(found.into_iter().map(|emission| (key.0, emission)));
+        self.give(key.0, found)?;
         self.dead.extend(dead.into_iter().map(|record| (key.0, key.1, record)));
         sent.into_iter().try_for_each(|outgoing| self.send(outgoing))
     }
@@ -353,6 +403,22 @@ impl<'a> Rehearsal<'a> {
         }
         self.settle()
     }
+}
+
+/// What writes records of INSERTs whose topic a stream of the same files reads.
+fn feeding(dataflow: &Dataflow) -> Result<BTreeMap<(usize, usize), Emitter>, RehearsalError> {
+    let is_read =
+        |topic: &str| dataflow.streams.iter().any(|flow| flow.shuffle.is_none() && flow.stream.topic == topic);
+    let mut feeding = BTreeMap::new();
+    for (flow, of) in dataflow.streams.iter().enumerate() {
+        for (index, insert) in of.inserts.iter().enumerate() {
+            if insert.sink.as_ref().is_some_and(|sink| is_read(&sink.topic)) {
+                let emitter = Emitter::new(insert).map_err(|error| RehearsalError::Test(error.to_string()))?;
+                feeding.extend(emitter.map(|emitter| ((flow, index), emitter.without_log())));
+            }
+        }
+    }
+    Ok(feeding)
 }
 
 fn place_end(places: &BTreeMap<(usize, i32), Place>, key: (usize, i32)) -> usize {

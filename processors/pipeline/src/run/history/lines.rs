@@ -20,7 +20,10 @@ use std::{
     io::{BufRead, Read},
     ops::Range,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// Bytes of JSON that are decoded at once.
@@ -77,9 +80,19 @@ impl DeadRows {
 pub(super) struct Dead {
     pub on_error: OnError,
     pub rows: DeadRows,
+    /// Values that are null instead of what was there.
+    nulled: AtomicU64,
 }
 
 impl Dead {
+    pub fn on(on_error: OnError) -> Self {
+        Self { on_error, ..Self::default() }
+    }
+
+    pub fn take_nulled(&self) -> u64 {
+        self.nulled.swap(0, Ordering::Relaxed)
+    }
+
     fn take(&self, file: &HistoryFile, place: String, reason: String) -> Result<(), Unread> {
         if self.on_error == OnError::Stop {
             return Err(Unread::At(format!("{place}: {reason} (on_error is 'stop')")));
@@ -167,6 +180,7 @@ impl<R: BufRead> JsonLines<R> {
                     self.dead.take(&self.file, format!("line {line}"), error.to_string())?;
                 }
             }
+            self.dead.nulled.fetch_add(self.decoder.take_nulled(), Ordering::Relaxed);
             let batch = self.decoder.finish().map_err(Unread::Somewhere)?;
             if batch.num_rows() > 0 {
                 return Ok(Some(batch));
@@ -200,11 +214,11 @@ impl<B: Iterator<Item = Result<RecordBatch, ArrowError>>> CsvRows<B> {
         let mut good = vec![true; rows];
         for (text, field) in texts.columns().iter().zip(self.schema.fields()) {
             let column = cast_with_options(text, field.data_type(), &options).map_err(Unread::Somewhere)?;
-            if column.null_count() > text.null_count() {
+            if column.null_count() > text.null_count() && self.dead.on_error == OnError::Null {
+                let nulled = (column.null_count() - text.null_count()) as u64;
+                self.dead.nulled.fetch_add(nulled, Ordering::Relaxed);
+            } else if column.null_count() > text.null_count() {
                 for row in (0..rows).filter(|&row| column.is_null(row) && text.is_valid(row)) {
-                    if self.dead.on_error == OnError::Null {
-                        break;
-                    }
                     if good[row] {
                         let text = array_value_to_string(text, row).unwrap_or_default();
                         let text: String = text.chars().take(VALUE_CHARACTERS_MAX).collect();

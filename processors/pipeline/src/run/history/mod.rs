@@ -81,6 +81,8 @@ pub struct HistoryCounts {
     pub shed_rows: u64,
     /// Envelopes that came before.
     pub duplicate_records: u64,
+    /// Values of another type than their columns', which are null by `on_error`.
+    pub nulled_values: u64,
     /// Records that do not decode, which a processor would send to the dead-letter topic.
     pub dead_records: u64,
     /// The first of them.
@@ -108,6 +110,11 @@ pub enum HistoryError {
     UnknownStream { name: String, known: String },
     #[error("stream `{name}` has no file; add --from {name}=FILE")]
     Missing { name: String },
+    #[error(
+        "stream `{name}` has no file, and its topic is what INSERTs of these files write: run those first by --view \
+         {name} --output {name}.jsonl, and add --from {name}={name}.jsonl"
+    )]
+    Fed { name: String },
     #[error("groups of `{name}` come from all partitions, so that no share of these can be run by itself")]
     Shuffled { name: String },
     #[error("{path}: {detail}")]
@@ -217,6 +224,7 @@ pub fn run_history(
     for input in &inputs {
         let (records, first) = input.shape.dead().rows.take();
         counts.dead_records += records;
+        counts.nulled_values += input.shape.dead().take_nulled();
         counts.dead.extend(first);
     }
     if ended.is_break() {
@@ -255,7 +263,11 @@ fn plan(
     let mut bytes_total = 0;
     for (flow, of) in of_rows() {
         let name = &of.stream.name;
-        let patterns = history.get(name).ok_or_else(|| HistoryError::Missing { name: name.clone() })?;
+        let missing = || {
+            let is_fed = dataflow.written_topics().any(|topic| topic == of.stream.topic);
+            if is_fed { HistoryError::Fed { name: name.clone() } } else { HistoryError::Missing { name: name.clone() } }
+        };
+        let patterns = history.get(name).ok_or_else(missing)?;
         let files = files::find(patterns)?;
         bytes_total += files.iter().map(|file| file.bytes).sum::<u64>();
         let own = files.iter().map(names).collect::<Result<Vec<_>, _>>()?;

@@ -89,7 +89,7 @@ impl Shape {
         }
         let of_sql = columns.len();
         columns.extend(of_log());
-        let dead = Dead { on_error: flow.stream.on_error, ..Dead::default() };
+        let dead = Dead::on(flow.stream.on_error);
         let time = flow.stream.event_time.clone().map(|name| (name, flow.stream.event_time_unit));
         Ok(Self { dead: Arc::new(dead), time, ..Self::new(columns, of_sql) })
     }
