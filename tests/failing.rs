@@ -92,6 +92,46 @@ fn a_value_ends_no_processor_and_is_told() {
     assert!(told.iter().any(|line| line.contains("size = 0: division by zero")), "{told:#?}");
 }
 
+/// Lines of a file into a log, and through a processor: how one tries SQL on one's own data.
+#[test]
+fn lines_are_written_as_records_and_read_by_a_processor() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (sql, lines) = (folder.path().join("lines.sql"), folder.path().join("lines.jsonl"));
+    std::fs::write(&sql, SQL).expect("written");
+    let address = format!("local:{}", folder.path().join("log").display());
+    let line =
+        |host: &str| format!("{{\"at\":\"2026-01-01T00:00:00Z\",\"host\":\"{host}\",\"program\":\"7\",\"size\":10}}\n");
+    std::fs::write(&lines, format!("{}\n{}no JSON\n{}", line("a"), line("b"), line("a").trim_end())).expect("written");
+    let topics = |arguments: &[&str]| {
+        let output =
+            common::amoskys().arg("topics").args(arguments).args(["--bus", &address]).output().expect("it starts");
+        (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+    let from = lines.to_str().expect("text");
+    let (code, told) = topics(&["write", "lines", "--from", from]);
+    assert!(code == Some(2) && told.contains("there is no local log"), "{told}");
+    topics(&["create", "lines", "--partitions", "3"]);
+    topics(&["create", "found", "amoskys.deadletter.v1", "--partitions", "1"]);
+    let (code, told) = topics(&["write", "other", "--from", from]);
+    assert!(code == Some(2) && told.contains("amoskys topics create other"), "{told}");
+    let (code, told) = topics(&["write", "lines", "--from", from, "--key", "host"]);
+    assert_eq!((code, told.as_str()), (Some(0), "4 of 4 records written to lines\n"));
+    let of_partition = |key: &str| amoskys_bus::partition_for_key(key.as_bytes(), 3) as usize;
+    let partitions = read_all(open(&address).as_ref(), "lines", 3);
+    let of = |host: &str| {
+        partitions[of_partition(host)]
+            .iter()
+            .filter(|record| record.starts_with(line(host).trim_end().as_bytes()))
+            .count()
+    };
+    assert_eq!((of("a"), of("b")), (2, 1));
+    let ends: Vec<i64> = partitions.iter().map(|records| records.len() as i64).collect();
+    let mut processor = start(&sql, &address, &folder.path().join("log.txt"));
+    processor.until_read("lines", &ends);
+    processor.terminate();
+    assert_eq!(found(&address).iter().filter(|(what, _)| what == "row").count(), 3);
+}
+
 #[test]
 fn history_counts_milliseconds_where_its_column_says_so() {
     let folder = tempfile::tempdir().expect("a folder");

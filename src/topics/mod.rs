@@ -1,7 +1,7 @@
-//! `amoskys topics {list,create,tail,export}`: looking into a log and getting data out of it.
+//! `amoskys topics {list,create,tail,write,export}`: looking into a log, and getting data in and out of it.
 //!
 //! Reads outside any consumer group, so it never takes a partition from a processor, and changes nothing but what
-//! `create` says. Deliberately not here: verifying signatures (processors do that), deleting topics, writing records.
+//! `create` and `write` say. Deliberately not here: verifying signatures (processors do that), deleting topics.
 //! Limits: message types are those of this program's wire contract; anything else is shown and exported as bytes.
 
 pub mod alert;
@@ -20,6 +20,7 @@ mod tail;
 mod tests;
 pub mod text;
 mod unfinished;
+mod write;
 
 pub use connect::{BusArguments, Login};
 pub use own::{ALERTS, DEMO_FAMILY, PROCESS_FEATURES, PROCESS_TELEMETRY, STATUS, default_settings, own_topics};
@@ -43,6 +44,8 @@ pub enum Command {
     Create(manage::CreateArguments),
     /// Print records, decoded where their type is known
     Tail(tail::TailArguments),
+    /// Write lines of a file as records, to try SQL on one's own data
+    Write(write::WriteArguments),
     /// Write a topic's rows into a Parquet file
     Export(export::ExportArguments),
 }
@@ -57,7 +60,7 @@ pub enum Format {
 }
 
 /// Carries out the command on standard output and returns the exit code. Ends in good order on SIGINT and SIGTERM.
-/// With `quiet`, `create` does not tell people what it created.
+/// With `quiet`, `create` and `write` do not tell people what they did.
 pub fn run(command: Command, quiet: bool) -> anyhow::Result<u8> {
     let stop = stop::on_signal()?;
     if quiet && command.only_tells_people() {
@@ -72,7 +75,11 @@ pub fn run(command: Command, quiet: bool) -> anyhow::Result<u8> {
 impl Command {
     /// Whether what it prints is no data that somebody asked for.
     fn only_tells_people(&self) -> bool {
-        matches!(self, Command::Create(arguments) if arguments.format == Format::Text)
+        match self {
+            Command::Create(arguments) => arguments.format == Format::Text,
+            Command::Write(_) => true,
+            Command::List(_) | Command::Tail(_) | Command::Export(_) => false,
+        }
     }
 }
 
@@ -81,6 +88,7 @@ fn run_on(command: Command, out: &mut dyn Write, stop: &AtomicBool) -> anyhow::R
         Command::List(arguments) => manage::list(&arguments, out),
         Command::Create(arguments) => manage::create(&arguments, out),
         Command::Tail(arguments) => tail::tail(&arguments, out, stop),
+        Command::Write(arguments) => write::write(&arguments, out, stop),
         Command::Export(arguments) => export::export(&arguments, out, stop),
     }
 }
