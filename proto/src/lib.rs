@@ -40,9 +40,16 @@ mod tests {
     #[test]
     fn the_pool_has_every_message_that_travels() {
         let pool = pool().expect("the embedded set decodes");
-        for name in
-            ["Envelope", "EnvelopeHeader", "ProcessBatch", "Alert", "FeatureRow", "DeadLetter", "AgentStatusBatch"]
-        {
+        for name in [
+            "Envelope",
+            "EnvelopeHeader",
+            "ProcessBatch",
+            "SyscallBatch",
+            "Alert",
+            "FeatureRow",
+            "DeadLetter",
+            "AgentStatusBatch",
+        ] {
             assert!(pool.get_message_by_name(&format!("amoskys.v1.{name}")).is_some(), "{name} is missing");
         }
         for name in ["Timestamp", "Duration", "DoubleValue"] {

@@ -1,3 +1,4 @@
 //! Where events come from. One folder per kind of source; each runs in a thread of its own.
 
 pub mod process;
+pub mod syscall;

@@ -1,0 +1,121 @@
+//! A call as the kernel told it → the event on the wire, by the table.
+
+use super::{
+    address,
+    names::{self, Names},
+    table::{Field, PROT_EXEC, SYSCALLS, Syscall},
+};
+use crate::clock::Moment;
+use amoskys_ebpf::{RawCall, Rule};
+use amoskys_proto::v1::SyscallEvent;
+
+/// As `/proc` counts: a hundredth of a second.
+const TICK_NS: u64 = 10_000_000;
+/// Of a path, with its zero; the kernel's programs read no more.
+const STRING_BYTES: usize = 4096;
+const ARGV_BYTES: usize = 4096;
+
+/// What times since boot are.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock(Moment);
+
+impl Clock {
+    /// The clock may have been set since the last one.
+    pub fn now() -> Self {
+        Self(Moment::now())
+    }
+}
+
+/// What the kernel's programs are to tell of these calls; those that this machine has not are left out. `call` of memory are
+/// told where it becomes executable.
+pub fn rules<'a>(calls: impl IntoIterator<Item = &'a Syscall>) -> Vec<Rule> {
+    let rule = |call: &Syscall| {
+        let mut rule = Rule { number: call.number()?, ..Rule::default() };
+        for field in call.fields {
+            match *field {
+                Field::Path(argument) => rule.first_string = Some(argument),
+                Field::OtherPath(argument) => rule.second_string = Some(argument),
+                Field::Argv => rule.is_exec = true,
+                Field::Address(address, bytes) => rule.address = Some((address, bytes)),
+                Field::Protection(argument) => rule.mask = Some((argument, PROT_EXEC)),
+                _ => {}
+            }
+        }
+        Some(rule)
+    };
+    calls.into_iter().filter_map(rule).collect()
+}
+
+/// `None`: a call that the table has not.
+pub fn decode(call: &RawCall<'_>, clock: &Clock) -> Option<SyscallEvent> {
+    let (number, known) = Syscall::of_number(call.number)?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut event = SyscallEvent {
+        observed_at: Some(crate::sources::process::timestamp(clock.0.wall_us_at_boot(call.entered_ns))),
+        syscall: number,
+        pid: call.pid,
+        tid: call.tid,
+        parent_pid: call.parent_pid,
+        process_key: ((call.process_started_ns / TICK_NS) << 22) | u64::from(call.pid),
+        uid: call.uid,
+        gid: call.gid,
+        euid: call.euid,
+        egid: call.egid,
+        comm: text(call.comm),
+        cgroup_id: call.cgroup_id,
+        result: call.result,
+        error: if call.result < 0 { names::error(-call.result) } else { String::new() },
+        duration_ns: call.duration_ns,
+        arguments: call.arguments.to_vec(),
+        ..SyscallEvent::default()
+    };
+    let argument = |place: u8| call.arguments[usize::from(place)];
+    // The kernel takes the lower half of what is an int there.
+    let int = |place: u8| argument(place) as u32 as i32;
+    for field in known.fields {
+        match *field {
+            Field::Path(_) => event.path = text(call.first.unwrap_or_default()),
+            Field::OtherPath(_) => event.other_path = text(call.second.unwrap_or_default()),
+            Field::Argv => event.argv = argv(call.argv.unwrap_or_default()),
+            Field::Address(..) => {
+                let address = call.address.and_then(address::parse).unwrap_or_default();
+                (event.address, event.port) = (address.address, address.port);
+                event.address_family = address.family;
+            }
+            Field::Fd(place) => event.fd = Some(int(place)),
+            Field::Flags(place, names) => event.flags = names.of(argument(place)),
+            Field::Protection(place) => event.protection = Names::Protection.of(argument(place)),
+            Field::Command(place, names) => event.command = names.of(argument(place)),
+            Field::Mode(place) => event.mode = Some(argument(place) as u32 & 0o7777),
+            Field::TargetPid(place) => event.target_pid = Some(int(place)),
+            Field::Signal(place) => event.signal = Some(int(place)),
+            Field::Size(place) => event.size = Some(argument(place)),
+            Field::NewId(place) => event.new_id = Some(i64::from(int(place))),
+            Field::StartAddress(place) => event.start_address = Some(argument(place)),
+        }
+    }
+    let third = if known.fields.contains(&Field::Argv) { "argv" } else { "address" };
+    let parts = ["path", "other_path", third].into_iter();
+    event.unreadable = parts.zip(call.unreadable).filter(|(_, is)| *is).map(|(name, _)| name.to_owned()).collect();
+    let is_cut = [
+        ("path", call.first.is_some_and(|path| path.len() + 1 >= STRING_BYTES)),
+        ("other_path", call.second.is_some_and(|path| path.len() + 1 >= STRING_BYTES)),
+        ("argv", call.argv.is_some_and(|argv| argv.len() >= ARGV_BYTES)),
+    ];
+    event.cut = is_cut.into_iter().filter(|(_, is)| *is).map(|(name, _)| name.to_owned()).collect();
+    Some(event)
+}
+
+/// Each is ended by a zero; the last may be cut.
+fn argv(bytes: &[u8]) -> Vec<String> {
+    if bytes.is_empty() {
+        return Vec::new();
+    }
+    let whole = bytes.strip_suffix(b"\0").unwrap_or(bytes);
+    whole.split(|byte| *byte == 0).map(|one| String::from_utf8_lossy(one).into_owned()).collect()
+}
+
+/// The calls that are looked at where nobody says which.
+pub fn usual() -> impl Iterator<Item = &'static Syscall> {
+    SYSCALLS.iter().filter(|call| call.is_usual)
+}
