@@ -219,7 +219,7 @@ mod tests {
         let many: Vec<String> = (0..40).map(|number| format!("column_{number:02}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert!(unknown("x", &many).ends_with("column_11 and 28 more"), "{}", unknown("x", &many));
-        assert_eq!(unknown("x", &[]), "column `x` is not known");
+        assert_eq!(unknown("x", &[]), "column `x` is not known; nothing is read here: is FROM missing?");
     }
 
     #[test]

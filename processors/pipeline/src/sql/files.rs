@@ -426,6 +426,7 @@ mod tests {
 
     #[test]
     fn an_open_quote_is_reported() {
-        assert_eq!(problems("SELECT 1;\nSELECT 'a"), ["x.sql:2:8: Unterminated string literal"]);
+        let told = "x.sql:2:8: Unterminated string literal; a quote is missing, here or before: a quote within text is written twice, 'it''s'";
+        assert_eq!(problems("SELECT 1;\nSELECT 'a"), [told]);
     }
 }
