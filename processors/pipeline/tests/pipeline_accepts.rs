@@ -224,7 +224,10 @@ fn views_can_be_collected_without_their_sinks() {
     assert_eq!(lines(&flow.streams[0], &out.emissions)[0].len(), 1);
     options.wanted = amoskys_pipeline::sql::Wanted::Rows(vec!["per_z".into()]);
     let problems = amoskys_pipeline::sql::plan(&sources, &options).expect_err("no such view").0[0].to_string();
-    assert!(problems.contains("view `per_z` is not known; did you mean `per_s`? there are ev, per_s, sums"), "{problems}");
+    assert!(
+        problems.contains("view `per_z` is not known; did you mean `per_s`? there are ev, per_s, sums"),
+        "{problems}"
+    );
     assert!(plan_files(&[("a.sql", EVENTS)]).expect("nothing to do is no fault").streams.is_empty());
 }
 
