@@ -4,17 +4,16 @@
 //! Needs root (or CAP_BPF and CAP_PERFMON) and BTF; where that is not to be had it says so loudly and counts as skipped.
 
 use amoskys_collectors::sources::syscall::{Clock, decode, rules, table::SYSCALLS};
-use amoskys_ebpf::{Filters, List, Probe, ProbeError};
+use amoskys_ebpf::{
+    Filters, List,
+    testing::{Stopped, compile, probe},
+};
 use amoskys_proto::v1::{Syscall, SyscallEvent};
 use std::{
     collections::BTreeSet,
-    io::Write,
     path::Path,
-    process::{Command, Stdio},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Of an event what the program says of it: name, result, fields; fields that no call has are left out.
 fn line(event: &SyscallEvent) -> String {
@@ -53,43 +52,19 @@ fn sorted(line: &str) -> String {
 fn every_call_of_the_table_comes_out_as_it_was_made() {
     let folder = tempfile::tempdir().expect("a folder");
     let program = folder.path().join("syscalls");
-    let compiled = Command::new("cc").args(["-O1", "-Wall", "-o"]).arg(&program).arg("tests/syscalls.c").status();
-    assert!(compiled.expect("a C compiler").success());
-    let child = Command::new(&program).stdout(Stdio::piped()).spawn().expect("starts");
-    let status = Path::new("/proc").join(child.id().to_string()).join("stat");
-    let begun = Instant::now();
-    while !std::fs::read_to_string(&status).expect("it is there").contains(") T ") {
-        assert!(begun.elapsed() < PATIENCE, "it does not stop");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    let stat = std::fs::read_to_string(&status).expect("it is there");
+    compile(Path::new("tests/syscalls.c"), &program);
+    let stopped = Stopped::start(&program, &[]);
+    let (pid, stat) = (stopped.pid(), stopped.stat());
     let started_ticks: u64 =
         stat.rsplit_once(") ").expect("a name").1.split(' ').nth(19).expect("a time").parse().expect("a number");
-    let filters = Filters { trees: List::Only(vec![child.id()]), ..Filters::default() };
-    let loaded = Probe::load(&rules(SYSCALLS), &filters, 1 << 22);
-    let mut probe = match loaded {
-        Ok(probe) => probe,
-        Err(error @ (ProbeError::Capability { .. } | ProbeError::NoBtf)) => {
-            // Not by eprintln!, which is shown of failed tests alone.
-            let _ = writeln!(std::io::stderr(), "SKIPPED: system calls cannot be looked at here: {error}");
-            let mut child = child;
-            let _ = child.kill();
-            let _ = child.wait();
-            return;
-        }
-        Err(error) => panic!("{error}"),
-    };
-    let pid = child.id();
-    let continued = Command::new("kill").args(["-CONT", &pid.to_string()]).status();
-    assert!(continued.expect("kill").success());
-    let output = child.wait_with_output().expect("ends");
+    let filters = Filters { trees: List::Only(vec![pid]), ..Filters::default() };
+    let Some(mut probe) = probe(&rules(SYSCALLS), &filters, 1 << 22) else { return };
+    let printed: Vec<String> = stopped.go().iter().map(|line| sorted(line)).collect();
     let mut events: Vec<SyscallEvent> = Vec::new();
     let clock = Clock::now();
     while probe.poll(Duration::from_millis(50), &mut |call| events.extend(decode(call, &clock))).expect("polls") > 0 {}
     let exec =
         events.iter().position(|of| of.syscall == Syscall::Execve as i32 && of.result == 0).expect("it ended so");
-    let printed = String::from_utf8(output.stdout).expect("text");
-    let printed: Vec<String> = printed.lines().map(sorted).collect();
     let told: Vec<String> = events[..exec].iter().map(line).collect();
     assert_eq!(told, printed);
     let seen: BTreeSet<i32> = events.iter().map(|event| event.syscall).collect();

@@ -3,6 +3,11 @@
 /// Before the texts; the layout of `struct event` in `bpf/syscalls.bpf.c`.
 const HEADER_BYTES: usize = 144;
 
+/// Of a string, without its zero; what is longer is cut there. As in `bpf/syscalls.bpf.c`.
+pub const STRING_BYTES_MAX: usize = 4095;
+/// Of all arguments of a program together, with their zeros; what is longer is cut there.
+pub const ARGV_BYTES_MAX: usize = 4096;
+
 /// A call that has returned. Texts are bytes: the kernel does not ask what they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RawCall<'a> {

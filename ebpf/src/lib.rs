@@ -15,8 +15,10 @@ mod error;
 mod filters;
 mod probe;
 mod rule;
+#[cfg(feature = "testing")]
+pub mod testing;
 
-pub use call::RawCall;
+pub use call::{ARGV_BYTES_MAX, RawCall, STRING_BYTES_MAX};
 pub use counters::Counters;
 pub use error::ProbeError;
 pub use filters::{Filters, Limit, List, PATH_BYTES_MAX};

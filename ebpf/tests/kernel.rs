@@ -2,13 +2,14 @@
 //!
 //! Needs root (or CAP_BPF and CAP_PERFMON) and BTF; where that is not to be had it says so loudly and counts as skipped.
 
-use amoskys_ebpf::{Counters, Filters, Limit, List, Probe, ProbeError, RawCall, Results, Rule};
+use amoskys_ebpf::{
+    Counters, Filters, Limit, List, Probe, RawCall, Results, Rule,
+    testing::{Stopped, compile, probe},
+};
 use std::{
     collections::BTreeMap,
-    io::Write,
     num::NonZeroU32,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     sync::{LazyLock, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -43,40 +44,9 @@ fn alone() -> MutexGuard<'static, ()> {
 static CALLS: LazyLock<(tempfile::TempDir, PathBuf)> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a folder");
     let program = folder.path().join("calls");
-    let compiled =
-        Command::new("cc").args(["-O1", "-Wall", "-pthread", "-o"]).arg(&program).arg("tests/calls.c").status();
-    assert!(compiled.expect("a C compiler").success());
+    compile(Path::new("tests/calls.c"), &program);
     (folder, program)
 });
-
-/// A program that has stopped itself, before it does anything.
-struct Stopped(Child);
-
-impl Stopped {
-    fn start(arguments: &[&str]) -> Self {
-        let mut command = Command::new(&CALLS.1);
-        let child = command.args(arguments).stdout(Stdio::piped()).spawn().expect("starts");
-        let status = Path::new("/proc").join(child.id().to_string()).join("stat");
-        let begun = Instant::now();
-        while !std::fs::read_to_string(&status).expect("it is there").contains(") T ") {
-            assert!(begun.elapsed() < PATIENCE, "it does not stop");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Self(child)
-    }
-
-    fn pid(&self) -> u32 {
-        self.0.id()
-    }
-
-    /// Until it ends: what it printed.
-    fn go(self) -> Vec<String> {
-        let sent = Command::new("kill").args(["-CONT", &self.pid().to_string()]).status();
-        assert!(sent.expect("kill").success());
-        let output = self.0.wait_with_output().expect("ends");
-        String::from_utf8(output.stdout).expect("text").lines().map(str::to_owned).collect()
-    }
-}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Call {
@@ -114,19 +84,6 @@ fn call(of: &RawCall<'_>) -> Call {
     }
 }
 
-/// `None` where the kernel's programs may not be loaded, which is told.
-fn probe(rules: &[Rule], filters: &Filters, ring_bytes: u32) -> Option<Probe> {
-    match Probe::load(rules, filters, ring_bytes) {
-        Ok(probe) => Some(probe),
-        Err(error @ (ProbeError::Capability { .. } | ProbeError::NoBtf)) => {
-            // Not by eprintln!, which is shown of failed tests alone.
-            let _ = writeln!(std::io::stderr(), "SKIPPED: system calls cannot be looked at here: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
-
 fn drain(probe: &mut Probe) -> Vec<Call> {
     let mut calls = Vec::new();
     while probe.poll(Duration::from_millis(50), &mut |of| calls.push(call(of))).expect("polls") > 0 {}
@@ -144,7 +101,7 @@ fn calls_of(
     rules: &[Rule],
     change: impl Fn(u32) -> Filters,
 ) -> Option<(Vec<Call>, Vec<String>, Counters)> {
-    let program = Stopped::start(arguments);
+    let program = Stopped::start(&CALLS.1, arguments);
     let mut probe = probe(rules, &change(program.pid()), RING_BYTES)?;
     let printed = program.go();
     let calls = drain(&mut probe);
@@ -307,7 +264,7 @@ fn only_what_filters_let_through_comes() {
 fn a_ring_that_is_full_drops_and_counts() {
     const COUNT: usize = 20_000;
     let _alone = alone();
-    let program = Stopped::start(&["threads", &COUNT.to_string(), "1"]);
+    let program = Stopped::start(&CALLS.1, &["threads", &COUNT.to_string(), "1"]);
     let Some(mut probe) = probe(&[open_rule()], &of_tree(program.pid()), 1 << 16) else { return };
     program.go();
     let counters = settled(&probe);
@@ -324,7 +281,7 @@ fn what_is_wanted_changes_while_it_runs_and_nothing_is_left_behind() {
     let _alone = alone();
     let Some(mut probe) = probe(&[], &Filters::default(), RING_BYTES) else { return };
     let run = |probe: &mut Probe| {
-        let program = Stopped::start(&["short", "3"]);
+        let program = Stopped::start(&CALLS.1, &["short", "3"]);
         probe.set_filters(&of_tree(program.pid())).expect("set");
         program.go();
         drain(probe).len()

@@ -11,15 +11,18 @@ mod question;
 use super::{Planning, over};
 use crate::{
     cli::{self, DONE, FAILED, Misuse},
-    print,
+    print::{self, Format},
     topics::Login,
 };
 use amoskys_bus::Address;
-use amoskys_pipeline::{run::Verify, sql::Wanted};
+use amoskys_pipeline::{
+    run::{Emitter, Verify},
+    sql::Wanted,
+};
 use amoskys_proto::{KeyRing, v1::Alert};
 use answer::Answer;
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use gather::{Gathered, Reading};
 use prost::Message;
 use question::{Question, time_ns};
@@ -75,15 +78,9 @@ pub struct Command {
     #[arg(long, default_value_t = 3, value_name = "N")]
     rows: usize,
     #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    pub format: Format,
     #[arg(long, default_value = "models", value_name = "DIR")]
     models: PathBuf,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 /// An alert of which is asked why it was given.
@@ -146,7 +143,7 @@ fn find(id: &str, command: &Command, planning: &Planning, reading: &Reading) -> 
             }
         }
         Reading::Files(..) => {
-            let emitters = gather::emitters(&dataflow)?;
+            let emitters = Emitter::without_log_of(&dataflow, |_| true)?;
             gather::run(reading, &dataflow, &mut |place, emission| {
                 let mut records = Vec::new();
                 if let Some(emitter) = emitters.get(&(place.flow, place.insert)) {

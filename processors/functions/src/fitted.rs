@@ -113,9 +113,7 @@ impl Kind {
     fn takes(self, data_type: &DataType) -> bool {
         match self {
             Self::Normalise => data_type.is_numeric() || data_type.is_null(),
-            Self::OneHot => {
-                matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null)
-            }
+            Self::OneHot => data_type.is_string() || matches!(data_type, DataType::Null),
         }
     }
 }

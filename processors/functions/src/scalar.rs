@@ -103,9 +103,7 @@ impl std::hash::Hash for Function {
 impl Argument {
     fn takes(self, data_type: &DataType) -> bool {
         match self {
-            Self::Text | Self::Networks => {
-                matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null)
-            }
+            Self::Text | Self::Networks => data_type.is_string() || matches!(data_type, DataType::Null),
             Self::Number => data_type.is_numeric() || *data_type == DataType::Null,
             Self::Window => *data_type == DataType::Struct(window_fields()),
         }

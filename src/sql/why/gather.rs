@@ -224,7 +224,7 @@ impl Gathered {
                 columns.join(", ")
             )));
         }
-        let emitters: BTreeMap<(usize, usize), Emitter> = emitters(dataflow)?;
+        let emitters = Emitter::without_log_of(dataflow, |_| true)?;
         let mut records = BTreeMap::new();
         let lost = run(reading, dataflow, &mut |place, emission| {
             let key = (place.flow, place.insert);
@@ -265,19 +265,6 @@ impl Gathered {
             Some(_) => (false, format!("{id} was computed again, and the topic holds another record")),
         }
     }
-}
-
-/// What makes records of the INSERTs' rows, by flow and INSERT.
-pub fn emitters(dataflow: &Dataflow) -> Result<BTreeMap<(usize, usize), Emitter>> {
-    let mut emitters = BTreeMap::new();
-    for (flow, of) in dataflow.streams.iter().enumerate() {
-        for (index, insert) in of.inserts.iter().enumerate() {
-            if let Some(emitter) = Emitter::new(insert)? {
-                emitters.insert((flow, index), emitter.without_log());
-            }
-        }
-    }
-    Ok(emitters)
 }
 
 fn insert_of(dataflow: &Dataflow, probe: &Probe) -> Result<(usize, usize)> {

@@ -23,4 +23,5 @@ mod tracker;
 
 pub use connector::ConnectorError;
 pub use event::{micros, timestamp};
+pub(super) use program::process_key;
 pub use source::ProcessSource;

@@ -3,17 +3,17 @@
 use super::{
     address,
     names::{self, Names},
-    table::{Field, PROT_EXEC, SYSCALLS, Syscall},
+    table::{Field, PROT_EXEC, Syscall},
 };
-use crate::clock::Moment;
-use amoskys_ebpf::{RawCall, Rule};
+use crate::{
+    clock::Moment,
+    sources::process::{process_key, timestamp},
+};
+use amoskys_ebpf::{ARGV_BYTES_MAX, RawCall, Rule, STRING_BYTES_MAX};
 use amoskys_proto::v1::SyscallEvent;
 
 /// As `/proc` counts: a hundredth of a second.
 const TICK_NS: u64 = 10_000_000;
-/// Of a path, with its zero; the kernel's programs read no more.
-const STRING_BYTES: usize = 4096;
-const ARGV_BYTES: usize = 4096;
 
 /// What times since boot are.
 #[derive(Debug, Clone, Copy)]
@@ -26,8 +26,8 @@ impl Clock {
     }
 }
 
-/// What the kernel's programs are to tell of these calls; those that this machine has not are left out. `call` of memory are
-/// told where it becomes executable.
+/// What the kernel's programs are to tell of these calls; those that this machine has not are left out. Calls on memory
+/// are told where it becomes executable.
 pub fn rules<'a>(calls: impl IntoIterator<Item = &'a Syscall>) -> Vec<Rule> {
     let rule = |call: &Syscall| {
         let mut rule = Rule { number: call.number()?, ..Rule::default() };
@@ -51,12 +51,12 @@ pub fn decode(call: &RawCall<'_>, clock: &Clock) -> Option<SyscallEvent> {
     let (number, known) = Syscall::of_number(call.number)?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut event = SyscallEvent {
-        observed_at: Some(crate::sources::process::timestamp(clock.0.wall_us_at_boot(call.entered_ns))),
+        observed_at: Some(timestamp(clock.0.wall_us_at_boot(call.entered_ns))),
         syscall: number,
         pid: call.pid,
         tid: call.tid,
         parent_pid: call.parent_pid,
-        process_key: ((call.process_started_ns / TICK_NS) << 22) | u64::from(call.pid),
+        process_key: process_key(call.process_started_ns / TICK_NS, call.pid),
         uid: call.uid,
         gid: call.gid,
         euid: call.euid,
@@ -98,9 +98,9 @@ pub fn decode(call: &RawCall<'_>, clock: &Clock) -> Option<SyscallEvent> {
     let parts = ["path", "other_path", third].into_iter();
     event.unreadable = parts.zip(call.unreadable).filter(|(_, is)| *is).map(|(name, _)| name.to_owned()).collect();
     let is_cut = [
-        ("path", call.first.is_some_and(|path| path.len() + 1 >= STRING_BYTES)),
-        ("other_path", call.second.is_some_and(|path| path.len() + 1 >= STRING_BYTES)),
-        ("argv", call.argv.is_some_and(|argv| argv.len() >= ARGV_BYTES)),
+        ("path", call.first.is_some_and(|path| path.len() >= STRING_BYTES_MAX)),
+        ("other_path", call.second.is_some_and(|path| path.len() >= STRING_BYTES_MAX)),
+        ("argv", call.argv.is_some_and(|argv| argv.len() >= ARGV_BYTES_MAX)),
     ];
     event.cut = is_cut.into_iter().filter(|(_, is)| *is).map(|(name, _)| name.to_owned()).collect();
     Some(event)
@@ -113,9 +113,4 @@ fn argv(bytes: &[u8]) -> Vec<String> {
     }
     let whole = bytes.strip_suffix(b"\0").unwrap_or(bytes);
     whole.split(|byte| *byte == 0).map(|one| String::from_utf8_lossy(one).into_owned()).collect()
-}
-
-/// The calls that are looked at where nobody says which.
-pub fn usual() -> impl Iterator<Item = &'static Syscall> {
-    SYSCALLS.iter().filter(|call| call.is_usual)
 }

@@ -9,4 +9,4 @@ mod decode;
 mod names;
 pub mod table;
 
-pub use decode::{Clock, decode, rules, usual};
+pub use decode::{Clock, decode, rules};

@@ -1,7 +1,7 @@
 //! The system calls that are decoded: their numbers, what is read of them, and which ATT&CK techniques they show.
 //!
 //! The one table: the rules of the kernel's programs, the enum of `proto/amoskys/v1/syscall.proto` and `docs/syscalls.md` come from
-//! it, the last two by a test (`tests/syscall_pages.rs`). Numbers are those of Linux on x86-64 and aarch64.
+//! it, the last two by a test (`collectors/tests/syscalls.rs`). Numbers are those of Linux on x86-64 and aarch64.
 
 use super::names::Names;
 
@@ -123,20 +123,8 @@ impl Syscall {
         if cfg!(target_arch = "aarch64") { self.number_aarch64 } else { Some(self.number_x86_64) }
     }
 
-    /// Its number in the enum.
-    pub fn of_name(name: &str) -> Option<(i32, &'static Self)> {
-        (1..).zip(SYSCALLS).find(|(_, call)| call.name == name)
-    }
-
+    /// With its number in the enum.
     pub fn of_number(number: u32) -> Option<(i32, &'static Self)> {
         (1..).zip(SYSCALLS).find(|(_, call)| call.number() == Some(number))
-    }
-
-    /// Whether it maps memory, or changes what may be done with it.
-    pub fn protection(&self) -> Option<u8> {
-        self.fields.iter().find_map(|field| match field {
-            Protection(argument) => Some(*argument),
-            _ => None,
-        })
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::{
     schemas::Framing,
-    sql::{Annotations, Format, Insert, RowEncoder, Sink},
+    sql::{Annotations, Dataflow, Format, Insert, RowEncoder, Sink},
 };
 use amoskys_bus::Outgoing;
 use amoskys_proto::v1::{self, Alert, FeatureRow, ModelVersion, Provenance};
@@ -21,6 +21,7 @@ use datafusion::common::HashMap;
 use prost::Message;
 use prost_types::Timestamp;
 use std::{
+    collections::BTreeMap,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -127,8 +128,7 @@ impl Emitter {
         let key = sink.partition_key.as_deref().or(Some("host_id")).and_then(|name| insert.output.index_of(name).ok());
         let quality = insert.output.index_of(QUALITY_COLUMN).ok().filter(|&index| {
             let data_type = insert.output.field(index).data_type();
-            matches!(sink.format, Format::Json | Format::Arrow)
-                && matches!(data_type, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8)
+            matches!(sink.format, Format::Json | Format::Arrow) && data_type.is_string()
         });
         let models = insert.models.iter().map(|model| ModelVersion {
             name: model.name.clone(),
@@ -150,6 +150,20 @@ impl Emitter {
             left_out: Mutex::default(),
             sink,
         }))
+    }
+
+    /// Of a dataflow's INSERTs that are meant, by flow and INSERT: for what is computed again over history.
+    pub fn without_log_of(
+        dataflow: &Dataflow,
+        is_meant: impl Fn(&Insert) -> bool,
+    ) -> Result<BTreeMap<(usize, usize), Self>, EmitError> {
+        let mut emitters = BTreeMap::new();
+        for (flow, of) in dataflow.streams.iter().enumerate() {
+            for (index, insert) in of.inserts.iter().enumerate().filter(|(_, insert)| is_meant(insert)) {
+                emitters.extend(Self::new(insert)?.map(|emitter| ((flow, index), emitter.without_log())));
+            }
+        }
+        Ok(emitters)
     }
 
     /// For what is computed again over history, which is no news.

@@ -9,6 +9,7 @@
 
 use super::{
     cut::{cut, slot_of},
+    expressions::has_subquery,
     lineage::base_column,
     panes::Around,
     rowwise::two_streams,
@@ -18,10 +19,7 @@ use amoskys_functions::{
     window::{WindowCall, at_window},
 };
 use datafusion::{
-    common::{
-        JoinType,
-        tree_node::{TreeNode, TreeNodeRecursion},
-    },
+    common::{JoinType, tree_node::TreeNodeRecursion},
     error::Result,
     logical_expr::{Aggregate as AggregatePlan, Distinct, Expr, Join, LogicalPlan, TableScan},
 };
@@ -191,17 +189,7 @@ impl Search<'_> {
     }
 
     fn walk(&mut self, plan: &LogicalPlan, slots: &[Shape]) -> Result<Shape> {
-        let mut has_subquery = false;
-        plan.apply_expressions(|expression| {
-            has_subquery |= expression.exists(|part| {
-                Ok(matches!(
-                    part,
-                    Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_)
-                ))
-            })?;
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-        self.gather |= has_subquery;
+        self.gather |= plan.expressions().iter().any(has_subquery);
         Ok(match plan {
             LogicalPlan::TableScan(scan) => scanned(plan, scan, slots),
             LogicalPlan::Projection(node) => {

@@ -22,6 +22,16 @@ use datafusion::{
 pub const CHANGING: [&str; 8] =
     ["random", "rand", "uuid", "now", "current_timestamp", "current_date", "today", "current_time"];
 
+/// Whether it is a query of its own, planned by itself.
+pub fn is_subquery(expression: &Expr) -> bool {
+    matches!(expression, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_))
+}
+
+/// Whether an expression looks at more than its own row.
+pub fn has_subquery(expression: &Expr) -> bool {
+    expression.exists(|part| Ok(is_subquery(part))).unwrap_or(false)
+}
+
 /// Looks at every expression of a plan, subqueries included.
 pub fn refuse_impossible(plan: &LogicalPlan) -> Result<()> {
     plan.apply_with_subqueries(|node| {

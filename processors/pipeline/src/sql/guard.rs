@@ -7,6 +7,7 @@
 //! Deliberately not here: faults of models, of memory and of this program, which end what is running; aggregates, which are
 //! computed for many rows.
 
+use super::{expressions::is_subquery, outline::Plain, rowwise::physical};
 use arrow::{
     array::{ArrayRef, new_null_array},
     compute::concat,
@@ -33,8 +34,6 @@ use std::{
     hash::{Hash, Hasher},
     sync::{Arc, Mutex, PoisonError},
 };
-
-use super::{outline::Plain, rowwise::physical};
 
 /// Of a row's values in [`Failure::example`].
 const VALUE_CHARACTERS_MAX: usize = 80;
@@ -191,13 +190,11 @@ fn may_fail(expression: &Expr, schema: &DFSchema) -> Result<bool> {
     let mut fails = false;
     expression.apply(|part| {
         match part {
-            Expr::ScalarSubquery(_)
-            | Expr::InSubquery(_)
-            | Expr::Exists(_)
-            | Expr::SetComparison(_)
-            | Expr::OuterReferenceColumn(..)
-            | Expr::AggregateFunction(_)
-            | Expr::WindowFunction(_) => {
+            Expr::OuterReferenceColumn(..) | Expr::AggregateFunction(_) | Expr::WindowFunction(_) => {
+                fails = false;
+                return Ok(TreeNodeRecursion::Stop);
+            }
+            query if is_subquery(query) => {
                 fails = false;
                 return Ok(TreeNodeRecursion::Stop);
             }
@@ -225,7 +222,6 @@ fn may_fail(expression: &Expr, schema: &DFSchema) -> Result<bool> {
 
 /// Whether every value of the one is one of the other.
 fn always_casts(from: &DataType, to: &DataType) -> bool {
-    let is_text = |of: &DataType| matches!(of, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     let bits = |of: &DataType| of.primitive_width().unwrap_or(0);
     let is_wider = || {
         (from.is_signed_integer() && to.is_signed_integer() && bits(from) <= bits(to))
@@ -234,7 +230,7 @@ fn always_casts(from: &DataType, to: &DataType) -> bool {
     };
     from == to
         || *from == DataType::Null
-        || (is_text(to) && (from.is_numeric() || is_text(from) || matches!(from, DataType::Boolean)))
+        || (to.is_string() && (from.is_numeric() || from.is_string() || matches!(from, DataType::Boolean)))
         || (to.is_floating() && from.is_numeric() && !matches!(to, DataType::Float16))
         || is_wider()
 }
@@ -298,10 +294,9 @@ impl ScalarUDFImpl for Guarded {
         match self.inner.evaluate(&rows) {
             Err(error) if is_of_values(&error) => {
                 let mut parts = Vec::new();
-                self.compute(&rows, &mut parts)?;
+                self.compute(&rows, &error, &mut parts)?;
                 let parts: Vec<_> = parts.iter().map(AsRef::as_ref).collect();
-                let all = if parts.is_empty() { new_null_array(&self.data_type, 0) } else { concat(&parts)? };
-                Ok(ColumnarValue::Array(all))
+                Ok(ColumnarValue::Array(concat(&parts)?))
             }
             computed => computed,
         }
@@ -309,24 +304,20 @@ impl ScalarUDFImpl for Guarded {
 }
 
 impl Guarded {
-    /// For rows of which some are known to fail, in their order.
-    fn compute(&self, rows: &RecordBatch, parts: &mut Vec<ArrayRef>) -> Result<()> {
+    /// For rows which failed with `error` when they were computed at once, in their order. A constant fails for none, too.
+    fn compute(&self, rows: &RecordBatch, error: &DataFusionError, parts: &mut Vec<ArrayRef>) -> Result<()> {
         let count = rows.num_rows();
-        if count == 1 {
-            match self.inner.evaluate(rows) {
-                Ok(value) => parts.push(value.into_array(1)?),
-                Err(error) if is_of_values(&error) => {
-                    self.failures.add(&self.query, &self.text, || self.example(rows, &error));
-                    parts.push(new_null_array(&self.data_type, 1));
-                }
-                Err(error) => return Err(error),
+        if count < 2 {
+            if count == 1 {
+                self.failures.add(&self.query, &self.text, || self.example(rows, error));
             }
+            parts.push(new_null_array(&self.data_type, count));
             return Ok(());
         }
         for half in [rows.slice(0, count / 2), rows.slice(count / 2, count - count / 2)] {
             match self.inner.evaluate(&half) {
                 Ok(value) => parts.push(value.into_array(half.num_rows())?),
-                Err(error) if is_of_values(&error) => self.compute(&half, parts)?,
+                Err(error) if is_of_values(&error) => self.compute(&half, &error, parts)?,
                 Err(error) => return Err(error),
             }
         }
@@ -337,11 +328,7 @@ impl Guarded {
         let schema = row.schema();
         let values = schema.fields().iter().zip(row.columns()).map(|(field, column)| {
             let text = cut(&array_value_to_string(column, 0).unwrap_or_default(), VALUE_CHARACTERS_MAX);
-            let quote = if matches!(column.data_type(), DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8) {
-                "'"
-            } else {
-                ""
-            };
+            let quote = if column.data_type().is_string() { "'" } else { "" };
             if column.is_null(0) {
                 format!("{} is null", field.name())
             } else {
@@ -396,5 +383,36 @@ fn plain_text(error: &DataFusionError) -> String {
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => plain_text(inner),
         DataFusionError::Shared(inner) => plain_text(inner),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::{config::ConfigOptions, prelude::lit};
+
+    #[test]
+    fn a_constant_that_fails_is_null_for_as_many_rows_as_there_are() {
+        let failures = Arc::<Failures>::default();
+        let guard = Guard { context: &SessionContext::new(), query: "q", failures: &failures };
+        let guarded = guard.expression(lit(1) / lit(0), &DFSchema::empty()).expect("guarded").data;
+        let Expr::ScalarFunction(call) = guarded else { panic!("not guarded: {guarded}") };
+        let nulls = |number_rows| {
+            let arguments = ScalarFunctionArgs {
+                args: vec![ColumnarValue::Scalar(ScalarValue::Null)],
+                arg_fields: vec![Arc::new(Field::new("nothing", DataType::Null, true))],
+                number_rows,
+                return_field: Arc::new(Field::new("it", DataType::Int32, true)),
+                config_options: Arc::new(ConfigOptions::new()),
+            };
+            let computed = call.func.invoke_with_args(arguments).expect("computed");
+            let column = computed.into_array(number_rows).expect("a column");
+            (column.len(), column.null_count())
+        };
+        assert_eq!(nulls(0), (0, 0));
+        assert_eq!(failures.take(), []);
+        assert_eq!(nulls(3), (3, 3));
+        let failed: Vec<(u64, String)> = failures.take().into_iter().map(|one| (one.rows, one.example)).collect();
+        assert_eq!(failed, [(3, "division by zero".to_owned())]);
     }
 }

@@ -3,7 +3,7 @@
 //! Compiled from a logical plan that is a chain of these down to one stream; one with joins or unions is run as a
 //! plan over numbered rows ([`RowPlan`]). Anything else is refused, with what to do instead.
 
-use super::{Stream, guard::Guard, rowplan::RowPlan};
+use super::{Stream, expressions::has_subquery, guard::Guard, rowplan::RowPlan};
 use amoskys_functions::fault::{Fault, refuse};
 use arrow::{
     array::{Array, AsArray, BooleanArray, UInt32Array},
@@ -12,10 +12,7 @@ use arrow::{
     record_batch::{RecordBatch, RecordBatchOptions},
 };
 use datafusion::{
-    common::{
-        DFSchemaRef,
-        tree_node::{TreeNode, TreeNodeRecursion},
-    },
+    common::{DFSchemaRef, tree_node::TreeNodeRecursion},
     error::{DataFusionError, Result},
     logical_expr::{Expr, LogicalPlan, physical_planning_context::PhysicalPlanningContext},
     physical_expr::{PhysicalExpr, create_physical_expr},
@@ -161,13 +158,6 @@ impl Chain {
         }
         Ok(kept)
     }
-}
-
-fn has_subquery(expression: &Expr) -> bool {
-    let is_subquery = |part: &Expr| {
-        Ok(matches!(part, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_)))
-    };
-    expression.exists(is_subquery).unwrap_or(false)
 }
 
 fn keep(kept: Kept, predicate: &dyn PhysicalExpr) -> Result<Kept> {

@@ -4,14 +4,14 @@
 //! Deliberately not here: plans that look at other rows of the window (joins, ORDER BY, DISTINCT, subqueries); these run once
 //! for each window.
 
-use super::{cut::slot_of, guard::Guard, slots::Slot, template::Template};
+use super::{cut::slot_of, expressions::has_subquery, guard::Guard, slots::Slot, template::Template};
 use arrow::{
     array::{Array, AsArray, StructArray},
     datatypes::TimestampNanosecondType,
     record_batch::RecordBatch,
 };
 use datafusion::{
-    common::{Column, DFSchemaRef, internal_err, tree_node::TreeNode},
+    common::{Column, DFSchemaRef, internal_err},
     error::Result,
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder},
 };
@@ -47,13 +47,13 @@ impl Together {
 /// The plan with the window of each row behind its columns.
 fn carried(plan: &LogicalPlan, window: &str) -> Result<Option<LogicalPlan>> {
     let plan = match plan {
-        LogicalPlan::Projection(projection) if !asks_others(&projection.expr)? => {
+        LogicalPlan::Projection(projection) if !projection.expr.iter().any(has_subquery) => {
             let Some(input) = carried(&projection.input, window)? else { return Ok(None) };
             let carrier = window_of_row(input.schema());
             let columns: Vec<Expr> = projection.expr.iter().cloned().chain(carrier).collect();
             LogicalPlanBuilder::from(input).project(columns)?
         }
-        LogicalPlan::Filter(filter) if !asks_others([&filter.predicate])? => {
+        LogicalPlan::Filter(filter) if !has_subquery(&filter.predicate) => {
             let Some(input) = carried(&filter.input, window)? else { return Ok(None) };
             LogicalPlanBuilder::from(input).filter(filter.predicate.clone())?
         }
@@ -74,17 +74,4 @@ fn carried(plan: &LogicalPlan, window: &str) -> Result<Option<LogicalPlan>> {
 fn window_of_row(schema: &DFSchemaRef) -> Option<Expr> {
     let place = schema.iter().find(|(_, field)| field.name() == WINDOW_OF_ROW);
     place.map(|(qualifier, _)| Expr::Column(Column::new(qualifier.cloned(), WINDOW_OF_ROW)))
-}
-
-/// Whether an expression looks at more than its own row.
-fn asks_others<'a>(expressions: impl IntoIterator<Item = &'a Expr>) -> Result<bool> {
-    let asks = |part: &Expr| {
-        Ok(matches!(part, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_)))
-    };
-    for expression in expressions {
-        if expression.exists(asks)? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

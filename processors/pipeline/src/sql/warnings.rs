@@ -192,7 +192,7 @@ pub fn of_comparisons(plan: &LogicalPlan) -> Result<Vec<Warning>> {
 
 fn is_text(expression: &Expr, schema: &DFSchema) -> bool {
     let of = expression.get_type(schema);
-    of.is_ok_and(|of| matches!(of, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View))
+    of.is_ok_and(|of| of.is_string())
 }
 
 fn text_as_number(comparison: &Expr, text: &Expr, number: &Expr) -> Warning {

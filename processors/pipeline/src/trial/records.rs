@@ -244,7 +244,7 @@ impl Given<'_> {
 /// A value that has no place in the column's type is an error; a time may be without its date.
 fn cast_to(field: &Field, array: &ArrayRef) -> Result<ArrayRef, String> {
     let wrong = |error: String| format!("column `{}`: {error}", field.name());
-    let is_text = matches!(array.data_type(), DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8);
+    let is_text = array.data_type().is_string();
     if is_text && matches!(field.data_type(), DataType::Timestamp(TimeUnit::Nanosecond, None)) {
         let texts = cast(array, &DataType::Utf8).map_err(|error| wrong(error.to_string()))?;
         let time = |text: Option<&str>| match text {

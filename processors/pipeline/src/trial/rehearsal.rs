@@ -133,7 +133,7 @@ impl<'a> Rehearsal<'a> {
         let readers = self.readers_of(&of.topic);
         for delivery in deliveries {
             self.clock_ns = self.clock_ns.max(delivery.log_time_ns);
-            readers.iter().try_for_each(|&flow| self.append((flow, delivery.partition), delivery.clone()))?;
+            self.append(&of.topic, &delivery)?;
         }
         // These are in the topic, whoever is killed.
         for place in self.places.iter_mut().filter(|((flow, _), _)| readers.contains(flow)).map(|(_, place)| place) {
@@ -251,8 +251,7 @@ impl<'a> Rehearsal<'a> {
         for Outgoing { topic, key, payload, .. } in records {
             let partition = key.as_deref().map_or(0, |key| partition_for_key(key, self.partitions));
             let delivery = Delivery { partition, log_time_ns: self.clock_ns, key, payload };
-            let readers = self.readers_of(&topic);
-            readers.into_iter().try_for_each(|flow| self.append((flow, partition), delivery.clone()))?;
+            self.append(&topic, &delivery)?;
         }
         Ok(())
     }
@@ -294,10 +293,16 @@ impl<'a> Rehearsal<'a> {
         &self.dataflow.streams[flow].stream.name
     }
 
-    fn append(&mut self, key: (usize, i32), delivery: Delivery) -> Result<(), RehearsalError> {
-        let Some(place) = self.places.get_mut(&key) else { return Ok(()) };
-        place.log.push(delivery);
-        self.read(key, place_end(&self.places, key) - 1)
+    /// What all that read the topic have in it from now on.
+    fn append(&mut self, topic: &str, delivery: &Delivery) -> Result<(), RehearsalError> {
+        for flow in self.readers_of(topic) {
+            let key = (flow, delivery.partition);
+            let Some(place) = self.places.get_mut(&key) else { continue };
+            place.log.push(delivery.clone());
+            let index = place.log.len() - 1;
+            self.read(key, index)?;
+        }
+        Ok(())
     }
 
     /// The task takes the record at `index`.
@@ -362,11 +367,8 @@ impl<'a> Rehearsal<'a> {
     /// What goes through a shuffle's topic.
     fn send(&mut self, outgoing: Outgoing) -> Result<(), RehearsalError> {
         let Outgoing { topic, partition, payload, .. } = outgoing;
-        let delivery =
-            Delivery { partition: partition.unwrap_or_default(), log_time_ns: self.clock_ns, key: None, payload };
-        self.readers_of(&topic)
-            .into_iter()
-            .try_for_each(|flow| self.append((flow, delivery.partition), delivery.clone()))
+        let partition = partition.unwrap_or_default();
+        self.append(&topic, &Delivery { partition, log_time_ns: self.clock_ns, key: None, payload })
     }
 
     /// Everything that was computed, at once, as outputs and positions are.
@@ -409,16 +411,8 @@ impl<'a> Rehearsal<'a> {
 fn feeding(dataflow: &Dataflow) -> Result<BTreeMap<(usize, usize), Emitter>, RehearsalError> {
     let is_read =
         |topic: &str| dataflow.streams.iter().any(|flow| flow.shuffle.is_none() && flow.stream.topic == topic);
-    let mut feeding = BTreeMap::new();
-    for (flow, of) in dataflow.streams.iter().enumerate() {
-        for (index, insert) in of.inserts.iter().enumerate() {
-            if insert.sink.as_ref().is_some_and(|sink| is_read(&sink.topic)) {
-                let emitter = Emitter::new(insert).map_err(|error| RehearsalError::Test(error.to_string()))?;
-                feeding.extend(emitter.map(|emitter| ((flow, index), emitter.without_log())));
-            }
-        }
-    }
-    Ok(feeding)
+    Emitter::without_log_of(dataflow, |insert| insert.sink.as_ref().is_some_and(|sink| is_read(&sink.topic)))
+        .map_err(|error| RehearsalError::Test(error.to_string()))
 }
 
 fn place_end(places: &BTreeMap<(usize, i32), Place>, key: (usize, i32)) -> usize {
