@@ -378,6 +378,64 @@ fn statistics_that_sql_names_are_watched() {
     assert!(of_each.iter().all(|count| *count > 10), "{of_each:?}");
 }
 
+/// A flow whose SQL is the same keeps its panes, with rows that were joined with what the file said when they came; and goes on looking at it.
+#[test]
+fn a_flow_that_joins_with_a_file_keeps_its_state() {
+    let server = NatsServer::start();
+    let address = server.address().to_string();
+    let mut stage = Stage::new(&address);
+    let file = stage.folder.path().join("weights.csv");
+    // In one step, so that nobody reads half of it.
+    let weigh = |weight: i64| {
+        let beside = file.with_extension("new");
+        fs::write(&beside, format!("host,weight\nh0,{weight}\nh1,{weight}\n")).expect("writes");
+        fs::rename(beside, &file).expect("renames");
+    };
+    weigh(1);
+    let weighted = format!(
+        "CREATE EXTERNAL TABLE weights STORED AS CSV LOCATION '{}' OPTIONS ('format.has_header' 'true');
+        CREATE EXTERNAL TABLE long_counts (host VARCHAR, start TIMESTAMP, n BIGINT) STORED AS JSON LOCATION 'long'
+        OPTIONS (partition_key 'host');
+        INSERT INTO long_counts SELECT host, win.start AS start, n FROM (
+            SELECT host, tumble(at, INTERVAL '40 seconds') AS win, sum(weight) AS n
+            FROM (SELECT events.host, at, weight FROM events JOIN weights ON events.host = weights.host) GROUP BY host, win);",
+        file.display()
+    );
+    let other = |host: &str| {
+        let joined = "FROM others JOIN weights ON others.host = weights.host";
+        OTHER.replace("SELECT host FROM others", &format!("SELECT concat({host}, weight) AS host {joined}"))
+    };
+    stage.write("c_weighted.sql", &weighted);
+    stage.write("d_other.sql", &other("'old '"));
+    let mut processor = start(&stage, &address, true);
+    let read_again = |processor: &Processor, times: u64| {
+        let text = processor.get("/metrics").map(|answer| answer.1).unwrap_or_default();
+        text.contains(&format!("amoskys_processor_static_file_reloads_total {times}"))
+    };
+    stage.send(10);
+    stage.until_done(&mut processor);
+    weigh(2);
+    processor.until("the file is read again", |processor| read_again(processor, 1));
+    stage.send(10);
+    stage.until_done(&mut processor);
+    stage.write("d_other.sql", &other("'new '"));
+    processor.until("the other flow is another", |processor| reloads(processor) == (1, 0));
+    weigh(3);
+    // By the flow that was kept and by the other, each its own.
+    processor.until("both have read the file again", |processor| read_again(processor, 3));
+    produce(stage.bus.as_ref(), [record("others", 0, 0)]);
+    stage.send(30);
+    stage.until_done(&mut processor);
+    processor.until("the other rows came", |_| !stage.rows("other.hosts").is_empty());
+    assert_eq!(stage.rows("other.hosts"), [json!({ "host": "new 3" })]);
+    processor.until("the window is told", |_| stage.counts("long").len() == 2);
+    let weights = ROWS_PER_SECOND * (10 + 2 * 10 + 3 * 20);
+    let expected = (0..PARTITIONS).map(|partition| ((format!("h{partition}"), 0), vec![weights]));
+    assert_eq!(stage.counts("long"), expected.collect());
+    stage.is_whole(&mut processor, "counts", 5, -4);
+    processor.terminate();
+}
+
 /// Two processors, of which one is killed now and then, go from one SQL to another and back while rows come: what is in all of them
 /// is told whole and once, and so is whatever is told of the rest.
 fn changes_and_kills(address: &str) {

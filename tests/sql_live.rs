@@ -92,6 +92,38 @@ fn topics_are_followed_on_nats() {
 }
 
 #[test]
+fn a_file_that_changes_is_read_again() {
+    let server = NatsServer::start();
+    let address = server.address().to_string();
+    let bus = open(&address);
+    create(bus.as_ref(), "ev", 1);
+    let folder = tempfile::tempdir().expect("a folder");
+    let (sql, names) = (folder.path().join("q.sql"), folder.path().join("names.csv"));
+    let named = format!(
+        "{SQL} CREATE EXTERNAL TABLE names STORED AS CSV LOCATION '{}' OPTIONS ('format.has_header' 'true');
+        CREATE VIEW named AS SELECT name FROM ev JOIN names ON ev.k = names.k;",
+        names.display()
+    );
+    std::fs::write(&sql, named).expect("written");
+    std::fs::write(&names, "k,name\nk0,before\n").expect("written");
+    let mut command = amoskys();
+    command.args(["sql", "run"]).arg(&sql).args(["--bus", &address, "--view", "named", "--format", "json"]);
+    let mut running = Running(command.arg("--from-beginning").stdout(Stdio::piped()).spawn().expect("it starts"));
+    let (sender, lines) = sync_channel(1000);
+    let printed = BufReader::new(running.0.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    thread::spawn(move || printed.for_each(|line| drop(sender.send(line))));
+    produce(bus.as_ref(), [record(0, 1)]);
+    assert_eq!(lines.recv_timeout(PATIENCE).expect("a row"), r#"{"name":"before"}"#);
+    let beside = folder.path().join("names.new");
+    std::fs::write(&beside, "k,name\nk0,after it\n").expect("written");
+    std::fs::rename(beside, &names).expect("renamed");
+    common::until("rows have the new name", || {
+        produce(bus.as_ref(), [record(0, 1)]);
+        lines.recv_timeout(PATIENCE).expect("a row") == r#"{"name":"after it"}"#
+    });
+}
+
+#[test]
 fn what_cannot_be_followed_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let sql = folder.path().join("q.sql");

@@ -4,11 +4,14 @@
 mod common;
 
 use amoskys_functions::model::Model;
-use amoskys_pipeline::sql::{Options, plan};
+use amoskys_pipeline::sql::{Dataflow, Options, plan};
 use common::plan_files;
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
 /// With streams, sinks and views.
@@ -86,4 +89,64 @@ fn what_needs_a_broken_statement_is_not_reported_again() {
         ("b.sql", "CREATE VIEW bad AS SELECT kk FROM ev; CREATE VIEW on_bad AS SELECT * FROM bad;"),
     ]);
     assert_eq!(problems.expect_err("one").0.len(), 1);
+}
+
+/// Of two streams, one alone and both joined with files; and one whose groups are sent.
+fn with_files(folder: &std::path::Path, owners: &str, options: &str) -> Dataflow {
+    let table = |name: &str, options: &str| {
+        let path = folder.join(format!("{name}.csv"));
+        format!("CREATE EXTERNAL TABLE {name} STORED AS CSV LOCATION '{}' OPTIONS ({options});", path.display())
+    };
+    std::fs::write(folder.join("owners.csv"), owners).expect("written");
+    std::fs::write(folder.join("unread.csv"), "a\n1\n").expect("written");
+    let header = "'format.has_header' 'true'";
+    let sql = format!(
+        "{}{}
+        CREATE EXTERNAL TABLE one (t TIMESTAMP, k VARCHAR, n BIGINT) STORED AS JSON LOCATION 'one'
+        OPTIONS (event_time 't', lateness '1s', partition_key 'k');
+        CREATE EXTERNAL TABLE other (t TIMESTAMP, k VARCHAR, n BIGINT) STORED AS JSON LOCATION 'other'
+        OPTIONS (event_time 't', lateness '1s', partition_key 'k');
+        CREATE EXTERNAL TABLE sent (t TIMESTAMP, k VARCHAR, n BIGINT) STORED AS JSON LOCATION 'sent'
+        OPTIONS (event_time 't', lateness '1s', partition_key 'k');
+        CREATE EXTERNAL TABLE teams (team VARCHAR, c BIGINT) STORED AS JSON LOCATION 'teams';
+        INSERT INTO teams SELECT k AS team, n AS c FROM one;
+        INSERT INTO teams SELECT team, c FROM (
+            SELECT k, tumble(t, INTERVAL '1 second') AS win, count(*) AS c FROM other GROUP BY k, win) AS counts
+            JOIN owners ON counts.k = owners.k;
+        INSERT INTO teams SELECT team, c FROM (
+            SELECT team, tumble(t, INTERVAL '1 second') AS win, count(*) AS c
+            FROM (SELECT team, t FROM sent JOIN owners ON sent.k = owners.k) GROUP BY team, win);",
+        table("owners", &format!("{header}{options}")),
+        table("unread", header),
+    );
+    plan_files(&[("q.sql", &sql)]).expect("it plans")
+}
+
+#[test]
+fn a_flow_has_the_files_that_it_reads_and_is_another_where_one_is_read_otherwise() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let of = |dataflow: &Dataflow| {
+        let flows = dataflow.streams.iter();
+        let of_each = flows.map(|flow| {
+            let names: Vec<String> = flow.statics.iter().map(|table| table.name.clone()).collect();
+            (flow.stream.name.clone(), names)
+        });
+        of_each.collect::<BTreeMap<_, _>>()
+    };
+    let same = |one: &Dataflow, other: &Dataflow| {
+        let pairs = one.streams.iter().zip(&other.streams);
+        let changed = pairs.filter(|(one, other)| !one.is_same_as(other)).map(|(one, _)| one.stream.name.clone());
+        changed.collect::<BTreeSet<_>>()
+    };
+    let first = with_files(folder.path(), "k,team\na,red\n", "");
+    let owners = || vec!["owners".to_owned()];
+    let expected = [("one", vec![]), ("other", owners()), ("sent", owners()), ("shuffle of sent", vec![])];
+    assert_eq!(of(&first), expected.map(|(name, files)| (name.to_owned(), files)).into());
+    assert_eq!(first.statics().len(), 1, "one table serves both");
+    // What a file holds makes nothing another, what it is read as does.
+    assert_eq!(same(&first, &with_files(folder.path(), "k,team\na,blue\n", "")), BTreeSet::new());
+    let those_that_read = BTreeSet::from(["other", "sent", "shuffle of sent"].map(str::to_owned));
+    assert_eq!(same(&first, &with_files(folder.path(), "k,team,floor\na,red,1\n", "")), those_that_read);
+    let options = ", 'format.comment' '#'";
+    assert_eq!(same(&first, &with_files(folder.path(), "k,team\na,red\n", options)), those_that_read);
 }

@@ -180,7 +180,7 @@ fn unions_and_files_below_a_window() {
         "{owners} INSERT INTO sink SELECT k, n AS s, 0 AS x, 0 AS y, owner AS w FROM ev JOIN owners ON k = host;"
     ));
     let now = || joined(&run(&dataflow.streams[0], &records[1..2]), 0);
-    let refresh = || dataflow.statics[0].refresh();
+    let refresh = || dataflow.statics()[0].refresh();
     assert_eq!((now(), refresh().expect("reads")), (vec!["b 2 0.0 0.0 bob".to_owned()], false));
     std::fs::write(&file, "host,owner\nb,beatrix\n").expect("written");
     assert_eq!((refresh().expect("reads"), now()), (true, vec!["b 2 0.0 0.0 beatrix".to_owned()]));

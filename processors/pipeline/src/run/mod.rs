@@ -9,6 +9,7 @@ mod dead_letter;
 mod decode;
 mod duplicates;
 mod emit;
+mod files;
 mod history;
 mod judge;
 mod load;

@@ -9,6 +9,7 @@ use super::{
     clock::LogClock,
     decode::Verify,
     emit::Emission,
+    files::FileWatch,
     position::Checkpoint,
     task::{Task, TaskError},
     telling::Telling,
@@ -109,8 +110,9 @@ pub fn tail(
 ) -> Result<TailCounts, TailError> {
     let mut reader = bus.reader(&ReaderOptions { prefetch_bytes_max: PREFETCH_BYTES_MAX, ..Default::default() })?;
     let mut tail = Tail::new(bus, dataflow, options, reader.as_mut())?;
-    let mut last_told = false;
+    let (mut last_told, mut file_watch) = (false, FileWatch::new());
     while !stop.load(Ordering::Relaxed) {
+        file_watch.look(dataflow);
         let mut emissions = Vec::new();
         match tail.step(reader.as_mut(), &mut emissions) {
             Ok(()) => last_told = false,

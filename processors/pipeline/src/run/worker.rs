@@ -18,6 +18,7 @@ use super::{
     dead_letter::dead_letter,
     decode::Verify,
     emit::{Emission, EmitError, Emitter},
+    files::FileWatch,
     load::Loading,
     metrics::Metrics,
     position::{PositionError, WrittenBy},
@@ -48,9 +49,6 @@ const TELL_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// Sizes of state are summed up over all panes, so not at every poll.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
-
-/// How often the files of static tables are looked at.
-const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(1);
 
 /// Outputs of about so many bytes are committed although more is there to be read.
 const OUTPUT_BYTES_MAX: usize = 16 << 20;
@@ -243,7 +241,7 @@ impl Worker {
         let (mut tasks, mut waiting) = (Tasks::new(), Waiting::new());
         let mut last_commit = Instant::now();
         let mut last_report: Option<Instant> = None;
-        let mut last_look = Instant::now();
+        let mut file_watch = FileWatch::new();
         let mut replay_told: Option<Instant> = None;
         let mut last_told: Option<Instant> = None;
         let mut clock = LogClock::default();
@@ -251,10 +249,9 @@ impl Worker {
         let mut outputs = Outputs::default();
         let mut next = None;
         while !stop.load(Ordering::Relaxed) {
-            if last_look.elapsed() >= LOOK_AT_FILES_EVERY {
-                self.look_at_files();
-                last_look = Instant::now();
-            }
+            let files = file_watch.look(&self.dataflow);
+            self.metrics.static_reloads.inc_by(files.read_again);
+            self.metrics.static_failures.inc_by(files.failed);
             let (mut records, mut rows, mut log_time_ms) = (0, 0, i64::MIN);
             let mut failed: Option<WorkerError> = None;
             let polled = member.poll(Duration::from_millis(20), records_max, &mut |record| {
@@ -337,22 +334,6 @@ impl Worker {
         }
         std::thread::sleep(ASK_AGAIN_AFTER);
         Ok(Vec::new())
-    }
-
-    fn look_at_files(&self) {
-        for table in &self.dataflow.statics {
-            match table.refresh() {
-                Ok(false) => {}
-                Ok(true) => {
-                    tracing::info!(table = table.name, "file changed; read again");
-                    self.metrics.static_reloads.inc();
-                }
-                Err(error) => {
-                    tracing::warn!(table = table.name, %error, "file changed and does not read; what it said before is kept");
-                    self.metrics.static_failures.inc();
-                }
-            }
-        }
     }
 
     fn take(&self, tasks: &mut Tasks, record: &Record<'_>, outputs: &mut Vec<Outgoing>) -> Result<(), WorkerError> {

@@ -24,8 +24,6 @@ use std::{
 #[derive(Debug)]
 pub struct Dataflow {
     pub streams: Vec<StreamFlow>,
-    /// Files that are joined with.
-    pub statics: Vec<Arc<StaticTable>>,
     /// What planned, but may not be what was meant; in the order of files and places.
     pub warnings: Vec<Problem>,
     /// What was asked why of, from the streams to the result.
@@ -47,6 +45,8 @@ pub struct StreamFlow {
     pub inserts: Vec<Insert>,
     /// Of a flow whose records are panes that others sent: who does.
     pub shuffle: Option<Shuffle>,
+    /// Files that it joins with; shared with the other flows that were planned together.
+    pub statics: Vec<Arc<StaticTable>>,
     /// Digests of the fitted statistics that its SQL names.
     pub(super) fitted: BTreeSet<String>,
     /// What its expressions could not be computed for; one for all flows that were planned together.
@@ -176,6 +176,17 @@ impl Dataflow {
     pub fn into_files(&self) -> impl Iterator<Item = (&Insert, &Sink)> {
         let inserts = self.streams.iter().flat_map(|flow| &flow.inserts);
         inserts.filter_map(|insert| Some((insert, insert.sink.as_ref().filter(|sink| sink.format.is_file())?)))
+    }
+
+    /// Files that are joined with, each once. The same file comes twice where flows that read it were planned at different times.
+    pub fn statics(&self) -> Vec<&Arc<StaticTable>> {
+        let mut found: Vec<&Arc<StaticTable>> = Vec::new();
+        for table in self.streams.iter().flat_map(|flow| &flow.statics) {
+            if !found.iter().any(|other| Arc::ptr_eq(other, table)) {
+                found.push(table);
+            }
+        }
+        found
     }
 
     /// How many streams there are, and how many topics groups are sent through, in words.
@@ -351,6 +362,7 @@ impl StreamFlow {
     pub fn panes_description(&self) -> String {
         let Stream { rules, bounds, replay_max_ns, event_time, .. } = &self.stream;
         let mut words = format!("{rules:?} {bounds:?} {replay_max_ns} {event_time:?} {:?}", self.fitted);
+        self.statics.iter().for_each(|table| words.push_str(&format!("\n{}", table.definition())));
         for shared in &self.panes {
             words.push_str(&format!("\n{:?} {:?}", shared.outputs, shared.ship));
             for &view in &shared.views {

@@ -7,6 +7,7 @@ use super::{
     panes::{Around, shared_panes, windowed_view},
     rowwise::RowProgram,
     shuffle::connect,
+    statics::StaticTable,
     template::Template,
     together::Together,
 };
@@ -155,33 +156,42 @@ impl Flows {
             panes: Vec::new(),
             inserts: Vec::new(),
             shuffle,
+            statics: Vec::new(),
             fitted: BTreeSet::new(),
             failures: Arc::default(),
         });
         self.flows.len() - 1
     }
 
-    /// Lets views share panes, and finds the columns that are used.
-    pub fn finish(mut self, around: Around<'_>) -> Result<Vec<StreamFlow>> {
+    /// Lets views share panes, and finds the columns and those of the files that are used.
+    pub fn finish(mut self, around: Around<'_>, statics: &[Arc<StaticTable>]) -> Result<Vec<StreamFlow>> {
         for flow in self.flows.iter_mut().filter(|flow| flow.shuffle.is_none()) {
             flow.panes = shared_panes(&flow.views, around)?;
         }
         for index in 0..self.flows.len() {
             if self.flows[index].shuffle.is_some() {
-                connect(&mut self.flows, index, around)?;
+                connect(&mut self.flows, index, around, statics)?;
             }
         }
         for flow in &mut self.flows {
             flow.failures = around.guard.failures.clone();
-            let rows = flow.inserts.iter().filter_map(|insert| match &insert.query {
-                Query::Rows(program) => Some(program),
-                Query::Windows { .. } => None,
-            });
-            let panes = flow.panes.iter().filter_map(|panes| match &panes.source {
-                PanesSource::Stream(program) => Some(program),
-                PanesSource::Windows(_) | PanesSource::Shipped => None,
-            });
-            let mut used: BTreeSet<&String> = panes.chain(rows).flat_map(|program| &program.columns).collect();
+            let (mut programs, mut plans) = (Vec::new(), Vec::new());
+            for insert in &flow.inserts {
+                match &insert.query {
+                    Query::Rows(program) => programs.push(program),
+                    Query::Windows { template, .. } => plans.push(template.logical()),
+                }
+            }
+            for panes in &flow.panes {
+                match &panes.source {
+                    PanesSource::Stream(program) => programs.push(program),
+                    PanesSource::Windows(rows) => plans.push(rows.template.logical()),
+                    PanesSource::Shipped => {}
+                }
+            }
+            plans.extend(programs.iter().map(|program| program.logical()));
+            flow.statics = read_by(&plans, statics)?;
+            let mut used: BTreeSet<&String> = programs.into_iter().flat_map(|program| &program.columns).collect();
             used.extend(&flow.stream.event_time);
             let late = LATE_COLUMN.to_owned();
             flow.tells_late = used.remove(&late);
@@ -191,6 +201,20 @@ impl Flows {
         }
         Ok(self.flows)
     }
+}
+
+/// Of the files those that plans read.
+fn read_by(plans: &[&LogicalPlan], statics: &[Arc<StaticTable>]) -> Result<Vec<Arc<StaticTable>>> {
+    let mut read = Vec::new();
+    for table in statics {
+        for plan in plans {
+            if table.is_in(plan)? {
+                read.push(table.clone());
+                break;
+            }
+        }
+    }
+    Ok(read)
 }
 
 /// Names of the streams that a plan reads.

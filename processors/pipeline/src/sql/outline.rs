@@ -134,7 +134,7 @@ impl ViewOutline {
 impl Outline {
     pub fn of(dataflow: &Dataflow) -> Self {
         let streams = dataflow.streams.iter().map(|flow| stream(flow, dataflow)).collect();
-        Self { streams, files: dataflow.statics.iter().map(file).collect() }
+        Self { streams, files: dataflow.statics().into_iter().map(file).collect() }
     }
 }
 

@@ -570,12 +570,12 @@ impl<'a> Planner<'a> {
         let guard = Guard { context: &self.context, query: "", failures: &self.failures };
         let around = Around { streams: &self.streams, named: &self.named, guard };
         // Each view was checked by itself; what fails now is ours.
-        let streams = self.flows.finish(around).map_err(|error| {
+        let streams = self.flows.finish(around, &self.statics).map_err(|error| {
             let faults = explain::faults(&error).into_iter();
             let ours = faults.map(|fault| Fault::new(format!("a fault of the planner: {fault}")));
             Problems(ours.map(|fault| Problem::new(None, fault)).collect())
         })?;
-        Ok(Dataflow { streams, statics: self.statics, warnings: self.warnings, probes: self.probes })
+        Ok(Dataflow { streams, warnings: self.warnings, probes: self.probes })
     }
 }
 

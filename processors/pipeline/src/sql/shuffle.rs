@@ -9,6 +9,7 @@ use super::{
     Format, OnError, PanesSource, StateBounds, Stream, StreamFlow,
     distribute::Spread,
     panes::{Around, shared_panes},
+    statics::StaticTable,
 };
 use amoskys_windows::WatermarkRules;
 use arrow::datatypes::{Schema, TimeUnit};
@@ -97,13 +98,18 @@ impl Stream {
 }
 
 /// Lets the streams' flows send what the shuffled flow at `index` wants.
-pub(super) fn connect(flows: &mut [StreamFlow], index: usize, around: Around<'_>) -> Result<()> {
+pub(super) fn connect(
+    flows: &mut [StreamFlow],
+    index: usize,
+    around: Around<'_>,
+    statics: &[Arc<StaticTable>],
+) -> Result<()> {
     let panes = shared_panes(&flows[index].views, around)?;
     let sent = shared_panes(&flows[index].views, around)?;
     let topic = flows[index].stream.topic.clone();
     let mut sources = Vec::new();
     flows[index].panes = panes;
-    let digest = digest(flows, index);
+    let digest = digest(flows, index, statics)?;
     for (place, mut shared) in sent.into_iter().enumerate() {
         let PanesSource::Stream(program) = &shared.source else {
             sources.push(None);
@@ -128,7 +134,7 @@ pub(super) fn connect(flows: &mut [StreamFlow], index: usize, around: Around<'_>
 
 /// All that decides what is sent to the flow at `index`, and where its groups go. One for all of its panes: who merges waits for
 /// all alike, so where one of them is other than it was, all begin anew.
-fn digest(flows: &[StreamFlow], index: usize) -> String {
+fn digest(flows: &[StreamFlow], index: usize, statics: &[Arc<StaticTable>]) -> Result<String> {
     let flow = &flows[index];
     let mut hasher = blake3::Hasher::new();
     hasher.update(format!("{:?}", flow.fitted).as_bytes());
@@ -149,7 +155,12 @@ fn digest(flows: &[StreamFlow], index: usize) -> String {
             hasher.update(format!("{:?}", view.shuffle_key).as_bytes());
             let plan = LogicalPlan::Aggregate(view.aggregate.clone());
             hasher.update(plan.display_indent_schema().to_string().as_bytes());
+            for table in statics {
+                if table.is_in(&plan)? {
+                    hasher.update(table.definition().as_bytes());
+                }
+            }
         }
     }
-    hasher.finalize().to_hex()[..16].to_owned()
+    Ok(hasher.finalize().to_hex()[..16].to_owned())
 }

@@ -10,11 +10,13 @@ use amoskys_functions::fault::{Fault, refuse};
 use arrow::{compute::concat_batches, record_batch::RecordBatch};
 use datafusion::{
     catalog::TableProvider,
+    common::tree_node::TreeNodeRecursion,
     error::{DataFusionError, Result},
     logical_expr::{CreateExternalTable, DdlStatement, LogicalPlan},
     prelude::{DataFrame, SessionContext},
 };
 use std::{
+    collections::BTreeMap,
     fs::Metadata,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -28,6 +30,7 @@ const BYTES_MAX: usize = 1 << 30;
 pub struct StaticTable {
     pub name: String,
     locations: Vec<PathBuf>,
+    definition: String,
     rows: DataFrame,
     slot: Arc<Slot>,
     seen: Mutex<Vec<Stamp>>,
@@ -46,6 +49,21 @@ impl StaticTable {
         &self.locations
     }
 
+    /// What it reads and how, and the columns that the rows have, in words.
+    pub fn definition(&self) -> &str {
+        &self.definition
+    }
+
+    /// Whether a plan scans it.
+    pub fn is_in(&self, plan: &LogicalPlan) -> Result<bool> {
+        let mut is_in = false;
+        plan.apply_with_subqueries(|node| {
+            is_in |= matches!(node, LogicalPlan::TableScan(scan) if scan.table_name.table() == self.name);
+            Ok(if is_in { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })?;
+        Ok(is_in)
+    }
+
     /// Reads the file of a `CREATE EXTERNAL TABLE … STORED AS CSV | PARQUET`.
     pub fn read(name: &str, table: Box<CreateExternalTable>) -> Result<Self> {
         let locations = table.locations.iter().map(PathBuf::from).collect::<Vec<_>>();
@@ -61,15 +79,18 @@ impl StaticTable {
         }
         let stamps = stamps(&locations);
         let reference = table.name.clone();
+        let options: BTreeMap<String, String> = table.options.clone().into_iter().collect();
+        let mut definition = format!("{name} {} {locations:?} {options:?}", table.file_type);
         let rows = runtime()?.block_on(async {
             let context = SessionContext::new();
             context.execute_logical_plan(LogicalPlan::Ddl(DdlStatement::CreateExternalTable(table))).await?;
             context.table(reference).await
         })?;
         let batch = collect(&rows)?;
+        definition.push_str(&format!(" {:?}", batch.schema().fields()));
         let slot = Slot::new(batch.schema());
         slot.fill(batch);
-        Ok(Self { name: name.to_owned(), locations, rows, slot, seen: Mutex::new(stamps) })
+        Ok(Self { name: name.to_owned(), locations, definition, rows, slot, seen: Mutex::new(stamps) })
     }
 
     pub fn provider(&self) -> Arc<dyn TableProvider> {

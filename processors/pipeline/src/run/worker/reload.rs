@@ -8,8 +8,8 @@
 //! than before, or by other rules, the worker leaves its group and joins it anew, as after a restart.
 //!
 //! Deliberately not here: whether the SQL is good, which is found out before; how a successor reads ([`successor`]). Limits: one switch at
-//! a time; SQL that joins with files is rebuilt as a whole, so that nobody keeps files that are not asked for any more. Workers
-//! switch each for itself, and groups that are sent come out late until the last has.
+//! a time; a file that both a kept flow and a changed one join with is held twice. Workers switch each for itself, and groups that are
+//! sent come out late until the last has.
 
 use super::{Outlets, Owned, Tasks, Waiting, Worker, WorkerError, successor::Successor};
 use crate::{
@@ -66,13 +66,12 @@ enum Way {
 fn way(old: &Dataflow, next: &Dataflow) -> Way {
     let topics =
         |of: &Dataflow| -> BTreeSet<String> { of.streams.iter().map(|flow| flow.stream.topic.clone()).collect() };
-    let has_files = !old.statics.is_empty() || !next.statics.is_empty();
     let same = |flow: &StreamFlow| {
         let of_topic = |other: &&StreamFlow| other.stream.topic == flow.stream.topic;
         // Where an earlier change failed on some partitions, they run different flows.
         let is_one = old.streams.iter().filter(of_topic).count() == 1;
         let found = old.streams.iter().position(|other| of_topic(&other));
-        found.filter(|&index| is_one && !has_files && old.streams[index].is_same_as(flow))
+        found.filter(|&index| is_one && old.streams[index].is_same_as(flow))
     };
     let same: Vec<Option<usize>> = next.streams.iter().map(same).collect();
     let begins_to_keep = next.keeps_panes() && !old.keeps_panes();
@@ -128,7 +127,7 @@ impl Worker {
                 };
             }
         }
-        let Dataflow { streams, statics, warnings, probes } = next;
+        let Dataflow { streams, warnings, probes } = next;
         let changed: Vec<StreamFlow> =
             streams.into_iter().zip(&same).filter(|(_, same)| same.is_none()).map(|(flow, _)| flow).collect();
         if changed.is_empty() {
@@ -140,7 +139,7 @@ impl Worker {
             self.outlets.push(Outlets::of(&flow)?);
             self.dataflow.streams.push(flow);
         }
-        (self.dataflow.statics, self.dataflow.warnings, self.dataflow.probes) = (statics, warnings, probes);
+        (self.dataflow.warnings, self.dataflow.probes) = (warnings, probes);
         for (partition, owned) in tasks.iter_mut() {
             let of_topic = |flow: &StreamFlow| flow.stream.topic == partition.topic;
             let Some(new) = self.dataflow.streams[before..].iter().position(of_topic) else { continue };
