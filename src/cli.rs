@@ -1,8 +1,13 @@
 //! The command line: commands, their flags and their help.
 
-use crate::{config, demo, print, roles, sql, topics};
+use crate::{
+    config, demo,
+    print::{self, Format},
+    roles,
+    sql::{self, SqlIsWrong},
+    topics,
+};
 use amoskys_bus::{Address, BusError, Fault};
-use amoskys_pipeline::sql::Problems;
 use amoskys_proto::Signer;
 use anyhow::Result;
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -24,18 +29,23 @@ impl Misuse {
     }
 }
 
-/// SQL that does not plan: each problem drawn with its lines, below the line that says so.
-pub fn sql_is_wrong(problems: &Problems) -> anyhow::Error {
-    Misuse(format!("{}\n\n{}", problems.summary(), problems.drawn(std::io::stderr().is_terminal()).trim_end())).into()
-}
-
 /// 2 when the user has something to change (not only flags: a topic that is not there, a login that the log refuses),
 /// else 1.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     let users = |cause: &(dyn std::error::Error + 'static)| {
-        cause.is::<Misuse>() || cause.downcast_ref::<BusError>().is_some_and(|error| error.fault() == Fault::User)
+        cause.is::<Misuse>()
+            || cause.is::<SqlIsWrong>()
+            || cause.downcast_ref::<BusError>().is_some_and(|error| error.fault() == Fault::User)
     };
     if error.chain().any(users) { MISUSED } else { FAILED }
+}
+
+/// For who asked for JSON: the error in words, and the problems of SQL as `sql check` tells them.
+pub fn error_object(error: &anyhow::Error) -> serde_json::Value {
+    match error.downcast_ref::<SqlIsWrong>() {
+        Some(wrong) => serde_json::json!({ "error": wrong.summary(), "problems": wrong.objects() }),
+        None => serde_json::json!({ "error": format!("{error:#}") }),
+    }
 }
 
 /// Security telemetry in, alerts out, on an external log.
@@ -140,6 +150,17 @@ impl Command {
         if let Command::Demo(_) = self { LevelFilter::ERROR } else { LevelFilter::INFO }
     }
 
+    /// Whether errors are wanted as JSON, as the answer is.
+    pub fn wants_json(&self) -> bool {
+        match self {
+            Command::Sql(command) => command.wants_json(),
+            Command::Topics(command) => command.wants_json(),
+            // Those of a file are its answer.
+            Command::Config(ConfigCommand::Check { format, .. }) => *format == Format::Json,
+            _ => false,
+        }
+    }
+
     pub fn run(self, log: Log) -> Result<u8> {
         match self {
             Command::Demo(command) => demo::run(command, log),
@@ -200,8 +221,8 @@ pub enum ConfigCommand {
         /// Whose file it is; found out from its sections when left out.
         #[arg(long, value_enum)]
         role: Option<config::RoleName>,
-        #[arg(long, value_enum, default_value_t = config::Format::Text)]
-        format: config::Format,
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
     },
 }
 

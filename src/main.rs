@@ -24,11 +24,16 @@ fn main() -> ExitCode {
     silence_onnxruntime();
     let cli = cli::Cli::parse();
     cli.log.start(cli.command.usual_log_level());
+    let wants_json = cli.command.wants_json();
     match cli.command.run(cli.log) {
         Ok(code) => ExitCode::from(code),
         Err(error) if print::is_closed(&error) => ExitCode::from(cli::DONE),
         Err(error) => {
-            eprintln!("amoskys: {error:#}");
+            if wants_json {
+                eprintln!("{}", cli::error_object(&error));
+            } else {
+                eprintln!("amoskys: {error:#}");
+            }
             ExitCode::from(cli::exit_code(&error))
         }
     }

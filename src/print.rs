@@ -10,6 +10,15 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
+/// Who an answer is for, and so its errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
 /// Prints a line. [`is_closed`] tells an error that means that nobody reads any more.
 pub fn line(text: impl Display) -> io::Result<()> {
     write(&mut io::stdout().lock(), format_args!("{text}\n"))

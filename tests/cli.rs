@@ -441,3 +441,39 @@ fn a_closed_pipe_ends_a_command_quietly() {
         assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()), "{arguments:?}");
     }
 }
+
+#[test]
+fn who_wants_json_gets_errors_as_json_too() {
+    let place = Place::new();
+    let wrong = place.write("wrong.sql", "CREATE VIEW v AS SELECT nothing FROM nowhere;\nSELECT 1;");
+    let fine = place.write(
+        "fine.sql",
+        "CREATE EXTERNAL TABLE ev (t TIMESTAMP) STORED AS JSON LOCATION 'ev' OPTIONS (event_time 't', lateness '1s');
+        CREATE VIEW times AS SELECT t FROM ev;",
+    );
+    let test = place.write("fine.test.sql", "SELEC;");
+    let asked = |arguments: &[&str]| {
+        let (printed, said, code) = amoskys(&[arguments, &["--format", "json"]].concat());
+        assert!(printed.is_empty() && code == 2, "{arguments:?}: {code}, {printed}");
+        let error: serde_json::Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{arguments:?}: {said}"));
+        (error["error"].as_str().expect("words").to_owned(), error["problems"].clone())
+    };
+    let (checked, _, _) = amoskys(&["sql", "check", &wrong, "--format", "json"]);
+    let problems: serde_json::Value = serde_json::from_str(&checked).expect("an array");
+    assert_eq!(problems.as_array().map(Vec::len), Some(2));
+    for arguments in [
+        &["sql", "run", &wrong, "--from", "nowhere=x.jsonl"][..],
+        &["sql", "explain", &wrong],
+        &["sql", "why", "v", "--sql", &wrong, "--where", "a = 1", "--from", "nowhere=x.jsonl"],
+    ] {
+        assert_eq!(asked(arguments), ("2 errors in the SQL".to_owned(), problems.clone()), "{arguments:?}");
+    }
+    let (error, of_diff) = asked(&["sql", "diff", &wrong, &wrong, "--from", "nowhere=x.jsonl"]);
+    assert!(error == format!("{wrong} does not plan: 2 errors in the SQL") && of_diff == problems, "{error}");
+    let (error, of_test) = asked(&["sql", "test", &place.0.path().display().to_string()]);
+    assert!(error == "1 error in the SQL" && of_test[0]["file"] == test.as_str(), "{error}: {of_test}");
+    let (error, none) = asked(&["sql", "run", &fine, "--view", "times", "--from", "ev=nothing.jsonl"]);
+    assert!(error.contains("nothing.jsonl") && none.is_null(), "{error}");
+    let (error, none) = asked(&["topics", "list", "--bus", "local:/nowhere/at/all"]);
+    assert!(error.contains("/nowhere/at/all") && none.is_null(), "{error}");
+}

@@ -11,18 +11,13 @@ use super::{
     schema::Role,
     unreadable,
 };
+use crate::print::Format;
 use std::{cmp::Ordering, path::Path};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum RoleName {
     Agent,
     Processor,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    Text,
-    Json,
 }
 
 /// Nothing wrong, or warnings only.

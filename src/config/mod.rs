@@ -23,7 +23,7 @@ mod schema;
 
 pub use agent_config::AgentConfig;
 pub use bus_section::BusConfig;
-pub use command::{Format, RoleName, check_file};
+pub use command::{RoleName, check_file};
 pub use environment::{Variables, of_process};
 pub use page::render as reference;
 pub use problem::{Place, Problem, Problems, Severity};

@@ -5,9 +5,10 @@
 
 use super::{ModelPlace, Models, Processor, create_topics};
 use crate::{
-    cli::{self, Misuse},
+    cli::Misuse,
     config::ProcessorConfig,
     print::counted,
+    sql::SqlIsWrong,
     topics::{default_settings, own_topics},
 };
 use amoskys_bus::{Address, Bus, MemberOptions, TopicInfo, TopicSpec};
@@ -78,7 +79,7 @@ impl PlannedProcessor {
                 models: models.lookup(),
                 wanted: Wanted::Inserts,
             };
-            sql::plan(&sources, &options).map_err(|problems| cli::sql_is_wrong(&problems))
+            sql::plan(&sources, &options).map_err(|problems| SqlIsWrong::new(problems).into())
         };
         let dataflows: Vec<Dataflow> = (0..parts.workers.max(1)).map(plan).collect::<Result<_>>()?;
         let group = parts.options.member.group.clone();
@@ -89,7 +90,7 @@ impl PlannedProcessor {
         if !into_files.is_empty() {
             let all = into_files.join("\n");
             let help = "a processor inserts into topics; files are written by `amoskys sql run`, over history";
-            return Err(cli::Misuse(format!("INSERT into a file\n{all}\n{help}")).into());
+            return Err(Misuse(format!("INSERT into a file\n{all}\n{help}")).into());
         }
         for warning in &dataflows[0].warnings {
             tracing::warn!("{warning}");

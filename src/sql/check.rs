@@ -1,11 +1,11 @@
 //! `sql check`: every problem of every file at once, for people or for editors.
 
-use super::Planning;
+use super::{Planning, wrong::objects};
 use crate::{
     cli::{DONE, MISUSED},
-    print::{self, counted},
+    print::{self, Format, counted},
 };
-use amoskys_pipeline::sql::{Problem, Problems, Severity, Wanted, untested};
+use amoskys_pipeline::sql::{Problem, Problems, Wanted, untested};
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use std::{io::IsTerminal, path::PathBuf};
@@ -35,16 +35,10 @@ pub struct Command {
     #[arg(long, default_value = "models", value_name = "DIR")]
     models: PathBuf,
     #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    pub format: Format,
     /// Exit with 2 when there is any warning.
     #[arg(long, value_enum)]
     deny: Option<Deny>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 /// What makes the exit code 2 although the SQL plans.
@@ -79,26 +73,4 @@ pub fn check(command: &Command) -> Result<u8> {
     }
     let is_denied = command.deny == Some(Deny::Warnings) && !found.0.is_empty();
     Ok(if planned.is_none() || is_denied { MISUSED } else { DONE })
-}
-
-fn objects(problems: &Problems) -> Vec<serde_json::Value> {
-    let object = |problem: &Problem| {
-        let place = problem.place.as_ref();
-        let ((line, column), (end_line, end_column)) =
-            place.map_or(((0, 0), (0, 0)), |place| (place.start(), place.end()));
-        serde_json::json!({
-            "file": place.map(|place| &place.file.path),
-            "line": line, "column": column, "end_line": end_line, "end_column": end_column,
-            "severity": match problem.severity {
-                Severity::Error => "error",
-                Severity::Warning(_) => "warning",
-            },
-            "name": match problem.severity {
-                Severity::Error => None,
-                Severity::Warning(name) => Some(name),
-            },
-            "message": problem.message, "help": problem.help,
-        })
-    };
-    problems.0.iter().map(object).collect()
 }

@@ -8,10 +8,10 @@ mod report;
 mod spool;
 mod version;
 
-use super::{Planning, models_below, over};
+use super::{Planning, SqlIsWrong, models_below, over};
 use crate::{
-    cli::{self, DONE, FAILED, Misuse},
-    print,
+    cli::{DONE, FAILED, Misuse},
+    print::{self, Format},
     roles::Models,
 };
 use amoskys_pipeline::{
@@ -63,7 +63,7 @@ pub struct Command {
     #[arg(long, value_enum)]
     fail_on: Vec<Kind>,
     #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    pub format: Format,
     /// How many partitions are done at once; as many as there are cores when left out.
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -77,12 +77,6 @@ enum Kind {
     New,
     Lost,
     Changed,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 fn key(text: &str) -> Result<(String, Vec<String>), String> {
@@ -124,9 +118,7 @@ fn plans(version: &Version, models: &Arc<Models>, threads: Option<NonZeroUsize>)
     let planning = Planning { sources, models, wanted: Wanted::Inserts };
     let plan = || -> Result<Dataflow> {
         let planned = planning.plan()?;
-        planned.map_err(|problems| {
-            Misuse(format!("{} does not plan: {}", version.name, cli::sql_is_wrong(&problems))).into()
-        })
+        planned.map_err(|problems| SqlIsWrong::of(&version.name, problems).into())
     };
     (0..over::threads(threads)).map(|_| plan()).collect()
 }

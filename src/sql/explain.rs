@@ -36,13 +36,13 @@ pub struct Command {
     #[arg(long, value_name = "NAME")]
     view: Vec<String>,
     #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    pub format: Format,
     #[arg(long, default_value = "models", value_name = "DIR")]
     models: PathBuf,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
     Text,
     /// The flow as a Mermaid flowchart.
     Mermaid,

@@ -3,11 +3,11 @@
 
 use crate::{
     cli::{DONE, Misuse},
-    print,
+    print::{self, Format},
 };
 use amoskys_pipeline::sql::{FunctionInfo, functions as known, nearest};
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use std::collections::BTreeMap;
 
 const PAGE: &str = include_str!("../../docs/functions.md");
@@ -23,13 +23,7 @@ pub struct Command {
     #[arg(value_name = "NAME")]
     name: Option<String>,
     #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
-    Text,
-    Json,
+    pub format: Format,
 }
 
 /// A row of the page's table.

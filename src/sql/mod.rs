@@ -13,9 +13,12 @@ mod run;
 mod shown;
 mod test;
 mod why;
+mod wrong;
+
+pub use wrong::SqlIsWrong;
 
 use crate::{
-    cli,
+    print::Format,
     roles::{ModelPlace, Models},
 };
 use amoskys_pipeline::sql::{self, Dataflow, Problems, Sources, Statement, Wanted};
@@ -45,6 +48,22 @@ pub enum Command {
     Test(test::Command),
     /// Say why a detection fired or did not: what every condition on the way saw, and the first that said no.
     Why(Box<why::Command>),
+}
+
+impl Command {
+    /// Whether errors are wanted as JSON, as the answer is: an object, `{"error", "problems"}`, on standard error.
+    pub fn wants_json(&self) -> bool {
+        match self {
+            Command::Check(command) => command.format == Format::Json,
+            Command::Diff(command) => command.format == Format::Json,
+            Command::Explain(command) => command.format == explain::Format::Json,
+            Command::Fit(_) => false,
+            Command::Functions(command) => command.format == Format::Json,
+            Command::Run(command) => command.format == Some(output::Format::Json),
+            Command::Test(command) => command.format == Format::Json,
+            Command::Why(command) => command.format == Format::Json,
+        }
+    }
 }
 
 pub fn run(command: Command) -> Result<u8> {
@@ -78,7 +97,7 @@ impl Planning {
 
     /// The plan; every problem of the SQL is one error.
     fn planned(&self) -> Result<Dataflow> {
-        self.plan()?.map_err(|problems| cli::sql_is_wrong(&problems))
+        self.plan()?.map_err(|problems| SqlIsWrong::new(problems).into())
     }
 
     /// The same for each thread: what a plan runs over, and a model's session, are one thread's.

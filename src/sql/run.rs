@@ -69,7 +69,7 @@ pub struct Command {
     view: Vec<String>,
     /// By the ending of --output when left out; else a table on a terminal, and JSON.
     #[arg(long, value_enum)]
-    format: Option<Format>,
+    pub format: Option<Format>,
     /// Where the rows go, a folder for several views; standard output when left out (not for Parquet).
     #[arg(long, value_name = "PATH")]
     output: Option<PathBuf>,

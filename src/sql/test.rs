@@ -5,17 +5,17 @@
 mod report;
 mod trying;
 
-use super::{Planning, over};
+use super::{Planning, SqlIsWrong, over};
 use crate::{
-    cli::{self, DONE, FAILED, Misuse},
-    print,
+    cli::{DONE, FAILED, Misuse},
+    print::{self, Format},
 };
 use amoskys_pipeline::{
     sql::{self, Problem, Problems, Wanted, views_of},
     trial::{Action, Script, Trial, blessed},
 };
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use report::Report;
 use std::{
     collections::BTreeSet,
@@ -92,15 +92,9 @@ pub struct Command {
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    pub format: Format,
     #[arg(long, default_value = "models", value_name = "DIR")]
     models: PathBuf,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 /// A test and what became of it.
@@ -174,7 +168,7 @@ fn scripts(command: &Command) -> Result<Vec<Script>> {
             Err(found) => problems.extend(found),
         }
     }
-    if problems.is_empty() { Ok(scripts) } else { Err(cli::sql_is_wrong(&Problems(problems))) }
+    if problems.is_empty() { Ok(scripts) } else { Err(SqlIsWrong::new(Problems(problems)).into()) }
 }
 
 /// Every test, in their order.

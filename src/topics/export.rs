@@ -8,13 +8,14 @@
 mod sink;
 
 use super::{
-    BusArguments, EXIT_DONE, EXIT_FAILED, Format,
+    BusArguments, EXIT_DONE, EXIT_FAILED,
     content::Content,
     partitions::{POLL, Patience, Span, Start, spans},
     unfinished::{refuse_to_overwrite, unfinished_beside},
 };
 use crate::{
     cli::Misuse,
+    print::Format,
     progress::{Done, Progress},
 };
 use amoskys_bus::{Change, Reader, ReaderOptions};
@@ -77,7 +78,7 @@ pub struct ExportArguments {
     skip_bad: bool,
     /// How the summary is printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    pub(super) format: Format,
 }
 
 pub fn export(arguments: &ExportArguments, out: &mut dyn Write, stop: &AtomicBool) -> anyhow::Result<u8> {

@@ -1,11 +1,11 @@
 //! `topics list` and `topics create`.
 
 use super::{
-    BusArguments, EXIT_DONE, Format,
+    BusArguments, EXIT_DONE,
     connect::key_value,
     own::{default_settings, own_topics},
 };
-use crate::cli::Misuse;
+use crate::{cli::Misuse, print::Format};
 use amoskys_bus::TopicSpec;
 use serde_json::json;
 use std::io::Write;
@@ -20,7 +20,7 @@ pub struct ListArguments {
     bus: BusArguments,
     /// How the result is printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    pub(super) format: Format,
 }
 
 #[derive(Debug, clap::Args)]

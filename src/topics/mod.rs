@@ -26,7 +26,7 @@ pub use connect::{BusArguments, Login};
 pub use own::{ALERTS, DEMO_FAMILY, PROCESS_FEATURES, PROCESS_TELEMETRY, STATUS, default_settings, own_topics};
 pub use unfinished::{refuse_to_overwrite, unfinished_beside};
 
-use crate::stop;
+use crate::{print::Format, stop};
 use std::{
     io::{self, BufWriter, Write},
     sync::atomic::AtomicBool,
@@ -50,13 +50,17 @@ pub enum Command {
     Export(export::ExportArguments),
 }
 
-/// How data is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// For people
-    Text,
-    /// One JSON object per line
-    Json,
+impl Command {
+    /// Whether errors are wanted as JSON, as the answer is.
+    pub fn wants_json(&self) -> bool {
+        match self {
+            Command::List(arguments) => arguments.format == Format::Json,
+            Command::Create(arguments) => arguments.format == Format::Json,
+            Command::Tail(arguments) => arguments.format == Format::Json,
+            Command::Export(arguments) => arguments.format == Format::Json,
+            Command::Write(_) => false,
+        }
+    }
 }
 
 /// Carries out the command on standard output and returns the exit code. Ends in good order on SIGINT and SIGTERM.

@@ -3,10 +3,11 @@
 //! What does not decode is shown with the reason, never refused. Signatures are not verified.
 
 use super::{
-    Format, alert,
+    alert,
     content::Content,
     text::{cut, hex, text_or_hex, time, time_of_ms, visible},
 };
+use crate::print::Format;
 use amoskys_bus::Record;
 use amoskys_proto::{
     EnvelopeView,

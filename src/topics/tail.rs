@@ -1,11 +1,12 @@
 //! `topics tail`: records printed as they come, decoded where their type is known.
 
 use super::{
-    BusArguments, EXIT_DONE, Format,
+    BusArguments, EXIT_DONE,
     content::Content,
     partitions::{POLL, Patience, Span, Start, spans},
     render::Renderer,
 };
+use crate::print::Format;
 use amoskys_bus::{Change, Reader, ReaderOptions, Record};
 use std::{
     collections::HashMap,
@@ -57,7 +58,7 @@ pub struct TailArguments {
     message: Option<String>,
     /// How records are printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    pub(super) format: Format,
 }
 
 pub fn tail(arguments: &TailArguments, out: &mut dyn Write, stop: &AtomicBool) -> anyhow::Result<u8> {
