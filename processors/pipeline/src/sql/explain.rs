@@ -101,6 +101,21 @@ fn of_text(text: &str) -> Fault {
         let message = "an aggregate does not belong into WHERE, which looks at single rows";
         return Fault::new(message).help("write it behind HAVING").at("WHERE");
     }
+    if let Some(inner) = quoted_by(text, "Aggregate function calls cannot be nested: '", '\'') {
+        let call = inner.split_once('(').map_or(inner.as_str(), |(name, _)| name);
+        return Fault::new(format!("{call}(…) is an aggregate within an aggregate"))
+            .help("compute it in a view with a GROUP BY of its own, and take the outer one over that view")
+            .at(format!("({call}("))
+            .at(format!("{call}("));
+    }
+    if let Some((_, wrong)) = text.split_once("regex parse error:") {
+        let what = wrong.rsplit_once("error:").map_or(wrong, |(_, what)| what).trim();
+        let pattern = wrong.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        let help = r"a letter that means something in patterns is written behind a backslash: \( \[ \.";
+        return Fault::new(format!("the pattern is no regular expression: {what}"))
+            .help(help)
+            .at(format!("'{pattern}'"));
+    }
     if text.starts_with("Substring without for/from") {
         return Fault::new("substr takes what to cut and from where").help("write substr(k, 1)");
     }
