@@ -60,10 +60,10 @@ fn measure(span: Duration, starts_per_second: u64, bus_address: Option<&str>) ->
     config.process.netlink = NetlinkMode::On;
     config.signing_key_path = Some(folder.path().join("agent.key"));
     Signer::generate()?.write_files(&folder.path().join("agent.key"))?;
-    for topic in [&config.telemetry_topic, &config.status_topic] {
+    for topic in [&config.process_topic, &config.status_topic] {
         bus.create_topic(&TopicSpec { name: topic.clone(), partitions: 1, replication: 1, settings: Vec::new() })?;
     }
-    let topic = config.telemetry_topic.clone();
+    let topic = config.process_topic.clone();
     let agent = Agent::start(config, bus.clone(), &mut Registry::default())?;
     let loads = [start_load(starts_per_second / 2)?, start_load(starts_per_second - starts_per_second / 2)?];
     sleep(WARM_UP);

@@ -1,7 +1,7 @@
 //! One agent: its threads, and the handle to look at it and to stop it.
 //!
-//! source → queue → pipeline → write-ahead log → publisher → bus. Deliberately not here: configuration files, HTTP,
-//! signals. Limits: those of [`AgentConfig`]; three threads, and those of the write-ahead log (2) and of the bus.
+//! sources → queue → pipeline → write-ahead log → publisher → bus. Deliberately not here: configuration files, HTTP,
+//! signals. Limits: those of [`AgentConfig`]; four threads, and those of the write-ahead log (2) and of the bus.
 
 use crate::{
     clock::Moment,
@@ -10,13 +10,17 @@ use crate::{
     metrics::{Numbers, SharedNumbers},
     pipeline::Pipeline,
     publisher::Publisher,
-    queue::{StopOrder, event_queue},
-    sources::process::{ConnectorError, ProcessSource},
+    queue::{Queued, StopOrder, event_queue},
+    sources::{
+        process::{ConnectorError, ProcessSource},
+        syscall::{SyscallSource, SyscallWishes},
+    },
     status::{AgentReport, Health},
     wal::{Wal, WalError},
 };
 use amoskys_bus::Bus;
-use amoskys_proto::{Signer, SignerError, v1::ProcessEvent};
+use amoskys_ebpf::ProbeError;
+use amoskys_proto::{Signer, SignerError};
 use prometheus_client::registry::Registry;
 use std::{
     sync::{Arc, mpsc::Receiver},
@@ -33,6 +37,8 @@ pub enum AgentError {
     Wal(#[from] WalError),
     #[error(transparent)]
     Processes(#[from] ConnectorError),
+    #[error("system calls cannot be seen: {0}")]
+    Syscalls(#[from] ProbeError),
     #[error("the kernel's boot id cannot be read from /proc/sys/kernel/random/boot_id: {0}")]
     BootId(std::io::Error),
     #[error("a thread cannot be started: {0}")]
@@ -51,8 +57,10 @@ pub struct PreparedAgent {
     stop: StopOrder,
     numbers: SharedNumbers,
     wal: Arc<Wal>,
-    events: Receiver<ProcessEvent>,
-    source: ProcessSource,
+    events: Receiver<Queued>,
+    processes: ProcessSource,
+    syscalls: Option<SyscallSource>,
+    wishes: SyscallWishes,
 }
 
 /// A running agent. Dropping it stops it at once; what is not acknowledged stays in the write-ahead log.
@@ -62,6 +70,7 @@ pub struct AgentHandle {
     stop: StopOrder,
     numbers: SharedNumbers,
     health: Health,
+    wishes: SyscallWishes,
     threads: Vec<(&'static str, JoinHandle<()>)>,
 }
 
@@ -80,15 +89,17 @@ impl Agent {
         let boot_id = read_boot_id().map_err(AgentError::BootId)?;
         let wal = Arc::new(Wal::open(&config.wal, &boot_id, started.boot_ns, numbers.clone())?);
         let (queue, events) = event_queue(config.queue_events_max, stop.clone(), numbers.clone());
-        let source = ProcessSource::open(config.process.clone(), numbers.clone(), queue)?;
-        Ok(PreparedAgent { config, signer, boot_id, started, stop, numbers, wal, events, source })
+        let processes = ProcessSource::open(config.process.clone(), numbers.clone(), queue.clone())?;
+        let wishes = SyscallWishes::default();
+        let syscalls = SyscallSource::open(&config.syscall, wishes.clone(), numbers.clone(), queue)?;
+        Ok(PreparedAgent { config, signer, boot_id, started, stop, numbers, wal, events, processes, syscalls, wishes })
     }
 }
 
 impl PreparedAgent {
     /// Starts the agent; its numbers appear in `registry`. The bus may be away.
     pub fn start(self, bus: Arc<dyn Bus>, registry: &mut Registry) -> Result<AgentHandle, AgentError> {
-        let Self { config, signer, boot_id, started, stop, numbers, wal, events, source } = self;
+        let Self { config, signer, boot_id, started, stop, numbers, wal, events, processes, syscalls, wishes } = self;
         let health = Health::default();
         let sealer = Sealer::new(config.agent_id.clone(), config.host_id.clone(), boot_id, signer);
         let pipeline =
@@ -97,11 +108,14 @@ impl PreparedAgent {
         numbers.register(registry);
 
         let agent_id = config.agent_id;
-        let mut handle = AgentHandle { agent_id, started, stop, numbers, health, threads: Vec::new() };
+        let mut handle = AgentHandle { agent_id, started, stop, numbers, health, wishes, threads: Vec::new() };
         // A handle that is dropped on an error stops what was started before.
         handle.spawn("publisher", move || publisher.run())?;
         handle.spawn("pipeline", move || pipeline.run())?;
-        handle.spawn("processes", move || source.run())?;
+        handle.spawn("processes", move || processes.run())?;
+        if let Some(syscalls) = syscalls {
+            handle.spawn("syscalls", move || syscalls.run())?;
+        }
         Ok(handle)
     }
 }
@@ -113,7 +127,7 @@ impl AgentHandle {
         Ok(())
     }
 
-    /// Orders the agent to stop: the source at once, the rest when everything is acknowledged, at the latest after
+    /// Orders the agent to stop: the sources at once, the rest when everything is acknowledged, at the latest after
     /// `drain_max`. Does not wait; see [`AgentHandle::join`].
     pub fn stop(&self, drain_max: Duration) {
         let drain_ns = u64::try_from(drain_max.as_nanos()).unwrap_or(u64::MAX);
@@ -129,6 +143,11 @@ impl AgentHandle {
             }
         }
         self.health.report(&self.agent_id, self.started, &self.numbers.lock().clone(), failed)
+    }
+
+    /// Where other wishes for system calls may be put while it runs.
+    pub fn syscall_wishes(&self) -> SyscallWishes {
+        self.wishes.clone()
     }
 
     /// How the agent is now.

@@ -3,7 +3,9 @@
 //! Parsing, environment variables and range checks happen elsewhere (the binary's `config`); this file only says what
 //! each value means, its unit, its range and its default. Nothing here is checked again.
 
-use std::{path::PathBuf, time::Duration};
+use crate::{sources::syscall::Choice, stream::Stream};
+use amoskys_ebpf::{Limit, List};
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 /// One agent. Build it with [`AgentConfig::new`] and change what differs.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,7 +15,9 @@ pub struct AgentConfig {
     /// Host that the events are about; key of every record.
     pub host_id: String,
     /// Topic of process telemetry. Default `amoskys.telemetry.process.v1`.
-    pub telemetry_topic: String,
+    pub process_topic: String,
+    /// Topic of system calls. Default `amoskys.telemetry.syscall.v1`.
+    pub syscall_topic: String,
     /// Topic of the agent's own status. Default `amoskys.agent.status.v1`.
     pub status_topic: String,
     /// How often a status message is sent. Default 30 s.
@@ -23,6 +27,7 @@ pub struct AgentConfig {
     /// ed25519 private key (PKCS#8 PEM, mode 0600). `None`: envelopes are not signed. Default `None`.
     pub signing_key_path: Option<PathBuf>,
     pub process: ProcessConfig,
+    pub syscall: SyscallConfig,
     pub batch: BatchConfig,
     pub wal: WalConfig,
     pub publish: PublishConfig,
@@ -63,6 +68,46 @@ pub enum NetlinkMode {
     Auto,
     /// Compare snapshots: starts and exits between two of them are not seen.
     Off,
+}
+
+/// The syscall source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyscallConfig {
+    /// Default `Off`.
+    pub source: SyscallMode,
+    /// Which calls. Default: those that are rare on a quiet host.
+    pub calls: Vec<Choice>,
+    /// Whose. Default: everybody's but the agent's own.
+    pub of: SyscallsOf,
+    /// Events of one process, so that one that is busy does not take the room of the others. Default 2,000 each second, 10,000 at once.
+    pub limit: Option<Limit>,
+    /// Between kernel and agent, rounded up to a power of two. Default 8 MiB.
+    pub ring_bytes: u32,
+}
+
+/// Whether system calls are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyscallMode {
+    /// By eBPF; starting fails where it cannot be had.
+    On,
+    /// By eBPF where it can be had, else not, with a warning.
+    Auto,
+    Off,
+}
+
+/// Whose system calls are looked at; a call that any of these leaves out is filtered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SyscallsOf {
+    pub pids: List<u32>,
+    /// Processes, and all that come from them after the agent has started.
+    pub trees: List<u32>,
+    pub uids: List<u32>,
+    /// Names of threads, at most 15 bytes.
+    pub comms: List<String>,
+    /// Folders of control groups; one that is not there is left out.
+    pub cgroups: List<PathBuf>,
+    /// Beginnings of the first path of a call, at most 64 bytes.
+    pub path_prefixes: List<String>,
 }
 
 /// When a batch of events becomes an envelope: at whichever of the three comes first.
@@ -150,17 +195,27 @@ pub enum RateUnit {
 }
 
 impl AgentConfig {
+    pub fn topic(&self, stream: Stream) -> &str {
+        match stream {
+            Stream::Process => &self.process_topic,
+            Stream::Status => &self.status_topic,
+            Stream::Syscall => &self.syscall_topic,
+        }
+    }
+
     /// Defaults for an agent of that name on that host, with its write-ahead log in the given folder.
     pub fn new(agent_id: impl Into<String>, host_id: impl Into<String>, wal_path: impl Into<PathBuf>) -> Self {
         Self {
             agent_id: agent_id.into(),
             host_id: host_id.into(),
-            telemetry_topic: "amoskys.telemetry.process.v1".into(),
+            process_topic: "amoskys.telemetry.process.v1".into(),
+            syscall_topic: "amoskys.telemetry.syscall.v1".into(),
             status_topic: "amoskys.agent.status.v1".into(),
             status_interval: Duration::from_secs(30),
             queue_events_max: 4_096,
             signing_key_path: None,
             process: ProcessConfig::default(),
+            syscall: SyscallConfig::default(),
             batch: BatchConfig::default(),
             wal: WalConfig {
                 path: wal_path.into(),
@@ -185,6 +240,19 @@ impl Default for ProcessConfig {
             kernel_threads: false,
             thread_nice: -10,
             netlink_buffer_bytes: 8 << 20,
+        }
+    }
+}
+
+impl Default for SyscallConfig {
+    fn default() -> Self {
+        let number = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        Self {
+            source: SyscallMode::Off,
+            calls: Choice::usual(),
+            of: SyscallsOf::default(),
+            limit: Some(Limit { per_second: number(2_000), burst: number(10_000) }),
+            ring_bytes: 8 << 20,
         }
     }
 }

@@ -22,13 +22,18 @@ mod rate;
 mod retry;
 pub mod sources;
 mod status;
+mod stream;
 mod wal;
 
 pub use agent::{Agent, AgentError, AgentHandle, PreparedAgent};
+/// What the configuration of system calls is made of.
+pub use amoskys_ebpf::{Limit, List, PATH_BYTES_MAX, ProbeError};
 pub use config::{
-    AgentConfig, BatchConfig, Fsync, NetlinkMode, ProcessConfig, PublishConfig, RateUnit, SendRate, WalConfig, WalFull,
+    AgentConfig, BatchConfig, Fsync, NetlinkMode, ProcessConfig, PublishConfig, RateUnit, SendRate, SyscallConfig,
+    SyscallMode, SyscallsOf, WalConfig, WalFull,
 };
 pub use metrics::Numbers;
 pub use sources::process::ConnectorError;
 pub use status::{AgentReport, LastError};
+pub use stream::{STREAMS, Stream};
 pub use wal::WalError;

@@ -4,7 +4,11 @@
 //! scrape. Names start with `amoskys_agent_` and end in a unit (counters then in `_total`). Nothing is global: several
 //! agents in one process serve their own numbers from the registries they were given.
 
-use crate::ledger::{FILTERS, LOSSES, Ledger, ORIGINS};
+use crate::{
+    ledger::{FILTERS, LOSSES, Ledger, ORIGINS},
+    stream::{STREAMS, Stream},
+};
+use amoskys_ebpf::Counters;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
@@ -31,6 +35,14 @@ pub struct Numbers {
     pub forgotten_processes: u64,
     /// Files of `/proc` that were gone or refused.
     pub unreadable_files: u64,
+    /// Whether the kernel's programs are there.
+    pub syscalls_open: bool,
+    /// Why they are not, where they were wished for.
+    pub syscall_problem: Option<String>,
+    /// As the kernel counts calls, at the moment in which `ring_calls` was true.
+    pub kernel_calls: Counters,
+    /// Calls that the kernel told and nobody has taken yet.
+    pub ring_calls: u64,
     pub wal_records: u64,
     pub wal_bytes: u64,
     pub wal_bytes_max: u64,
@@ -65,6 +77,7 @@ impl Collector for SharedNumbers {
         let mut page = Page(encoder);
         page.ledger(&numbers.ledger)?;
         page.source(&numbers)?;
+        page.syscalls(&numbers)?;
         page.wal_and_publisher(&numbers)
     }
 }
@@ -77,13 +90,25 @@ impl Page<'_> {
         self.counters("seen", "Events first seen, by origin", "origin", &seen)?;
         let filtered = FILTERS.map(|(filter, name)| (name, ledger.filtered_as(filter)));
         self.counters("filtered", "Events of no interest, by reason", "reason", &filtered)?;
-        let dropped = LOSSES.map(|(loss, name)| (name, ledger.dropped_as(loss)));
-        self.counters("dropped", "Events given up, by reason", "reason", &dropped)?;
-        self.counter("recovered", "Events found in the WAL at start", "events", ledger.recovered())?;
-        self.counter("acknowledged", "Events acknowledged by the bus", "events", ledger.acknowledged())?;
-        self.gauge("in_hand", "Events in the queue or the open batch", "events", ledger.in_hand())?;
-        self.gauge("wal", "Events in the WAL", "events", ledger.in_wal())?;
-        self.gauge("unaccounted", "Events that the ledger cannot place; not 0 is a fault", "events", ledger.gap())
+        let unit = Unit::Other("events".into());
+        let help = "Events given up, by stream and reason";
+        let mut dropped = self.0.encode_descriptor("dropped", help, Some(&unit), MetricType::Counter)?;
+        for (stream, name) in STREAMS {
+            for (loss, reason) in LOSSES {
+                let labels = [("stream", name), ("reason", reason)];
+                ConstCounter::new(ledger.dropped_of(stream, loss)).encode(dropped.encode_family(&labels)?)?;
+            }
+        }
+        let by_stream = |of: &dyn Fn(Stream) -> u64| STREAMS.map(|(stream, name)| (name, of(stream)));
+        let recovered = by_stream(&|stream| ledger.recovered_of(stream));
+        self.counters("recovered", "Events found in the WAL at start, by stream", "stream", &recovered)?;
+        let acknowledged = by_stream(&|stream| ledger.acknowledged_of(stream));
+        self.counters("acknowledged", "Events acknowledged by the bus, by stream", "stream", &acknowledged)?;
+        let in_hand = by_stream(&|stream| ledger.in_hand_of(stream));
+        self.gauges("in_hand", "Events in the queue or the open batch, by stream", &in_hand)?;
+        self.gauges("wal", "Events in the WAL, by stream", &by_stream(&|stream| ledger.in_wal_of(stream)))?;
+        let gaps = by_stream(&|stream| ledger.gap_of(stream));
+        self.gauges("unaccounted", "Events that the ledger cannot place, by stream; not 0 is a fault", &gaps)
     }
 
     fn source(&mut self, n: &Numbers) -> fmt::Result {
@@ -95,6 +120,18 @@ impl Page<'_> {
         self.gauge("known", "Live processes remembered", "processes", n.known_processes)?;
         self.counter("forgotten", "Processes not remembered for lack of room", "processes", n.forgotten_processes)?;
         self.counter("unreadable", "Files of /proc that were gone or refused", "files", n.unreadable_files)
+    }
+
+    fn syscalls(&mut self, n: &Numbers) -> fmt::Result {
+        let open = u64::from(n.syscalls_open);
+        self.gauge("syscalls_open", "1 when system calls are seen", "programs", open)?;
+        self.counter(
+            "kernel_seen",
+            "System calls as the kernel counts them, those that it missed among them",
+            "calls",
+            n.kernel_calls.seen + n.kernel_calls.missed,
+        )?;
+        self.gauge("ring", "System calls told by the kernel and not taken yet", "calls", n.ring_calls)
     }
 
     fn wal_and_publisher(&mut self, n: &Numbers) -> fmt::Result {
@@ -114,6 +151,16 @@ impl Page<'_> {
         let mut family = self.0.encode_descriptor(name, help, Some(&unit), MetricType::Counter)?;
         for (value_name, value) in values {
             ConstCounter::new(*value).encode(family.encode_family(&[(label, *value_name)])?)?;
+        }
+        Ok(())
+    }
+
+    fn gauges(&mut self, name: &str, help: &str, values: &[(&str, u64)]) -> fmt::Result {
+        let unit = Unit::Other("events".into());
+        let mut family = self.0.encode_descriptor(name, help, Some(&unit), MetricType::Gauge)?;
+        for (stream, value) in values {
+            let value = i64::try_from(*value).unwrap_or(i64::MAX);
+            ConstGauge::new(value).encode(family.encode_family(&[("stream", *stream)])?)?;
         }
         Ok(())
     }
@@ -167,9 +214,9 @@ mod tests {
         numbers_one.register(&mut one);
         numbers_two.register(&mut two);
         numbers_one.lock().ledger.see(Origin::Connector, 7);
-        numbers_one.lock().ledger.drop_in_hand(Loss::Oversize, 2);
+        numbers_one.lock().ledger.drop_in_hand(Stream::Process, Loss::Oversize, 2);
         assert!(scrape(&one).contains("amoskys_agent_seen_events_total{origin=\"connector\"} 7"));
-        assert!(scrape(&one).contains("amoskys_agent_dropped_events_total{reason=\"oversize\"} 2"));
+        assert!(scrape(&one).contains("amoskys_agent_dropped_events_total{stream=\"process\",reason=\"oversize\"} 2"));
         assert!(scrape(&two).contains("amoskys_agent_seen_events_total{origin=\"connector\"} 0"));
     }
 }

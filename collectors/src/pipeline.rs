@@ -1,4 +1,4 @@
-//! The thread between the source and the write-ahead log: events → batches → signed envelopes → log.
+//! The thread between the sources and the write-ahead log: events → batches → signed envelopes → log.
 //!
 //! It also writes the agent's own status, through the same path. Deliberately not here: reading processes, sending.
 //! Limits: those of the batch and of the write-ahead log; while the log is full and may not drop, this thread waits.
@@ -10,12 +10,13 @@ use crate::{
     envelope::Sealer,
     ledger::{Loss, Origin},
     metrics::SharedNumbers,
-    queue::StopOrder,
-    sources::process::{micros, timestamp},
+    queue::{Queued, StopOrder},
+    sources::process::timestamp,
     status::Health,
-    wal::{Kind, Wal},
+    stream::Stream,
+    wal::Wal,
 };
-use amoskys_proto::v1::{AgentStatus, AgentStatusBatch, ProcessEvent};
+use amoskys_proto::v1::{AgentStatus, AgentStatusBatch};
 use prost::Message;
 use std::{
     sync::{
@@ -25,8 +26,8 @@ use std::{
     time::Duration,
 };
 
-const PROCESS_SCHEMA: &str = "amoskys.v1.ProcessBatch";
-const STATUS_SCHEMA: &str = "amoskys.v1.AgentStatusBatch";
+/// Streams whose events are gathered.
+const GATHERED: [Stream; 2] = [Stream::Process, Stream::Syscall];
 /// Longest sleep when nothing is due.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
 /// Events taken before whatever is due gets its turn.
@@ -35,8 +36,8 @@ const TURN_EVENTS_MAX: usize = 1_024;
 const REST_MAX: Duration = Duration::from_millis(10);
 
 pub(crate) struct Pipeline {
-    events: Receiver<ProcessEvent>,
-    batcher: Batcher,
+    events: Receiver<Queued>,
+    batchers: [(Stream, Batcher); GATHERED.len()],
     sealer: Sealer,
     wal: Arc<Wal>,
     numbers: SharedNumbers,
@@ -46,14 +47,13 @@ pub(crate) struct Pipeline {
     status_due_ns: u64,
     rest: Duration,
     started: Moment,
-    scratch: Vec<u8>,
 }
 
 impl Pipeline {
     pub fn new(
         config: &AgentConfig,
         sealer: Sealer,
-        events: Receiver<ProcessEvent>,
+        events: Receiver<Queued>,
         wal: Arc<Wal>,
         numbers: SharedNumbers,
         health: Health,
@@ -67,7 +67,7 @@ impl Pipeline {
         let started = Moment::now();
         Self {
             events,
-            batcher: Batcher::new(limits),
+            batchers: GATHERED.map(|stream| (stream, Batcher::new(limits))),
             sealer,
             wal,
             numbers,
@@ -77,11 +77,10 @@ impl Pipeline {
             status_due_ns: started.monotonic_ns,
             rest: (config.batch.age_max / 10).min(REST_MAX),
             started,
-            scratch: Vec::new(),
         }
     }
 
-    /// Runs until the source is gone; then writes what is left and closes the log.
+    /// Runs until the sources are gone; then writes what is left and closes the log.
     pub fn run(mut self) {
         loop {
             match self.events.recv_timeout(self.until_due(Moment::now().monotonic_ns)) {
@@ -94,17 +93,16 @@ impl Pipeline {
             }
             self.tend();
         }
-        if let Some(batch) = self.batcher.take() {
-            self.append(Kind::Telemetry, PROCESS_SCHEMA, batch);
-        }
+        self.append_open(Batcher::take);
         self.append_status();
         self.sync();
         self.wal.close();
     }
 
     fn until_due(&self, now_ns: u64) -> Duration {
-        let dues = [self.batcher.due_ns(), self.wal.sync_due_ns(), Some(self.status_due_ns)];
-        let first_due_ns = dues.into_iter().flatten().min().unwrap_or(u64::MAX);
+        let of_batches = self.batchers.iter().map(|(_, batcher)| batcher.due_ns());
+        let dues = of_batches.chain([self.wal.sync_due_ns(), Some(self.status_due_ns)]);
+        let first_due_ns = dues.flatten().min().unwrap_or(u64::MAX);
         Duration::from_nanos(first_due_ns.saturating_sub(now_ns)).min(IDLE_WAIT)
     }
 
@@ -117,24 +115,33 @@ impl Pipeline {
         }
     }
 
-    fn take(&mut self, event: &ProcessEvent) {
-        self.scratch.clear();
-        // A vector grows as needed, so encoding cannot fail.
-        let _ = event.encode(&mut self.scratch);
-        let event_time_us = event.observed_at.as_ref().map_or(0, micros);
-        match self.batcher.push(&self.scratch, event_time_us, Moment::now().monotonic_ns) {
+    fn take(&mut self, event: &Queued) {
+        let Queued { stream, event_time_us, ref encoded } = *event;
+        let now_ns = Moment::now().monotonic_ns;
+        let batcher = self.batchers.iter_mut().find(|(of, _)| *of == stream);
+        // A status takes another way.
+        let Some((_, batcher)) = batcher else { return };
+        match batcher.push(encoded, event_time_us, now_ns) {
             Pushed::Kept => {}
-            Pushed::Closed(batch) => self.append(Kind::Telemetry, PROCESS_SCHEMA, batch),
-            Pushed::Oversize => self.numbers.lock().ledger.drop_in_hand(Loss::Oversize, 1),
+            Pushed::Closed(batch) => self.append(stream, batch),
+            Pushed::Oversize => self.numbers.lock().ledger.drop_in_hand(stream, Loss::Oversize, 1),
+        }
+    }
+
+    /// Appends of each stream what `take` takes of its open batch.
+    fn append_open(&mut self, take: impl Fn(&mut Batcher) -> Option<Batch>) {
+        for index in 0..GATHERED.len() {
+            let (stream, batcher) = &mut self.batchers[index];
+            if let (stream, Some(batch)) = (*stream, take(batcher)) {
+                self.append(stream, batch);
+            }
         }
     }
 
     /// Does whatever has become due.
     fn tend(&mut self) {
         let now_ns = Moment::now().monotonic_ns;
-        if let Some(batch) = self.batcher.take_due(now_ns) {
-            self.append(Kind::Telemetry, PROCESS_SCHEMA, batch);
-        }
+        self.append_open(|batcher| batcher.take_due(now_ns));
         if now_ns >= self.status_due_ns {
             self.status_due_ns = now_ns + self.status_interval.as_nanos() as u64;
             self.append_status();
@@ -144,11 +151,12 @@ impl Pipeline {
         }
     }
 
-    fn append(&mut self, kind: Kind, schema: &str, batch: Batch) {
+    fn append(&mut self, stream: Stream, batch: Batch) {
         let (events, now_ns) = (batch.events, Moment::now().monotonic_ns);
         let give_up = || self.stop.is_overdue(Moment::now().monotonic_ns);
-        let appended =
-            self.wal.append(kind, events, now_ns, give_up, |sequence| self.sealer.seal(schema, batch, sequence));
+        let appended = self
+            .wal
+            .append(stream, events, now_ns, give_up, |sequence| self.sealer.seal(stream.schema(), batch, sequence));
         match appended {
             Ok(()) => self.health.wal_works(),
             Err(error) => self.health.wal_failed(error.to_string()),
@@ -160,7 +168,7 @@ impl Pipeline {
         let status = self.status(now);
         let payload = AgentStatusBatch { statuses: vec![status] }.encode_to_vec();
         let batch = Batch { payload, events: 1, first_event_time_us: now.wall_us, last_event_time_us: now.wall_us };
-        self.append(Kind::Status, STATUS_SCHEMA, batch);
+        self.append(Stream::Status, batch);
     }
 
     /// The numbers at this moment, this status counted as seen.
@@ -180,6 +188,12 @@ impl Pipeline {
             wal_bytes: numbers.wal_bytes,
             wal_records: numbers.wal_records,
             kernel_lost: numbers.kernel_lost_messages,
+            syscall_source: crate::status::syscall_source(&numbers).to_owned(),
+            syscall_problem: numbers.syscall_problem.clone().unwrap_or_default(),
+            syscalls_seen: ledger.seen_of(Stream::Syscall) + ledger.recovered_of(Stream::Syscall),
+            syscalls_filtered: ledger.filtered_of(Stream::Syscall),
+            syscalls_dropped: ledger.lost_of(Stream::Syscall),
+            syscalls_acknowledged: ledger.acknowledged_of(Stream::Syscall),
         }
     }
 

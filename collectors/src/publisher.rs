@@ -16,7 +16,8 @@ use crate::{
     rate::TokenBucket,
     retry::{Decision, Refusal, decide, pause},
     status::Health,
-    wal::{Kind, Leaving, Outcome, Stored, Wal, WalError},
+    stream::{STREAMS, Stream},
+    wal::{Leaving, Outcome, Stored, Wal, WalError},
 };
 use amoskys_bus::{Bus, BusError, DeliveryReport, Outgoing, Producer, ProducerOptions, SendError};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -34,7 +35,8 @@ const RECORD_OVERHEAD_BYTES: usize = 4_096;
 
 pub(crate) struct Publisher {
     config: PublishConfig,
-    topics: [String; 2],
+    /// By stream.
+    topics: [String; STREAMS.len()],
     key: Vec<u8>,
     options: ProducerOptions,
     bus: Arc<dyn Bus>,
@@ -61,6 +63,7 @@ pub(crate) struct Publisher {
 
 #[derive(Debug, Clone, Copy)]
 struct Sent {
+    stream: Stream,
     events: u32,
     bytes: usize,
     failures: u32,
@@ -88,7 +91,7 @@ impl Publisher {
         let record_bytes_max = config.batch.max_env_bytes + RECORD_OVERHEAD_BYTES;
         let now_ns = Moment::now().monotonic_ns;
         Self {
-            topics: [config.telemetry_topic.clone(), config.status_topic.clone()],
+            topics: STREAMS.map(|(stream, _)| config.topic(stream).to_owned()),
             key: config.host_id.clone().into_bytes(),
             options: ProducerOptions {
                 queue_records_max: publish.in_flight_records_max,
@@ -220,9 +223,9 @@ impl Publisher {
     fn send(&mut self, stored: Stored) -> bool {
         let Some(producer) = &mut self.producer else { return false };
         let failures = self.failed.remove(&stored.index).map_or(0, |sent| sent.failures);
-        let sent = Sent { events: stored.events, bytes: stored.envelope.len(), failures };
+        let sent = Sent { stream: stored.stream, events: stored.events, bytes: stored.envelope.len(), failures };
         let record = Outgoing {
-            topic: self.topics[stored.kind as usize].clone(),
+            topic: self.topics[stored.stream as usize].clone(),
             partition: None,
             key: Some(self.key.clone()),
             payload: stored.envelope,
@@ -354,9 +357,6 @@ impl Publisher {
 
 impl Sent {
     fn leaving(&self, index: u64, outcome: Outcome) -> Leaving {
-        Leaving { index, events: self.events, envelope_bytes: self.bytes, outcome }
+        Leaving { index, stream: self.stream, events: self.events, envelope_bytes: self.bytes, outcome }
     }
 }
-
-// The topics are indexed by kind.
-const _: () = assert!(Kind::Telemetry as usize == 0 && Kind::Status as usize == 1);

@@ -1,10 +1,10 @@
-//! The bounded queue between a source and the pipeline, and the order to stop.
+//! The bounded queue between the sources and the pipeline, and the order to stop.
 //!
 //! Limits: `queue_events_max` events. When full, [`EventQueue::push`] waits: the queue never drops, except that an
 //! event which comes after the order to stop, while the queue is full, is counted as lost by `shutdown`.
 
-use crate::{ledger::Loss, metrics::SharedNumbers};
-use amoskys_proto::v1::ProcessEvent;
+use crate::{ledger::Loss, metrics::SharedNumbers, stream::Stream};
+use prost::Message;
 use std::{
     sync::{
         Arc,
@@ -46,16 +46,31 @@ impl StopOrder {
     }
 }
 
-/// The source's end.
+/// An event on its way, in its form on the wire.
 #[derive(Debug)]
+pub struct Queued {
+    pub stream: Stream,
+    /// Microseconds since 1970.
+    pub event_time_us: i64,
+    pub encoded: Vec<u8>,
+}
+
+impl Queued {
+    pub fn of(stream: Stream, event_time_us: i64, event: &impl Message) -> Self {
+        Self { stream, event_time_us, encoded: event.encode_to_vec() }
+    }
+}
+
+/// A source's end.
+#[derive(Debug, Clone)]
 pub struct EventQueue {
-    sender: SyncSender<ProcessEvent>,
+    sender: SyncSender<Queued>,
     stop: StopOrder,
     numbers: SharedNumbers,
 }
 
 /// A queue of at most `events_max`.
-pub fn event_queue(events_max: usize, stop: StopOrder, numbers: SharedNumbers) -> (EventQueue, Receiver<ProcessEvent>) {
+pub fn event_queue(events_max: usize, stop: StopOrder, numbers: SharedNumbers) -> (EventQueue, Receiver<Queued>) {
     let (sender, receiver) = sync_channel(events_max);
     (EventQueue { sender, stop, numbers }, receiver)
 }
@@ -67,7 +82,7 @@ impl EventQueue {
     }
 
     /// Adds an event, waiting for room.
-    pub fn push(&self, event: ProcessEvent) {
+    pub fn push(&self, event: Queued) {
         let mut event = event;
         loop {
             match self.sender.try_send(event) {
@@ -77,8 +92,8 @@ impl EventQueue {
                     std::thread::sleep(FULL_PAUSE);
                 }
                 // Ordered to stop, or the pipeline is gone.
-                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                    return self.numbers.lock().ledger.drop_in_hand(Loss::Shutdown, 1);
+                Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => {
+                    return self.numbers.lock().ledger.drop_in_hand(back.stream, Loss::Shutdown, 1);
                 }
             }
         }

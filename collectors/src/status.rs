@@ -14,6 +14,10 @@ pub struct AgentReport {
     pub problems: Vec<String>,
     /// "proc_connector" or "snapshots".
     pub process_source: &'static str,
+    /// "ebpf" or "off".
+    pub syscall_source: &'static str,
+    /// Why system calls are not seen although they were wished for.
+    pub syscall_problem: Option<String>,
     pub uptime_seconds: u64,
     pub events_seen: u64,
     pub events_recovered: u64,
@@ -98,6 +102,8 @@ impl Health {
             healthy: problems.is_empty(),
             problems,
             process_source: process_source(numbers),
+            syscall_source: syscall_source(numbers),
+            syscall_problem: numbers.syscall_problem.clone(),
             uptime_seconds: Moment::now().boot_ns.saturating_sub(started.boot_ns) / 1_000_000_000,
             events_seen: ledger.seen(),
             events_recovered: ledger.recovered(),
@@ -125,4 +131,9 @@ impl HealthState {
 /// The words of AgentStatus.process_source.
 pub(crate) fn process_source(numbers: &Numbers) -> &'static str {
     if numbers.connector_open { "proc_connector" } else { "snapshots" }
+}
+
+/// The words of AgentStatus.syscall_source.
+pub(crate) fn syscall_source(numbers: &Numbers) -> &'static str {
+    if numbers.syscalls_open { "ebpf" } else { "off" }
 }

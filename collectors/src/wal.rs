@@ -13,6 +13,7 @@ use crate::{
     config::{Fsync, WalConfig, WalFull},
     ledger::Loss,
     metrics::SharedNumbers,
+    stream::{STREAMS, Stream},
 };
 use amoskys_bus::local::open_mended;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
@@ -22,19 +23,13 @@ use std::{
     time::Duration,
 };
 
-/// Which topic an envelope is for. Names are looked up when it is sent, so a renamed topic gets what is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Telemetry,
-    Status,
-}
-
 /// An envelope in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     /// Position in this log, ascending.
     pub index: u64,
-    pub kind: Kind,
+    /// The topic's name is looked up when it is sent, so a renamed topic gets what is stored.
+    pub stream: Stream,
     pub events: u32,
     pub envelope: Vec<u8>,
 }
@@ -50,6 +45,7 @@ pub enum Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Leaving {
     pub index: u64,
+    pub stream: Stream,
     pub events: u32,
     pub envelope_bytes: usize,
     pub outcome: Outcome,
@@ -96,7 +92,7 @@ const MEMTABLE_BYTES: u64 = 2 << 20;
 const JOURNALS_BYTES_MAX: u64 = 64 << 20;
 const CACHE_BYTES: u64 = 1 << 20;
 const OPEN_FILES_MAX: usize = 16;
-/// Kind and number of events before each envelope.
+/// Stream and number of events before each envelope.
 const PREFIX_BYTES: usize = 5;
 
 impl Wal {
@@ -144,7 +140,7 @@ impl Wal {
             state.next_index = position.next_index;
             state.next_sequence = if position.boot_id == state.boot_id { position.next_sequence } else { 1 };
         }
-        let (mut events, mut first) = (0, None);
+        let (mut events, mut first) = ([0; STREAMS.len()], None);
         for guard in self.records.iter() {
             let (key, value) = guard.into_inner()?;
             let Some(stored) = decode(&key, &value) else { continue };
@@ -152,10 +148,12 @@ impl Wal {
             state.next_index = state.next_index.max(stored.index + 1);
             state.records += 1;
             state.bytes += stored.envelope.len() as u64;
-            events += u64::from(stored.events);
+            events[stored.stream as usize] += u64::from(stored.events);
         }
         state.send_from = first.unwrap_or(state.next_index);
-        self.numbers.lock().ledger.recover(events);
+        for ((stream, _), events) in STREAMS.iter().zip(events) {
+            self.numbers.lock().ledger.recover(*stream, events);
+        }
         self.show(&state);
         Ok(())
     }
@@ -165,7 +163,7 @@ impl Wal {
     /// counted here.
     pub fn append(
         &self,
-        kind: Kind,
+        stream: Stream,
         events: u32,
         now_ns: u64,
         give_up: impl Fn() -> bool,
@@ -186,31 +184,38 @@ impl Wal {
                     continue;
                 }
             };
-            self.numbers.lock().ledger.drop_in_hand(lost_as, u64::from(events));
+            self.numbers.lock().ledger.drop_in_hand(stream, lost_as, u64::from(events));
             return Ok(());
         }
-        self.write(&mut state, kind, events, &envelope, now_ns)
+        self.write(&mut state, stream, events, &envelope, now_ns)
     }
 
-    fn write(&self, state: &mut State, kind: Kind, events: u32, envelope: &[u8], now_ns: u64) -> Result<(), WalError> {
+    fn write(
+        &self,
+        state: &mut State,
+        stream: Stream,
+        events: u32,
+        envelope: &[u8],
+        now_ns: u64,
+    ) -> Result<(), WalError> {
         let index = state.next_index;
         // Always out of this process at least: what is appended may be sent at once, and an agent that is killed then
         // must not use its number for another envelope.
         let durability = if self.config.fsync == Fsync::Always { PersistMode::SyncData } else { PersistMode::Buffer };
         let mut batch = self.database.batch().durability(Some(durability));
-        batch.insert(&self.records, index.to_be_bytes(), encode(kind, events, envelope));
+        batch.insert(&self.records, index.to_be_bytes(), encode(stream, events, envelope));
         let position =
             Position { next_index: index + 1, next_sequence: state.next_sequence, boot_id: state.boot_id.clone() };
         batch.insert(&self.records, POSITION_KEY, encode_position(&position));
         if let Err(error) = batch.commit() {
-            self.numbers.lock().ledger.drop_in_hand(Loss::WalFailed, u64::from(events));
+            self.numbers.lock().ledger.drop_in_hand(stream, Loss::WalFailed, u64::from(events));
             return Err(self.failed("append", &error));
         }
         state.next_index += 1;
         state.records += 1;
         state.bytes += envelope.len() as u64;
         state.unsynced_since_ns.get_or_insert(now_ns);
-        self.numbers.lock().ledger.write(u64::from(events));
+        self.numbers.lock().ledger.write(stream, u64::from(events));
         self.show(state);
         self.changed.notify_all();
         Ok(())
@@ -257,8 +262,8 @@ impl Wal {
             state.bytes = state.bytes.saturating_sub(gone.envelope_bytes as u64);
             let ledger = &mut self.numbers.lock().ledger;
             match gone.outcome {
-                Outcome::Acknowledged => ledger.acknowledge(u64::from(gone.events)),
-                Outcome::Lost(loss) => ledger.drop_in_wal(loss, u64::from(gone.events)),
+                Outcome::Acknowledged => ledger.acknowledge(gone.stream, u64::from(gone.events)),
+                Outcome::Lost(loss) => ledger.drop_in_wal(gone.stream, loss, u64::from(gone.events)),
             }
         }
         self.show(state);
@@ -330,7 +335,13 @@ impl Wal {
 
 impl Stored {
     pub fn leaving(&self, outcome: Outcome) -> Leaving {
-        Leaving { index: self.index, events: self.events, envelope_bytes: self.envelope.len(), outcome }
+        Leaving {
+            index: self.index,
+            stream: self.stream,
+            events: self.events,
+            envelope_bytes: self.envelope.len(),
+            outcome,
+        }
     }
 }
 
@@ -372,9 +383,9 @@ fn open_error(path: &Path, error: fjall::Error) -> WalError {
     }
 }
 
-fn encode(kind: Kind, events: u32, envelope: &[u8]) -> Vec<u8> {
+fn encode(stream: Stream, events: u32, envelope: &[u8]) -> Vec<u8> {
     let mut value = Vec::with_capacity(PREFIX_BYTES + envelope.len());
-    value.push(kind as u8);
+    value.push(stream as u8);
     value.extend(events.to_le_bytes());
     value.extend_from_slice(envelope);
     value
@@ -382,10 +393,10 @@ fn encode(kind: Kind, events: u32, envelope: &[u8]) -> Vec<u8> {
 
 fn decode(key: &[u8], value: &[u8]) -> Option<Stored> {
     let (prefix, envelope) = value.split_at_checked(PREFIX_BYTES)?;
-    let (kind, events) = prefix.split_first()?;
+    let (stream, events) = prefix.split_first()?;
     Some(Stored {
         index: u64::from_be_bytes(key.try_into().ok()?),
-        kind: if *kind == Kind::Status as u8 { Kind::Status } else { Kind::Telemetry },
+        stream: Stream::of_byte(*stream).unwrap_or(Stream::Process),
         events: u32::from_le_bytes(events.try_into().ok()?),
         envelope: envelope.to_vec(),
     })

@@ -22,7 +22,7 @@ fn append(wal: &Wal, numbers: &SharedNumbers, bytes: usize) {
         envelope.resize(bytes, 0);
         envelope
     };
-    wal.append(Kind::Telemetry, 2, 0, || true, seal).expect("appends");
+    wal.append(Stream::Process, 2, 0, || true, seal).expect("appends");
 }
 
 fn sequences(wal: &Wal) -> Vec<u64> {
@@ -106,8 +106,8 @@ fn a_full_log_that_may_not_drop_waits_for_room() {
     let (wal, numbers) = open(&config(&folder, 150, WalFull::Block), BOOT);
     append(&wal, &numbers, 100);
     std::thread::scope(|scope| {
-        numbers.lock().ledger.see(crate::ledger::Origin::Connector, 1);
-        let waiting = scope.spawn(|| wal.append(Kind::Status, 1, 0, || false, |_| vec![0; 100]));
+        numbers.lock().ledger.see(crate::ledger::Origin::Status, 1);
+        let waiting = scope.spawn(|| wal.append(Stream::Status, 1, 0, || false, |_| vec![0; 100]));
         let stored = wal.next().expect("reads").expect("one was appended");
         wal.forget(&[stored.leaving(Outcome::Acknowledged)]).expect("forgets");
         waiting.join().expect("no panic").expect("appends once there is room");
@@ -222,7 +222,7 @@ fn disk_use_follows_what_is_in_the_log_and_not_what_went_through_it() {
     let (wal, numbers) = open(&config, BOOT);
     for n in 0..400 {
         numbers.lock().ledger.see(crate::ledger::Origin::Connector, 1);
-        wal.append(Kind::Telemetry, 1, 0, || true, |_| noise(n)).expect("appends");
+        wal.append(Stream::Process, 1, 0, || true, |_| noise(n)).expect("appends");
         // The first half dropped when full, the second acknowledged at once.
         while n >= 200
             && let Some(stored) = wal.next().expect("reads")

@@ -102,7 +102,7 @@ fn an_envelope_that_is_too_large_is_dropped_and_the_rest_goes_on() {
     let folder = TempDir::new().expect("a folder");
     let bus = FakeBus::new(Mode::TooLarge);
     let (agent, registry) = start(snapshot_config(folder.path()), &bus);
-    let dropped = r#"amoskys_agent_dropped_events_total{reason="record_too_large"} 0"#;
+    let dropped = r#"amoskys_agent_dropped_events_total{stream="process",reason="record_too_large"} 0"#;
     wait_until("a drop", || !scrape(&registry).contains(dropped));
     bus.set(Mode::Take);
     wait_until("the rest", || !bus.events().is_empty());

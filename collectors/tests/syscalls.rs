@@ -3,7 +3,7 @@
 //!
 //! Needs root (or CAP_BPF and CAP_PERFMON) and BTF; where that is not to be had it says so loudly and counts as skipped.
 
-use amoskys_collectors::sources::syscall::{Clock, decode, rules, table::SYSCALLS};
+use amoskys_collectors::sources::syscall::{Choice, Clock, decode, rules, table::SYSCALLS};
 use amoskys_ebpf::{
     Filters, List,
     testing::{Stopped, compile, probe},
@@ -58,11 +58,16 @@ fn every_call_of_the_table_comes_out_as_it_was_made() {
     let started_ticks: u64 =
         stat.rsplit_once(") ").expect("a name").1.split(' ').nth(19).expect("a time").parse().expect("a number");
     let filters = Filters { trees: List::Only(vec![pid]), ..Filters::default() };
-    let Some(mut probe) = probe(&rules(SYSCALLS), &filters, 1 << 22) else { return };
+    let all: Vec<Choice> = SYSCALLS.iter().map(Choice::every).collect();
+    let Some(mut probe) = probe(&rules(&all), &filters, 1 << 22) else { return };
     let printed: Vec<String> = stopped.go().iter().map(|line| sorted(line)).collect();
     let mut events: Vec<SyscallEvent> = Vec::new();
     let clock = Clock::now();
-    while probe.poll(Duration::from_millis(50), &mut |call| events.extend(decode(call, &clock))).expect("polls") > 0 {}
+    while probe
+        .poll(Duration::from_millis(50), usize::MAX, &mut |call| events.extend(decode(call, &clock)))
+        .expect("polls")
+        > 0
+    {}
     let exec =
         events.iter().position(|of| of.syscall == Syscall::Execve as i32 && of.result == 0).expect("it ended so");
     let told: Vec<String> = events[..exec].iter().map(line).collect();
@@ -142,7 +147,7 @@ fn the_page_is_the_table() {
     let mut page = String::from(
         "# System calls\n\nThe calls that are decoded, with the fields of `amoskys.v1.SyscallEvent` that each has beside those of all (who \
          called, when,\nthe result and the error, how long it took, all six arguments). Of calls on memory those are told that make it \
-         executable. A table of\nthe agent's (`collectors/src/sources/syscall/table.rs`); the agent does not send them yet.\n\n\
+         executable. A table of\nthe agent's (`collectors/src/sources/syscall/table.rs`). Which of them an agent sends: [configuration](configuration.md), `[syscall]`.\n\n\
          | call | x86-64 | aarch64 | fields | ATT&CK | usual |\n|---|---|---|---|---|---|\n",
     );
     for call in SYSCALLS {

@@ -2,8 +2,9 @@
 //
 // A call is noted when it is entered and told when it returns, so strings and addresses are read when the kernel has read
 // them, too. Each call is counted as seen in the moment in which it is decided what becomes of it, and at once as one of filtered,
-// sampled out, limited, dropped or submitted: these five are what was seen, at every moment.
-// Not here: calls that never return (exit, and threads that another's execve ends). What the calls mean is not known here:
+// sampled out, limited, dropped, unfinished or submitted: these are what was seen, at every moment. Where the kernel does not run a
+// program because the processor is in the midst of it already, it counts that itself.
+// Not here: calls that never return (exit, and threads that are ended within one), which are counted as unfinished. What the calls mean is not known here:
 // which arguments are strings, user space says for each number.
 #include "kernel.h"
 
@@ -12,7 +13,10 @@
 #define ARGV_BYTES 4096
 #define ADDRESS_BYTES 128
 
-enum counter { SEEN, FILTERED, COMPAT, SAMPLED_OUT, LIMITED, DROPPED_RING, DROPPED_IN_FLIGHT, SUBMITTED, COUNTERS };
+enum counter { SEEN, FILTERED, COMPAT, SAMPLED_OUT, LIMITED, DROPPED_RING, DROPPED_IN_FLIGHT, UNFINISHED, SUBMITTED, COUNTERS };
+
+// Programs that count. A program may be interrupted by another one on its processor, but not by itself, so each has counters of its own.
+enum place { ENTER, EXIT, END, PLACES };
 
 // Together, so that they are read at one moment.
 struct counts {
@@ -97,7 +101,7 @@ struct {
 
 struct {
     __uint(type, PERCPU_ARRAY);
-    __uint(max_entries, 1);
+    __uint(max_entries, PLACES);
     __type(key, u32);
     __type(value, struct counts);
 } counters SEC(".maps");
@@ -205,9 +209,8 @@ struct {
 } paths SEC(".maps");
 
 // A call of which it is decided what becomes of it.
-INLINE int decided(enum counter which) {
-    u32 zero = 0;
-    struct counts *counts = map_lookup(&counters, &zero);
+INLINE int decided(u32 place, enum counter which) {
+    struct counts *counts = map_lookup(&counters, &place);
     if (!counts) return 0;
     counts->of[SEEN] += 1;
     counts->of[which] += 1;
@@ -259,12 +262,19 @@ int sys_enter(u64 *ctx) {
     const struct settings *of = map_lookup(&settings, &zero);
     // The agent's own calls would feed on themselves.
     if (!of || of->own_pid == pid) return 0;
-    if (IS_COMPAT(task)) return decided(COMPAT);
+    if (IS_COMPAT(task)) return decided(ENTER, COMPAT);
     const struct rule *rule = map_lookup(&rules, &number);
-    if (!rule || !rule->is_wanted || !is_of_interest(of, pid, task)) return decided(FILTERED);
+    if (!rule || !rule->is_wanted || !is_of_interest(of, pid, task)) return decided(ENTER, FILTERED);
     struct call call = {.entered_ns = boot_ns(), .arguments = ARGUMENTS(regs), .number = number};
-    if (rule->masked && !(argument(&call, rule->masked) & rule->mask)) return decided(FILTERED);
-    if (map_update(&in_flight, &tid, &call, 0)) return decided(DROPPED_IN_FLIGHT);
+    if (rule->masked && !(argument(&call, rule->masked) & rule->mask)) {
+        // One of the same number that did not return, as far as was seen, is not to be told as this one.
+        if (!map_delete(&in_flight, &tid)) decided(ENTER, UNFINISHED);
+        return decided(ENTER, FILTERED);
+    }
+    if (!map_update(&in_flight, &tid, &call, NOEXIST)) return 0;
+    if (!map_lookup(&in_flight, &tid)) return decided(ENTER, DROPPED_IN_FLIGHT);
+    decided(ENTER, UNFINISHED);
+    if (map_update(&in_flight, &tid, &call, 0)) return decided(ENTER, DROPPED_IN_FLIGHT);
     return 0;
 }
 
@@ -311,14 +321,14 @@ int sys_exit(u64 *ctx) {
     struct event *event = map_lookup(&scratch, &zero);
     s64 result = ctx[1];
     if (call->number != number || !rule || !of || !event) {
-        // It was another's, whose thread ended within it.
+        // An earlier one, whose return was not seen; this one was filtered.
         map_delete(&in_flight, &tid);
-        return 0;
+        return decided(EXIT, UNFINISHED);
     }
     u64 now_ns = boot_ns();
     if (rule->result && (result >= 0) != (rule->result == 1)) {
         map_delete(&in_flight, &tid);
-        return decided(FILTERED);
+        return decided(EXIT, FILTERED);
     }
     const struct task_struct *task = current_task();
     event->first_bytes = event->second_bytes = event->third_bytes = 0;
@@ -353,16 +363,16 @@ int sys_exit(u64 *ctx) {
         if (at > 0) __builtin_memcpy(prefix.text, event->data, PREFIX_BYTES);
         if (!passes(of->paths, &paths, &prefix)) {
             map_delete(&in_flight, &tid);
-            return decided(FILTERED);
+            return decided(EXIT, FILTERED);
         }
     }
     if (is_sampled_out(rule, number)) {
         map_delete(&in_flight, &tid);
-        return decided(SAMPLED_OUT);
+        return decided(EXIT, SAMPLED_OUT);
     }
     if (of->interval_ns && !takes_token(of, pid, now_ns)) {
         map_delete(&in_flight, &tid);
-        return decided(LIMITED);
+        return decided(EXIT, LIMITED);
     }
     if (at > STRING_BYTES) at = STRING_BYTES;
     if (rule->second_string && !is_replaced) {
@@ -415,8 +425,8 @@ int sys_exit(u64 *ctx) {
     event->egid = task->cred->egid.val;
     current_comm(event->comm, sizeof event->comm);
     if (at > sizeof event->data) at = sizeof event->data;
-    if (ring_output(&events, event, HEADER_BYTES + at, 0)) return decided(DROPPED_RING);
-    return decided(SUBMITTED);
+    if (ring_output(&events, event, HEADER_BYTES + at, 0)) return decided(EXIT, DROPPED_RING);
+    return decided(EXIT, SUBMITTED);
 }
 
 // A thread that is not its process's first has that one's id behind its execve.
@@ -455,7 +465,7 @@ SEC("tp_btf/sched_process_exit")
 int sched_process_exit(u64 *ctx) {
     const struct task_struct *task = (void *)ctx[0];
     u32 tid = task->pid, pid = task->tgid;
-    map_delete(&in_flight, &tid);
+    if (!map_delete(&in_flight, &tid)) decided(END, UNFINISHED);
     map_delete(&programs, &tid);
     if (tid == pid) {
         map_delete(&buckets, &pid);

@@ -45,6 +45,15 @@ pub enum List<T> {
 }
 
 impl<T> List<T> {
+    /// The same list of other things; those that there are none of are left out.
+    pub fn filter_map<U>(&self, of: impl FnMut(&T) -> Option<U>) -> List<U> {
+        match self {
+            Self::Off => List::Off,
+            Self::Only(items) => List::Only(items.iter().filter_map(of).collect()),
+            Self::Except(items) => List::Except(items.iter().filter_map(of).collect()),
+        }
+    }
+
     pub(crate) fn mode(&self) -> u8 {
         match self {
             Self::Off => 0,

@@ -2,7 +2,7 @@
 
 use crate::{
     Counters, Filters, List, ProbeError, RawCall, Rule,
-    counters::COUNTERS,
+    counters::{COUNTERS, PLACES},
     filters::{COMM_BYTES, PATH_BYTES_MAX, SETTINGS_BYTES},
     rule::RULE_BYTES,
 };
@@ -12,10 +12,13 @@ use aya::{
         Array, HashMap, MapData, PerCpuArray, RingBuf,
         lpm_trie::{Key, LpmTrie},
     },
-    programs::BtfTracePoint,
+    programs::{BtfTracePoint, Program},
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::time::Duration;
+use std::{
+    os::fd::{AsFd, AsRawFd},
+    time::Duration,
+};
 
 static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/syscalls.bpf.o"));
 /// Programs, which are called as what they are attached to.
@@ -31,6 +34,8 @@ pub struct Probe {
     ebpf: Ebpf,
     ring: RingBuf<MapData>,
     own_pid: u32,
+    /// Calls that were missed until the programs were taken out.
+    missed_at_end: u64,
 }
 
 impl Probe {
@@ -41,7 +46,7 @@ impl Probe {
         let ring_bytes = ring_bytes.max(RING_BYTES_MIN).checked_next_power_of_two().unwrap_or(1 << 31);
         let mut ebpf = EbpfLoader::new().btf(Some(&btf)).map_max_entries("events", ring_bytes).load(PROGRAMS)?;
         let ring = ebpf.take_map("events").ok_or_else(|| missing("events"))?;
-        let mut probe = Self { ring: RingBuf::try_from(ring)?, ebpf, own_pid: std::process::id() };
+        let mut probe = Self { ring: RingBuf::try_from(ring)?, ebpf, own_pid: std::process::id(), missed_at_end: 0 };
         // What is wanted is known before anything is seen.
         probe.set_rules(rules)?;
         probe.set_filters(filters)?;
@@ -111,23 +116,30 @@ impl Probe {
         Ok(())
     }
 
-    /// Hands over calls that have come, and waits for the first of them at most `wait`. How many came.
-    pub fn poll(&mut self, wait: Duration, on_call: &mut dyn FnMut(&RawCall<'_>)) -> Result<usize, ProbeError> {
-        let taken = self.take(on_call);
+    /// Hands over calls that have come, at most `calls_max`, and waits for the first of them at most `wait`. How many came.
+    pub fn poll(
+        &mut self,
+        wait: Duration,
+        calls_max: usize,
+        on_call: &mut dyn FnMut(&RawCall<'_>),
+    ) -> Result<usize, ProbeError> {
+        let taken = self.take(calls_max, on_call);
         if taken > 0 || wait.is_zero() {
             return Ok(taken);
         }
         let mut waited = [PollFd::new(&self.ring, PollFlags::IN)];
         let wait = Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: wait.subsec_nanos().into() };
         match poll(&mut waited, Some(&wait)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(self.take(on_call)),
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(self.take(calls_max, on_call)),
             Err(error) => Err(ProbeError::Wait(error.into())),
         }
     }
 
-    fn take(&mut self, on_call: &mut dyn FnMut(&RawCall<'_>)) -> usize {
+    fn take(&mut self, calls_max: usize, on_call: &mut dyn FnMut(&RawCall<'_>)) -> usize {
         let mut taken = 0;
-        while let Some(item) = self.ring.next() {
+        while taken < calls_max
+            && let Some(item) = self.ring.next()
+        {
             taken += 1;
             if let Some(call) = RawCall::parse(&item) {
                 on_call(&call);
@@ -136,15 +148,40 @@ impl Probe {
         taken
     }
 
+    /// Takes the programs out of the kernel. What has come until then is still there to be polled, and counted.
+    pub fn detach(&mut self) -> Result<(), ProbeError> {
+        self.missed_at_end = self.missed()?;
+        for name in TRACEPOINTS {
+            let program = self.ebpf.program_mut(name).ok_or_else(|| missing(name))?;
+            let program: &mut BtfTracePoint = program.try_into()?;
+            program.unload()?;
+        }
+        Ok(())
+    }
+
     /// Of all processors together.
     pub fn counters(&self) -> Result<Counters, ProbeError> {
         let map = self.ebpf.map("counters").ok_or_else(|| missing("counters"))?;
         let map: PerCpuArray<_, [u64; COUNTERS]> = PerCpuArray::try_from(map)?;
         let mut all = [0; COUNTERS];
-        for of_processor in map.get(&0, 0)?.iter() {
-            all.iter_mut().zip(of_processor).for_each(|(sum, count)| *sum += count);
+        for place in 0..PLACES {
+            for of_processor in map.get(&place, 0)?.iter() {
+                all.iter_mut().zip(of_processor).for_each(|(sum, count)| *sum += count);
+            }
         }
-        Ok(Counters::of(all))
+        Ok(Counters::of(all, self.missed()?))
+    }
+
+    /// How often the kernel did not run the program at the beginning of a call.
+    fn missed(&self) -> Result<u64, ProbeError> {
+        let Some(Program::BtfTracePoint(program)) = self.ebpf.program("sys_enter") else {
+            return Err(missing("sys_enter"));
+        };
+        let Ok(program) = program.fd() else { return Ok(self.missed_at_end) };
+        let path = format!("/proc/self/fdinfo/{}", program.as_fd().as_raw_fd());
+        let text = std::fs::read_to_string(path).map_err(ProbeError::Wait)?;
+        let count = text.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok());
+        Ok(count.unwrap_or_default())
     }
 }
 

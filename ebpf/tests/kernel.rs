@@ -86,7 +86,7 @@ fn call(of: &RawCall<'_>) -> Call {
 
 fn drain(probe: &mut Probe) -> Vec<Call> {
     let mut calls = Vec::new();
-    while probe.poll(Duration::from_millis(50), &mut |of| calls.push(call(of))).expect("polls") > 0 {}
+    while probe.poll(Duration::from_millis(50), usize::MAX, &mut |of| calls.push(call(of))).expect("polls") > 0 {}
     calls
 }
 

@@ -6,6 +6,7 @@ use super::{
     bus_section,
     kind::Kind,
     schema::{Fallback, Key, Role, Section},
+    syscall_section,
 };
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ pub const AGENT: Role = Role {
     sections: &[
         Section { name: "agent", about: "Who the agent is, what it keeps, how it sends.", keys: AGENT_KEYS },
         Section { name: "process", about: "The source of process telemetry.", keys: PROCESS_KEYS },
+        syscall_section::SECTION,
         bus_section::SECTION,
     ],
 };

@@ -200,6 +200,14 @@ impl Values {
         self.text(section, key)?.parse().ok()
     }
 
+    /// Empty where there is none.
+    pub fn list(&self, section: &'static str, key: &'static str) -> Vec<String> {
+        match self.value(section, key) {
+            Some(Value::List(items)) => items.clone(),
+            _ => Vec::new(),
+        }
+    }
+
     pub fn pairs(&self, section: &'static str, key: &'static str) -> Vec<(String, String)> {
         match self.value(section, key) {
             Some(Value::Pairs(pairs)) => pairs.clone(),

@@ -180,9 +180,19 @@ fn written(item: &Item) -> Written {
         Item::Value(TomlValue::String(text)) => Written::Text(text.value().clone()),
         Item::Value(TomlValue::Float(_)) => Written::Other("a number with a fraction"),
         Item::Value(TomlValue::Datetime(_)) => Written::Other("a date"),
-        Item::Value(TomlValue::Array(_)) | Item::ArrayOfTables(_) => Written::Other("a list"),
+        Item::Value(TomlValue::Array(items)) => items
+            .iter()
+            .map(item_text)
+            .collect::<Option<_>>()
+            .map_or(Written::Other("a list of other things"), Written::List),
+        Item::ArrayOfTables(_) => Written::Other("a list of tables"),
         _ => item.as_table_like().and_then(pairs).map_or(Written::Other("a table of more than texts"), Written::Pairs),
     }
+}
+
+/// Of a list.
+fn item_text(item: &TomlValue) -> Option<String> {
+    item.as_str().map(str::to_owned).or_else(|| item.as_integer().map(|number| number.to_string()))
 }
 
 fn pairs(table: &dyn TableLike) -> Option<Vec<(String, String)>> {

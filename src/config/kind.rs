@@ -47,6 +47,17 @@ pub enum Kind {
     },
     /// Table of texts handed on as they are.
     Properties,
+    List(ListOf),
+}
+
+/// Texts or numbers, one after the other.
+#[derive(Debug, Clone, Copy)]
+pub struct ListOf {
+    /// Split at commas.
+    pub example: &'static str,
+    pub allowed: &'static str,
+    /// What is wrong with them, in words that follow the key's name.
+    pub judge: fn(&[String]) -> Result<(), String>,
 }
 
 /// Why a path must exist. A role does not start without it; `config check` only warns, as it may run elsewhere.
@@ -66,6 +77,7 @@ pub enum Value {
     Bool(bool),
     Text(String),
     Pairs(Vec<(String, String)>),
+    List(Vec<String>),
 }
 
 /// A value as it stands in the file or a variable.
@@ -75,6 +87,7 @@ pub enum Written {
     Bool(bool),
     Text(String),
     Pairs(Vec<(String, String)>),
+    List(Vec<String>),
     /// Something that no key takes, named: "a date".
     Other(&'static str),
 }
@@ -101,6 +114,7 @@ impl Kind {
             }
             (Kind::Choice(_), Written::Text(_)) => Err("is none of the choices".to_owned()),
             (Kind::Properties, Written::Pairs(pairs)) => Ok(Value::Pairs(pairs.clone())),
+            (Kind::List(of), Written::List(items)) => (of.judge)(items).map(|()| Value::List(items.clone())),
             (Kind::Text { .. } | Kind::Topic | Kind::Bus | Kind::Ip | Kind::Path { .. }, Written::Text(text)) => {
                 self.read_text(text).map(Value::Text)
             }
@@ -137,6 +151,10 @@ impl Kind {
                 _ => Written::Text(text.to_owned()),
             },
             Kind::Properties => pairs(text).map_or_else(|| Written::Text(text.to_owned()), Written::Pairs),
+            Kind::List(_) => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                Written::List(items.map(str::to_owned).collect())
+            }
             _ => Written::Text(text.to_owned()),
         }
     }
@@ -157,6 +175,7 @@ impl Kind {
             Kind::Path { needs: Some(needed), .. } => format!("path of {}", needed.what),
             Kind::Path { needs: None, .. } => "a path".to_owned(),
             Kind::Properties => "a table of texts".to_owned(),
+            Kind::List(of) => of.allowed.to_owned(),
         }
     }
 
@@ -174,6 +193,7 @@ impl Kind {
             Kind::Bus => "kafka://127.0.0.1:9092",
             Kind::Ip => "127.0.0.1",
             Kind::Properties => "\"socket.keepalive.enable\" = \"true\"",
+            Kind::List(of) => of.example,
         }
     }
 
@@ -182,6 +202,10 @@ impl Kind {
         match self {
             Kind::Port | Kind::Integer { .. } | Kind::Bool => value.to_owned(),
             Kind::Properties => format!("{{ {value} }}"),
+            Kind::List(_) => {
+                let items: Vec<String> = value.split(',').map(|item| format!("\"{item}\"")).collect();
+                format!("[{}]", items.join(", "))
+            }
             _ => format!("\"{value}\""),
         }
     }
@@ -201,6 +225,7 @@ impl Kind {
             Kind::Duration { .. } => "a duration with its unit, as text",
             Kind::Bool => "true or false",
             Kind::Properties => "a table of texts",
+            Kind::List(_) => "a list",
             _ => "text",
         }
     }
@@ -213,6 +238,7 @@ impl Written {
             Written::Bool(_) => "true or false",
             Written::Text(_) => "text",
             Written::Pairs(_) => "a table",
+            Written::List(_) => "a list",
             Written::Other(name) => name,
         }
     }

@@ -20,6 +20,7 @@ mod problem;
 mod processor;
 mod quantity;
 mod schema;
+mod syscall_section;
 
 pub use agent_config::AgentConfig;
 pub use bus_section::BusConfig;

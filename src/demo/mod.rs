@@ -177,7 +177,7 @@ impl Running<'_> {
         self.key.write_files(&key_path)?;
         let mut config = AgentConfig::new("demo", host_name(), self.folder.join("wal"));
         config.signing_key_path = Some(key_path);
-        (config.telemetry_topic, config.status_topic) = (topics.telemetry(), topics.status());
+        (config.process_topic, config.status_topic) = (topics.telemetry(), topics.status());
         config.process.snapshot_interval = Duration::from_secs(3);
         config.batch.age_max = Duration::from_millis(100);
         Ok(config)

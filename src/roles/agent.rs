@@ -116,7 +116,7 @@ fn give_freed_memory_back() {}
 
 /// Says that it runs, what it sees through, and where it sends.
 pub fn tell_running(agent: &AgentHandle, config: &AgentConfig, bus: &dyn Bus) {
-    let (source, topic) = (agent.status().process_source, &config.telemetry_topic);
+    let (source, topic) = (agent.status().process_source, &config.process_topic);
     let signed = config.signing_key.is_some();
     tracing::info!(%source, bus = %bus.address(), topic, signed, "agent running");
 }

@@ -26,6 +26,9 @@ impl Content {
             "amoskys.telemetry.process.v1" => {
                 return Ok(Self::Envelopes { schema: Some("amoskys.v1.ProcessBatch") });
             }
+            "amoskys.telemetry.syscall.v1" => {
+                return Ok(Self::Envelopes { schema: Some("amoskys.v1.SyscallBatch") });
+            }
             "amoskys.agent.status.v1" => return Ok(Self::Envelopes { schema: Some("amoskys.v1.AgentStatusBatch") }),
             plain if plain.starts_with("amoskys.telemetry.") => return Ok(Self::Envelopes { schema: None }),
             "amoskys.alerts.v1" => "Alert",

@@ -5,6 +5,7 @@
 
 use super::{
     connector::{Connector, ConnectorError, Incoming},
+    event::micros,
     message::{LossCounter, Message, Received},
     procfs::{Procfs, Reading},
     recheck::Rechecks,
@@ -15,7 +16,8 @@ use crate::{
     config::{NetlinkMode, ProcessConfig},
     ledger::{Filter, Origin},
     metrics::SharedNumbers,
-    queue::EventQueue,
+    queue::{EventQueue, Queued},
+    stream::Stream,
 };
 use amoskys_proto::v1::ProcessEvent;
 use std::time::Duration;
@@ -283,6 +285,7 @@ impl ProcessSource {
 
     fn emit(&self, event: ProcessEvent) {
         self.numbers.lock().unreadable_files += event.unreadable.len() as u64;
-        self.queue.push(event);
+        let event_time_us = event.observed_at.as_ref().map_or(0, micros);
+        self.queue.push(Queued::of(Stream::Process, event_time_us, &event));
     }
 }

@@ -3,13 +3,13 @@
 use super::{
     address,
     names::{self, Names},
-    table::{Field, PROT_EXEC, Syscall},
+    table::{Field, Syscall},
 };
 use crate::{
     clock::Moment,
     sources::process::{process_key, timestamp},
 };
-use amoskys_ebpf::{ARGV_BYTES_MAX, RawCall, Rule, STRING_BYTES_MAX};
+use amoskys_ebpf::{ARGV_BYTES_MAX, RawCall, STRING_BYTES_MAX};
 use amoskys_proto::v1::SyscallEvent;
 
 /// As `/proc` counts: a hundredth of a second.
@@ -24,26 +24,6 @@ impl Clock {
     pub fn now() -> Self {
         Self(Moment::now())
     }
-}
-
-/// What the kernel's programs are to tell of these calls; those that this machine has not are left out. Calls on memory
-/// are told where it becomes executable.
-pub fn rules<'a>(calls: impl IntoIterator<Item = &'a Syscall>) -> Vec<Rule> {
-    let rule = |call: &Syscall| {
-        let mut rule = Rule { number: call.number()?, ..Rule::default() };
-        for field in call.fields {
-            match *field {
-                Field::Path(argument) => rule.first_string = Some(argument),
-                Field::OtherPath(argument) => rule.second_string = Some(argument),
-                Field::Argv => rule.is_exec = true,
-                Field::Address(address, bytes) => rule.address = Some((address, bytes)),
-                Field::Protection(argument) => rule.mask = Some((argument, PROT_EXEC)),
-                _ => {}
-            }
-        }
-        Some(rule)
-    };
-    calls.into_iter().filter_map(rule).collect()
 }
 
 /// `None`: a call that the table has not.

@@ -1,12 +1,20 @@
-//! System calls: which are decoded, what they are called, and the event that one becomes.
+//! The syscall source: what processes ask of their kernel.
 //!
-//! [`table`] is the one table; [`decode`] makes the event of a call that the kernel's programs told (`amoskys-ebpf`), by it.
-//! Deliberately not here: getting calls from the kernel.
-//! Limits: what is not in the table is not decoded.
+//! Calls come from eBPF programs (`amoskys-ebpf`), which choose, read and count them in the kernel. [`table`] is the one table of those
+//! that are decoded; [`choose`] reads what an operator wants of it; [`decode`] makes the event of a call, by it.
+//! [`SyscallSource`] is the thread that does so and keeps the account: every call that the kernel saw is in the ledger, or in the ring.
+//!
+//! Deliberately not here: what becomes of an event (see `pipeline`), what it means (the processors').
+//! Limits: what is not in the table is not decoded; between kernel and agent there is a ring of `ring_bytes`, and what finds no room
+//! in it is dropped, counted. A rest of 10 ms between looks: waking up for every call costs more than the call.
 
 mod address;
+mod choice;
 mod decode;
 mod names;
+mod source;
 pub mod table;
 
-pub use decode::{Clock, decode, rules};
+pub use choice::{Choice, choose, rules};
+pub use decode::{Clock, decode};
+pub use source::{SyscallSource, SyscallWishes};

@@ -341,6 +341,7 @@ fn only_message(pool: &DescriptorPool) -> Option<String> {
 fn known_batch(topic: &str) -> Option<&'static str> {
     match topic {
         "amoskys.telemetry.process.v1" => Some("amoskys.v1.ProcessBatch"),
+        "amoskys.telemetry.syscall.v1" => Some("amoskys.v1.SyscallBatch"),
         "amoskys.agent.status.v1" => Some("amoskys.v1.AgentStatusBatch"),
         _ => None,
     }

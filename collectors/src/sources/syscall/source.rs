@@ -1,0 +1,222 @@
+//! The syscall source's thread: ring → events → queue, and the kernel's counters → ledger.
+//!
+//! Deliberately not here: which calls there are (see `table`), loading programs (`amoskys-ebpf`). Limits: a full queue makes it wait;
+//! the ring then takes `ring_bytes`, and what the kernel drops is counted.
+
+use super::{choice::rules, decode};
+use crate::{
+    config::{SyscallConfig, SyscallMode},
+    ledger::{Filter, Loss, Origin},
+    metrics::{Numbers, SharedNumbers},
+    queue::{EventQueue, Queued},
+    sources::process::micros,
+    stream::Stream,
+};
+use amoskys_ebpf::{Counters, Filters, Probe, ProbeError};
+use std::{
+    os::unix::fs::MetadataExt,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// How long the ring is waited for: an upper bound on how late a stop or a change is noticed.
+const WAIT: Duration = Duration::from_millis(50);
+/// After calls have come, so that more gather.
+const REST: Duration = Duration::from_millis(10);
+/// Calls taken before the numbers are told.
+const TURN_CALLS_MAX: usize = 1_024;
+/// Readings of the counters until one is of a moment in which no call was being counted, the first few at once. A processor of a virtual
+/// machine may stand still in the middle of that, for as long as its host likes.
+const READINGS_MAX: usize = 1_000;
+const READINGS_AT_ONCE: usize = 10;
+const READING_PAUSE: Duration = Duration::from_millis(1);
+
+/// Where other wishes may be put while the source runs. The last that were put there count.
+#[derive(Debug, Clone, Default)]
+pub struct SyscallWishes(Arc<Mutex<Option<SyscallConfig>>>);
+
+impl SyscallWishes {
+    /// Which calls, whose, and how many; the size of the ring and whether there is a source stay as they are.
+    pub fn put(&self, config: SyscallConfig) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(config);
+    }
+
+    fn take(&self) -> Option<SyscallConfig> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The source, with its programs in the kernel.
+pub struct SyscallSource {
+    probe: Probe,
+    wishes: SyscallWishes,
+    /// As they were told last.
+    counters: Counters,
+    /// What they are apart, which they are not unless the kernel's programs have a fault.
+    gap: i64,
+    /// Calls that were taken out of the ring.
+    taken: u64,
+    /// Events of one turn; kept for its memory.
+    turn: Vec<Queued>,
+    numbers: SharedNumbers,
+    queue: EventQueue,
+}
+
+impl SyscallSource {
+    /// Puts the programs into the kernel. `None`: there is to be no source, or none can be had and it is not demanded; then the
+    /// reason is in the numbers.
+    ///
+    /// # Errors
+    /// Where one is demanded and cannot be had.
+    pub fn open(
+        config: &SyscallConfig,
+        wishes: SyscallWishes,
+        numbers: SharedNumbers,
+        queue: EventQueue,
+    ) -> Result<Option<Self>, ProbeError> {
+        if config.source == SyscallMode::Off {
+            return Ok(None);
+        }
+        let probe = match Probe::load(&rules(&config.calls), &filters(config), config.ring_bytes) {
+            Ok(probe) => probe,
+            Err(error) if config.source == SyscallMode::Auto => {
+                tracing::warn!(%error, "system calls are not seen");
+                numbers.lock().syscall_problem = Some(error.to_string());
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        numbers.lock().syscalls_open = true;
+        let counters = Counters::default();
+        Ok(Some(Self { probe, wishes, counters, gap: 0, taken: 0, turn: Vec::new(), numbers, queue }))
+    }
+
+    /// Runs until told to stop; then takes the programs out of the kernel, and what they had told already.
+    pub fn run(mut self) {
+        let ended = self.run_until_stopped().and_then(|()| self.probe.detach());
+        if let Err(error) = ended.and_then(|()| {
+            while self.turn(Duration::ZERO)? > 0 {}
+            Ok(())
+        }) {
+            tracing::error!(%error, "system calls are not seen any more");
+            self.numbers.lock().syscall_problem = Some(error.to_string());
+        }
+        self.numbers.lock().syscalls_open = false;
+    }
+
+    fn run_until_stopped(&mut self) -> Result<(), ProbeError> {
+        while !self.queue.is_stopped() {
+            if let Some(config) = self.wishes.take() {
+                self.change(&config)?;
+            }
+            let taken = self.turn(WAIT)?;
+            if taken > 0 && taken < TURN_CALLS_MAX {
+                std::thread::sleep(REST);
+            }
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, config: &SyscallConfig) -> Result<(), ProbeError> {
+        self.probe.set_filters(&filters(config))?;
+        self.probe.set_rules(&rules(&config.calls))?;
+        tracing::info!(calls = config.calls.len(), "other system calls are looked at");
+        Ok(())
+    }
+
+    /// Takes calls, tells the numbers, hands events on. How many calls came.
+    fn turn(&mut self, wait: Duration) -> Result<usize, ProbeError> {
+        let clock = decode::Clock::now();
+        let turn = &mut self.turn;
+        let taken = self.probe.poll(wait, TURN_CALLS_MAX, &mut |call| {
+            if let Some(event) = decode::decode(call, &clock) {
+                let event_time_us = event.observed_at.as_ref().map_or(0, micros);
+                turn.push(Queued::of(Stream::Syscall, event_time_us, &event));
+            }
+        })?;
+        self.taken += taken as u64;
+        let counters = self.count()?;
+        self.account(&counters, taken as u64);
+        self.counters = counters;
+        for event in self.turn.drain(..) {
+            self.queue.push(event);
+        }
+        Ok(taken)
+    }
+
+    /// The counters at a moment in which they agree with each other.
+    fn count(&mut self) -> Result<Counters, ProbeError> {
+        let mut counters = self.probe.counters()?;
+        for reading in 1..READINGS_MAX {
+            // A call is in the ring just before it is counted as told.
+            if counters.gap() == self.gap && counters.submitted >= self.taken {
+                return Ok(counters);
+            }
+            if reading >= READINGS_AT_ONCE {
+                std::thread::sleep(READING_PAUSE);
+            }
+            counters = self.probe.counters()?;
+        }
+        if counters.gap() != self.gap {
+            self.gap = counters.gap();
+            tracing::error!(
+                calls = self.gap,
+                "the kernel's counters of calls do not add up; this is a fault of the agent"
+            );
+        }
+        Ok(counters)
+    }
+
+    /// Calls that were decided in the kernel are seen and filtered or dropped at once; those that it told are seen when they are taken.
+    /// So what is seen and what is in the ring are together what the kernel saw.
+    fn account(&self, now: &Counters, taken: u64) {
+        let (before, mut numbers) = (&self.counters, self.numbers.lock());
+        let Numbers { ledger, kernel_calls, ring_calls, .. } = &mut *numbers;
+        for (filter, events) in [
+            (Filter::NotWanted, now.filtered - before.filtered),
+            (Filter::Compat, now.compat - before.compat),
+            (Filter::SampledOut, now.sampled_out - before.sampled_out),
+        ] {
+            ledger.see(Origin::Kernel, events);
+            ledger.filter(filter, events);
+        }
+        for (loss, events) in [
+            (Loss::Limited, now.limited - before.limited),
+            (Loss::RingFull, now.dropped_ring - before.dropped_ring),
+            (Loss::InFlightFull, now.dropped_in_flight - before.dropped_in_flight),
+            (Loss::Unfinished, now.unfinished - before.unfinished),
+            (Loss::Missed, now.missed - before.missed),
+        ] {
+            ledger.see(Origin::Kernel, events);
+            ledger.drop_in_hand(Stream::Syscall, loss, events);
+        }
+        ledger.see(Origin::Kernel, taken);
+        // What the table has not does not come; counted, if it did.
+        let unknown = taken - self.turn.len() as u64;
+        ledger.filter(Filter::NotWanted, unknown);
+        (*kernel_calls, *ring_calls) = (*now, now.submitted.saturating_sub(self.taken));
+    }
+}
+
+/// With the ids of control groups, by their folders.
+fn filters(config: &SyscallConfig) -> Filters {
+    let id = |folder: &PathBuf| match std::fs::metadata(folder) {
+        Ok(metadata) => Some(metadata.ino()),
+        Err(error) => {
+            let folder = folder.display();
+            tracing::warn!(%error, "there is no control group {folder}; it is left out of `cgroups`");
+            None
+        }
+    };
+    let of = config.of.clone();
+    Filters {
+        pids: of.pids,
+        trees: of.trees,
+        uids: of.uids,
+        comms: of.comms,
+        cgroup_ids: of.cgroups.filter_map(id),
+        path_prefixes: of.path_prefixes,
+        limit: config.limit,
+    }
+}

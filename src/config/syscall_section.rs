@@ -1,0 +1,185 @@
+//! `[syscall]` of the agent's file: which system calls are looked at, and whose.
+//!
+//! Deliberately not here: what the words for calls mean (the collectors read them).
+
+use super::{
+    check::Values,
+    kind::{Kind, ListOf},
+    schema::{Fallback, Key, Section},
+};
+use amoskys_collectors::{
+    Limit, List, PATH_BYTES_MAX, SyscallConfig, SyscallMode, SyscallsOf, sources::syscall::choose,
+};
+use std::{num::NonZeroU32, path::PathBuf};
+
+const S: &str = "syscall";
+
+pub const SECTION: Section = Section {
+    name: S,
+    about: "The source of system calls, by eBPF. A call that any of the lists leaves out is filtered in the kernel. A list names those \
+            that are looked at, or with `!` before each those that are not; `[]` and what is left out looks at all.",
+    keys: KEYS,
+};
+
+const COMM_BYTES_MAX: usize = 15;
+/// As many as the kernel's maps take.
+const ITEMS_MAX: usize = 4_096;
+
+const CALLS: ListOf = ListOf {
+    example: "usual,openat:failure,-mmap",
+    allowed: "`usual`, `all` and names of docs/syscalls.md; `-` before leaves out; `:success`, `:failure` and `/N` (one of N) behind",
+    judge: |words| choose(words).map(drop),
+};
+const PIDS: ListOf = ListOf {
+    example: "1,812",
+    allowed: "process ids; or each with `!`",
+    judge: |words| list_of::<u32>(words).map(drop),
+};
+const UIDS: ListOf =
+    ListOf { example: "!0,!33", allowed: "user ids; or each with `!`", judge: |words| list_of::<u32>(words).map(drop) };
+const COMMS: ListOf = ListOf {
+    example: "!cron,!sshd",
+    allowed: "names of at most 15 bytes; or each with `!`",
+    judge: |words| texts_of_at_most(words, COMM_BYTES_MAX),
+};
+const CGROUPS: ListOf = ListOf {
+    example: "/sys/fs/cgroup/system.slice",
+    allowed: "folders of control groups; or each with `!`",
+    judge: |words| texts_of_at_most(words, usize::MAX),
+};
+const PATHS: ListOf = ListOf {
+    example: "/etc/,/root/",
+    allowed: "beginnings of paths, at most 64 bytes; or each with `!`",
+    judge: |words| texts_of_at_most(words, PATH_BYTES_MAX),
+};
+
+const KEYS: &[Key] = &[
+    Key::new("topic", Kind::Topic, Fallback::Value("amoskys.telemetry.syscall.v1"), "Topic of system calls."),
+    Key::new(
+        "source",
+        Kind::Choice(&["auto", "on", "off"]),
+        Fallback::Value("off"),
+        "eBPF programs, which take CAP_BPF, CAP_PERFMON and a kernel with BTF: `auto` looks at system calls where they may be loaded and \
+         says why not elsewhere, `on` does not start without them.",
+    ),
+    Key::new(
+        "calls",
+        Kind::List(CALLS),
+        Fallback::Value("usual"),
+        "Which calls; of one that is named twice the last counts. Usual are those that are rare on a quiet host.",
+    ),
+    Key::new("uids", Kind::List(UIDS), Fallback::Unset("everybody"), "Whose calls, by real user id."),
+    Key::new("comms", Kind::List(COMMS), Fallback::Unset("all"), "Whose calls, by the name of the thread."),
+    Key::new("pids", Kind::List(PIDS), Fallback::Unset("all"), "Whose calls, by process id."),
+    Key::new(
+        "process_trees",
+        Kind::List(PIDS),
+        Fallback::Unset("all"),
+        "Whose calls, by process id, with all processes that come from it after the agent has started.",
+    ),
+    Key::new(
+        "cgroups",
+        Kind::List(CGROUPS),
+        Fallback::Unset("all"),
+        "Whose calls, by control group, such as a container's.",
+    ),
+    Key::new(
+        "paths",
+        Kind::List(PATHS),
+        Fallback::Unset("all"),
+        "Calls by how their first path begins, as it was given; a call without a path begins with none of them.",
+    ),
+    Key::new(
+        "process_rate_max",
+        Kind::Integer { min: 0, max: 1_000_000, unit: "events per second; 0 does not limit" },
+        Fallback::Value("2000"),
+        "Most events of one process in a second, so that a busy one does not take the room of others; more are dropped, counted.",
+    ),
+    Key::new(
+        "process_burst_max",
+        Kind::Integer { min: 1, max: 10_000_000, unit: "events" },
+        Fallback::Value("10000"),
+        "Most events of one process at once, after a time without any.",
+    ),
+    Key::new(
+        "ring_bytes",
+        Kind::Bytes { min: 4 << 10, max: 1 << 30 },
+        Fallback::Value("8 MiB"),
+        "Room between kernel and agent, rounded up to a power of two; what finds none is dropped, counted.",
+    ),
+];
+
+/// `None` when a value was refused.
+pub fn build(values: &Values) -> Option<SyscallConfig> {
+    let numbers = |key| {
+        let words = values.list(S, key);
+        if values.refused(S, key) { None } else { list_of(&words).ok() }
+    };
+    let texts = |key| {
+        let words = values.list(S, key);
+        if values.refused(S, key) { None } else { list_of::<String>(&words).ok() }
+    };
+    let burst = NonZeroU32::new(values.number(S, "process_burst_max")?)?;
+    let per_second = NonZeroU32::new(values.number(S, "process_rate_max")?);
+    Some(SyscallConfig {
+        source: match values.text(S, "source")?.as_str() {
+            "on" => SyscallMode::On,
+            "auto" => SyscallMode::Auto,
+            _ => SyscallMode::Off,
+        },
+        calls: if values.refused(S, "calls") { None } else { choose(&values.list(S, "calls")).ok() }?,
+        of: SyscallsOf {
+            pids: numbers("pids")?,
+            trees: numbers("process_trees")?,
+            uids: numbers("uids")?,
+            comms: texts("comms")?,
+            cgroups: texts("cgroups")?.filter_map(|folder| Some(PathBuf::from(folder))),
+            path_prefixes: texts("paths")?,
+        },
+        limit: per_second.map(|per_second| Limit { per_second, burst }),
+        ring_bytes: values.number(S, "ring_bytes")?,
+    })
+}
+
+/// Either all with `!` before them, or none.
+fn list_of<T: std::str::FromStr>(words: &[String]) -> Result<List<T>, String> {
+    let read = |text: &str| text.parse::<T>().map_err(|_| format!("holds `{text}`, which is no number"));
+    let excepted: Vec<&str> = words.iter().filter_map(|word| word.strip_prefix('!')).collect();
+    match excepted.len() {
+        _ if words.len() > ITEMS_MAX => Err(format!("has more than {ITEMS_MAX} items")),
+        _ if words.is_empty() => Ok(List::Off),
+        0 => Ok(List::Only(words.iter().map(|word| read(word)).collect::<Result<_, _>>()?)),
+        all if all == words.len() => Ok(List::Except(excepted.into_iter().map(read).collect::<Result<_, _>>()?)),
+        _ => Err("has some with `!` and some without, which cannot both be meant".to_owned()),
+    }
+}
+
+fn texts_of_at_most(words: &[String], bytes_max: usize) -> Result<(), String> {
+    let list = list_of::<String>(words)?;
+    let (List::Only(texts) | List::Except(texts)) = list else { return Ok(()) };
+    let wrong = texts.iter().find(|text| text.is_empty() || text.len() > bytes_max);
+    wrong.map_or(Ok(()), |text| Err(format!("holds `{text}`, which is empty or longer than {bytes_max} bytes")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_of_those_that_are_meant_or_of_those_that_are_not() {
+        let of = |words: &[&str]| list_of::<u32>(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        assert_eq!(of(&[]), Ok(List::Off));
+        assert_eq!(of(&["1", "2"]), Ok(List::Only(vec![1, 2])));
+        assert_eq!(of(&["!1", "!2"]), Ok(List::Except(vec![1, 2])));
+        assert!(of(&["1", "!2"]).is_err_and(|error| error.contains("some with `!`")));
+        assert!(of(&["1", "x"]).is_err_and(|error| error.contains("`x`")));
+    }
+
+    #[test]
+    fn texts_fit_into_the_kernels_maps() {
+        let judged = |judge: fn(&[String]) -> Result<(), String>, word: &str| judge(&[word.to_owned()]);
+        assert_eq!(judged(COMMS.judge, "fifteen-letters"), Ok(()));
+        assert!(judged(COMMS.judge, "sixteen-letters!").is_err());
+        assert!(judged(PATHS.judge, &"/".repeat(65)).is_err() && judged(PATHS.judge, "!").is_err());
+    }
+}
