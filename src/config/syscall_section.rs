@@ -17,7 +17,7 @@ const S: &str = "syscall";
 pub const SECTION: Section = Section {
     name: S,
     about: "The source of system calls, by eBPF. A call that any of the lists leaves out is filtered in the kernel. A list names those \
-            that are looked at, or with `!` before each those that are not; `[]` and what is left out looks at all.",
+            that are looked at, or with `!` before each those that are not; `[]` and what is left out looks at all. On SIGHUP the agent reads the file again and goes over to other calls and lists.",
     keys: KEYS,
 };
 

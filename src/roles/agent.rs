@@ -9,7 +9,7 @@ use crate::{
     topics::own_topics,
 };
 use amoskys_bus::{Address, Bus};
-use amoskys_collectors::{Agent, AgentError, AgentHandle, PreparedAgent, WalError};
+use amoskys_collectors::{Agent, AgentError, AgentHandle, PreparedAgent, ProbeError, SyscallConfig, WalError};
 use amoskys_proto::Signer;
 use anyhow::Result;
 use clap::Args;
@@ -24,6 +24,7 @@ use std::{
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
   amoskys agent --config /etc/amoskys/agent.toml --bus kafka://broker:9092
+SIGHUP reads the file again: which system calls are looked at and whose changes while it runs.
 Keys, defaults and ranges: docs/configuration.md; `amoskys config check FILE` finds every fault in one go.")]
 pub struct AgentCommand {
     /// The agent's TOML file. Without it: defaults and AMOSKYS_AGENT_… variables.
@@ -50,7 +51,7 @@ pub fn agent(command: AgentCommand) -> Result<u8> {
         Signer::from_pem_file(path).map_err(Misuse::because)?;
     }
     let ports = bind("agent", config.metrics_address(), config.health_address())?;
-    let stop = stop::on_signal()?;
+    let (stop, hangup) = stop::on_signal_but_hangup()?;
     // Before the bus, so before topics are made: another agent may have the write-ahead log.
     let prepared = prepare(&config)?;
     let bus = open_bus(config.bus_address.clone(), &config.bus, "amoskys-agent")?;
@@ -68,13 +69,45 @@ pub fn agent(command: AgentCommand) -> Result<u8> {
     let servers = serve(ports, &endpoints)?;
     tell_running(&agent, &config, bus.as_ref());
     drop(bus);
+    let reloading = Reloading { path: command.config, started_as: config.collector(&host_name()) };
     while !stop.load(Ordering::Relaxed) {
         thread::sleep(Duration::from_millis(50));
+        if hangup.was_asked() {
+            reloading.reload(&agent);
+        }
     }
     agent.stop(DRAIN_MAX);
     drop(servers);
     finish(agent);
     Ok(DONE)
+}
+
+/// What SIGHUP reads again: which system calls are looked at, and whose.
+struct Reloading {
+    path: Option<PathBuf>,
+    started_as: amoskys_collectors::AgentConfig,
+}
+
+impl Reloading {
+    fn reload(&self, agent: &AgentHandle) {
+        let now = match load(self.path.as_deref()) {
+            Ok(config) => config.collector(&host_name()),
+            Err(error) => {
+                tracing::error!("the configuration is not taken, and what ran goes on: {error:#}");
+                return;
+            }
+        };
+        let (syscall, before) = (&now.syscall, &self.started_as.syscall);
+        let changeable = SyscallConfig { source: before.source, ring_bytes: before.ring_bytes, ..syscall.clone() };
+        let others = amoskys_collectors::AgentConfig { syscall: changeable, ..self.started_as.clone() };
+        if others != now {
+            tracing::warn!(
+                "of what changed only which system calls are looked at and whose is taken; the rest takes a restart"
+            );
+        }
+        tracing::info!("SIGHUP: the configuration was read again");
+        agent.syscall_wishes().put(now.syscall);
+    }
 }
 
 /// Reads the file; all its problems are one error, warnings are logged.
@@ -96,7 +129,11 @@ pub fn start(agent: PreparedAgent, bus: Arc<dyn Bus>, registry: &mut Registry) -
 fn cannot_start(error: AgentError) -> anyhow::Error {
     match error {
         // The user's to change, as with a log that is in use.
-        AgentError::Key(_) | AgentError::Wal(WalError::InUse { .. }) => Misuse::because(error),
+        AgentError::Key(_)
+        | AgentError::Wal(WalError::InUse { .. })
+        | AgentError::Syscalls(ProbeError::Capability { .. } | ProbeError::NoBtf | ProbeError::Filter(_)) => {
+            Misuse::because(error)
+        }
         error => anyhow::Error::from(error).context("the agent cannot start"),
     }
 }
@@ -116,9 +153,10 @@ fn give_freed_memory_back() {}
 
 /// Says that it runs, what it sees through, and where it sends.
 pub fn tell_running(agent: &AgentHandle, config: &AgentConfig, bus: &dyn Bus) {
-    let (source, topic) = (agent.status().process_source, &config.process_topic);
+    let (status, topic) = (agent.status(), &config.process_topic);
+    let (source, syscalls) = (status.process_source, status.syscall_source);
     let signed = config.signing_key.is_some();
-    tracing::info!(%source, bus = %bus.address(), topic, signed, "agent running");
+    tracing::info!(%source, %syscalls, bus = %bus.address(), topic, signed, "agent running");
 }
 
 /// Waits for the drain; whatever is not acknowledged by then is in the write-ahead log.
