@@ -1,7 +1,7 @@
 //! Rows of both versions side by side: which are new, which are lost, and in which columns others differ.
 //!
 //! Each version's rows are sorted by all columns, keys first, on disk where they are larger than [`MEMORY_BYTES_MAX`], and gone through
-//! together. Rows that are the same in all columns are each other's; of what is left those of equal keys, in the order of their values.
+//! together. Rows that are the same in all columns are each other's; of what is left those of equal keys, which differ in the fewest columns first.
 //! Limits: rows of one key are held in memory; of each kind as many rows are kept as are shown; alerts are counted by
 //! host and day in memory.
 
@@ -23,6 +23,8 @@ use std::{cmp::Ordering, collections::BTreeMap, iter::Peekable, ops::AddAssign, 
 
 /// Of each version, while its rows are sorted.
 const MEMORY_BYTES_MAX: usize = 256 << 20;
+/// Of rows of one key.
+const PAIRS_MAX: usize = 4_096;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -272,25 +274,24 @@ impl Comparison {
                 }
             }
         }
-        let (mut olds, mut news) = (left_olds.into_iter(), left_news.into_iter());
-        loop {
-            match (olds.next(), news.next()) {
-                (None, None) => return Ok(()),
-                (Some(old), None) => {
-                    self.count(&old, (true, false), false);
-                    if self.lost.len() < rows_max {
-                        self.lost.push(whole(&old, columns)?);
-                    }
-                }
-                (None, Some(new)) => {
-                    self.count(&new, (false, true), false);
-                    if self.new.len() < rows_max {
-                        self.new.push(whole(&new, columns)?);
-                    }
-                }
-                (Some(old), Some(new)) => self.change(&old, &new, table, columns, rows_max)?,
+        let pairs = nearest_pairs(&left_olds, &left_news, columns.len())?;
+        for &(old, new) in &pairs {
+            self.change(&left_olds[old], &left_news[new], table, columns, rows_max)?;
+        }
+        let is_left = |at: &usize, of: fn(&(usize, usize)) -> usize| pairs.iter().all(|pair| of(pair) != *at);
+        for at in (0..left_olds.len()).filter(|at| is_left(at, |pair| pair.0)) {
+            self.count(&left_olds[at], (true, false), false);
+            if self.lost.len() < rows_max {
+                self.lost.push(whole(&left_olds[at], columns)?);
             }
         }
+        for at in (0..left_news.len()).filter(|at| is_left(at, |pair| pair.1)) {
+            self.count(&left_news[at], (false, true), false);
+            if self.new.len() < rows_max {
+                self.new.push(whole(&left_news[at], columns)?);
+            }
+        }
+        Ok(())
     }
 
     fn change(&mut self, old: &RowRef, new: &RowRef, table: &Table, columns: &[String], rows_max: usize) -> Result<()> {
@@ -331,6 +332,34 @@ impl Comparison {
             *after += counts.after;
         }
     }
+}
+
+/// Which rows of one key are each other's, by their indices: those that differ in the fewest columns first, else in their order. In
+/// their order alone, where there are more than [`PAIRS_MAX`] to choose among.
+fn nearest_pairs(olds: &[RowRef], news: &[RowRef], columns: usize) -> Result<Vec<(usize, usize)>> {
+    if olds.len().min(news.len()) == 0 || olds.len() * news.len() == 1 || olds.len() * news.len() > PAIRS_MAX {
+        return Ok((0..olds.len().min(news.len())).map(|at| (at, at)).collect());
+    }
+    let shown = |rows: &[RowRef]| -> Result<Vec<Vec<Shown>>> {
+        rows.iter().map(|row| (0..columns).map(|column| row.shown(column)).collect()).collect()
+    };
+    let (shown_olds, shown_news) = (shown(olds)?, shown(news)?);
+    let mut all: Vec<(usize, usize, usize)> = Vec::new();
+    for (old, before) in shown_olds.iter().enumerate() {
+        for (new, after) in shown_news.iter().enumerate() {
+            let differ = before.iter().zip(after).filter(|(before, after)| before != after).count();
+            all.push((differ, old, new));
+        }
+    }
+    all.sort_unstable();
+    let mut pairs: Vec<(usize, usize)> = Vec::new();
+    for (_, old, new) in all {
+        if pairs.iter().all(|pair| pair.0 != old && pair.1 != new) {
+            pairs.push((old, new));
+        }
+    }
+    pairs.sort_unstable();
+    Ok(pairs)
 }
 
 /// All of a row that is not null.
@@ -385,5 +414,35 @@ mod tests {
         assert_eq!(found.columns, BTreeMap::from([("v".to_owned(), rows / 1_000)]));
         let changed: Vec<String> = found.changed.iter().map(|(key, _)| key[0].1.to_string()).collect();
         assert_eq!(changed, ["0", "1000", "2000"]);
+    }
+
+    /// As windows that overlap give them.
+    #[test]
+    fn of_rows_with_one_key_those_are_each_others_that_differ_least() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let fields = ["k", "start", "failures", "confidence"].map(|name| Field::new(name, DataType::Int64, true));
+        let schema = Arc::new(Schema::new(fields.to_vec()));
+        let write = |name: &str, rows: &[[i64; 4]]| {
+            let path = folder.path().join(name);
+            let columns =
+                (0..4).map(|at| -> ArrayRef { Arc::new(rows.iter().map(|row| Some(row[at])).collect::<Int64Array>()) });
+            let batch = RecordBatch::try_new(schema.clone(), columns.collect()).expect("a batch");
+            let file = File::create(&path).expect("made");
+            let mut writer = ArrowWriter::try_new(file, schema.clone(), None).expect("a writer");
+            writer.write(&batch).expect("written");
+            writer.close().expect("written");
+            path.display().to_string()
+        };
+        // The second window is lost, and of the third and the first the confidence is another.
+        let paths = [
+            write("old.parquet", &[[1, 1, 4, 70], [1, 2, 3, 70], [1, 3, 4, 70]]),
+            write("new.parquet", &[[1, 1, 4, 80], [1, 3, 4, 80]]),
+        ];
+        let table = Table { schema: schema.clone(), keys: vec!["k".into()], is_alerts: false, filled: &[] };
+        let found = compare_table("t", &table, &paths, (3, MEMORY_BYTES_MAX)).expect("compared");
+        assert_eq!(found.counts, Counts { before: 3, after: 2, new: 0, lost: 1, changed: 2 });
+        assert_eq!(found.columns, BTreeMap::from([("confidence".to_owned(), 2)]));
+        let lost: Vec<String> = found.lost[0].iter().map(|(name, value)| format!("{name} {value}")).collect();
+        assert_eq!(lost, ["k 1", "start 2", "failures 3", "confidence 70"]);
     }
 }

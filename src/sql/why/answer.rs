@@ -19,6 +19,12 @@ pub struct Answer<'a> {
     pub proof: Option<(bool, String)>,
 }
 
+/// Of a place, as they are written.
+fn conditions(seen: &Seen) -> String {
+    let texts: Vec<&str> = seen.probe.conditions.iter().map(|of| of.text.as_str()).collect();
+    texts.join(" AND ")
+}
+
 impl Answer<'_> {
     fn results(&self) -> impl Iterator<Item = &Seen> {
         self.gathered.seen.iter().filter(|seen| seen.probe.place == ProbePlace::Result)
@@ -35,6 +41,8 @@ impl Answer<'_> {
         if fired > 0 {
             return format!("it fires: {}", rows(fired));
         }
+        // Of the condition before.
+        let mut passed: Option<&Seen> = None;
         for seen in &self.gathered.seen {
             match &seen.probe.place {
                 ProbePlace::Stream(stream) => {
@@ -49,11 +57,28 @@ impl Answer<'_> {
                         return format!("it does not fire: every row of {stream} was late for its windows");
                     }
                 }
-                ProbePlace::Filter if seen.rows == 0 => {
-                    return "it does not fire: no window of such rows holds that time".to_owned();
+                ProbePlace::Filter | ProbePlace::Result if seen.rows == 0 => {
+                    return match passed {
+                        Some(before) => format!(
+                            "it does not fire: {} passed `{}`, and none came through what is between that and {}: a window that \
+                             holds that time, or a JOIN that has a partner for it",
+                            rows(before.passed),
+                            conditions(before),
+                            if seen.probe.place == ProbePlace::Result {
+                                "the result".to_owned()
+                            } else {
+                                format!("`{}`", conditions(seen))
+                            }
+                        ),
+                        None => {
+                            "it does not fire: no window of such rows holds that time, or a JOIN has no partner for it"
+                                .to_owned()
+                        }
+                    };
                 }
                 ProbePlace::Filter if seen.passed == 0 => return format!("it does not fire: {}", refusal(seen)),
-                ProbePlace::Filter | ProbePlace::Result => {}
+                ProbePlace::Filter => passed = Some(seen),
+                ProbePlace::Result => {}
             }
         }
         "it does not fire: what passes every condition is not what was asked for".to_owned()
@@ -78,14 +103,7 @@ impl Answer<'_> {
                     Ok(())
                 }
                 ProbePlace::Filter => {
-                    let conditions: Vec<&str> = seen.probe.conditions.iter().map(|of| of.text.as_str()).collect();
-                    writeln!(
-                        text,
-                        "\nwhere {}\n  {} in, {} out",
-                        conditions.join(" AND "),
-                        rows(seen.rows),
-                        seen.passed
-                    )
+                    writeln!(text, "\nwhere {}\n  {} in, {} out", conditions(seen), rows(seen.rows), seen.passed)
                 }
                 ProbePlace::Result => writeln!(text, "\nresult: {}", rows(seen.rows)),
             };

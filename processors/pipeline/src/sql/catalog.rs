@@ -291,7 +291,13 @@ fn bad_value(name: &str, text: &str, what: &str, example: &str) -> Fault {
 
 fn duration_ns(options: &BTreeMap<&str, &str>, name: &str, faults: &mut Vec<Fault>) -> Option<i64> {
     let text = options.get(name)?;
-    match humantime::parse_duration(text).ok().filter(|duration| *duration > Duration::ZERO || name == "lateness") {
+    match humantime::parse_duration(text).ok() {
+        Some(Duration::ZERO) => {
+            let fault = Fault::new(format!("{name} '{text}' is no time at all"));
+            let fault = fault.at(format!("{name} '{text}'")).at(format!("'{text}'"));
+            faults.push(fault.help(format!("write {name} '1ms' where that is what is meant")));
+            None
+        }
         Some(duration) => Some(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)),
         None => {
             faults.push(bad_value(name, text, "duration", "write for example '2s', '500ms' or '1m'"));

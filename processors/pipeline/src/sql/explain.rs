@@ -64,6 +64,9 @@ const UNITS: [&str; 10] =
 
 /// Messages that say what they mean in the words of the planner.
 fn of_text(text: &str) -> Fault {
+    // What a library says of itself, and not of the SQL.
+    let text = text.split("This issue was likely caused by a bug").next().unwrap_or(text).trim_end();
+    let text = text.strip_prefix("Assertion failed: ").and_then(|rest| Some(rest.split_once(": ")?.1)).unwrap_or(text);
     if text.contains("must appear in the GROUP BY clause")
         && let Some(column) = quoted_by(text, "column \"", '"')
     {
@@ -110,6 +113,7 @@ fn of_text(text: &str) -> Fault {
     }
     if let Some((_, wrong)) = text.split_once("regex parse error:") {
         let what = wrong.rsplit_once("error:").map_or(wrong, |(_, what)| what).trim();
+        let what = what.lines().next().unwrap_or_default();
         let pattern = wrong.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
         let help = r"a letter that means something in patterns is written behind a backslash: \( \[ \.";
         return Fault::new(format!("the pattern is no regular expression: {what}"))

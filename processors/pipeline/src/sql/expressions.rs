@@ -63,8 +63,25 @@ fn refuse_one(expression: &Expr, schema: &DFSchema) -> Result<()> {
                 .fold(Fault::new(message).help(help).at(format!("{name}(")), |fault, word| fault.at(*word));
             refuse(fault)
         }
+        Expr::AggregateFunction(call) => {
+            call.params.filter.as_deref().map_or(Ok(()), |filter| refuse_no_condition(filter, "FILTER (WHERE", schema))
+        }
+        Expr::Case(case) if case.expr.is_none() => {
+            case.when_then_expr.iter().try_for_each(|(when, _)| refuse_no_condition(when, "WHEN", schema))
+        }
         Expr::Cast(cast) => refuse_cast(&cast.expr, cast.field.data_type(), schema),
         Expr::TryCast(cast) => refuse_cast(&cast.expr, cast.field.data_type(), schema),
+        _ => Ok(()),
+    }
+}
+
+fn refuse_no_condition(condition: &Expr, behind: &str, schema: &DFSchema) -> Result<()> {
+    match condition.get_type(schema) {
+        Ok(of) if !matches!(of, DataType::Boolean | DataType::Null) => {
+            let fault =
+                Fault::new(format!("behind {behind} stands a condition, and `{condition}` is {}", sql_type(&of)));
+            refuse(fault.help("compare it: … = …, … > 0, … IS NOT NULL").at(behind))
+        }
         _ => Ok(()),
     }
 }

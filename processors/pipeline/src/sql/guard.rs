@@ -7,7 +7,8 @@
 //! Deliberately not here: faults of models, of memory and of this program, which end what is running; aggregates, which are
 //! computed for many rows.
 
-use super::{expressions::is_subquery, outline::Plain, rowwise::physical};
+use super::{explain, expressions::is_subquery, outline::Plain, rowwise::physical};
+use amoskys_functions::fault::{Fault, refuse};
 use arrow::{
     array::{ArrayRef, new_null_array},
     compute::concat,
@@ -32,6 +33,7 @@ use datafusion::{
 use std::{
     fmt,
     hash::{Hash, Hasher},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -154,6 +156,9 @@ impl Guard<'_> {
             _ => {}
         }
         if !may_fail(&expression, schema)? {
+            if expression.exists(|part| Ok(is_of_pattern(part)))? {
+                self.rehearse(&expression, schema)?;
+            }
             return Ok(Transformed::no(expression));
         }
         let data_type = expression.get_type(schema)?;
@@ -166,10 +171,13 @@ impl Guard<'_> {
         }
         let rows: DFSchemaRef = Arc::new(DFSchema::new_with_metadata(fields, Default::default())?);
         let volatility = if expression.is_volatile() { Volatility::Volatile } else { Volatility::Immutable };
+        let inner = physical(&expression, &rows, self.context)?;
+        let text = Plain::default().expression(&expression);
+        refuse_always_failing(&expression, &text, inner.as_ref(), &rows)?;
         let function = Guarded {
             query: self.query.to_owned(),
-            text: Plain::default().expression(&expression),
-            inner: physical(&expression, &rows, self.context)?,
+            text,
+            inner,
             expression,
             rows,
             data_type,
@@ -182,6 +190,57 @@ impl Guard<'_> {
             arguments.push(Expr::Literal(ScalarValue::Null, None));
         }
         Ok(Transformed::yes(ScalarUDF::new_from_impl(function).call(arguments)))
+    }
+
+    /// Of one that is computed as it is.
+    fn rehearse(&self, expression: &Expr, schema: &DFSchema) -> Result<()> {
+        let rows: DFSchemaRef = Arc::new(schema.clone());
+        let inner = physical(expression, &rows, self.context)?;
+        refuse_always_failing(expression, &Plain::default().expression(expression), inner.as_ref(), &rows)
+    }
+}
+
+/// What fails although there is not one row fails for whatever comes: an argument that the function does not know. Models are
+/// not asked, whose scores are computed once for each row.
+fn refuse_always_failing(expression: &Expr, text: &str, inner: &dyn PhysicalExpr, rows: &DFSchemaRef) -> Result<()> {
+    if expression.is_volatile() {
+        return Ok(());
+    }
+    let Err(error) = evaluate(inner, &RecordBatch::new_empty(rows.inner().clone())) else { return Ok(()) };
+    let known = explain::first(&error);
+    let what = if is_of_values(&error) { plain_text(&error) } else { known.message };
+    // The call within it that says so, as far as it can be told from its arguments.
+    let mut at = known.at;
+    expression.apply(|part| {
+        if let Expr::ScalarFunction(call) = part {
+            at.push(format!("{}(", call.name()));
+            // As it is written.
+            at.extend((call.name() == "date_part").then(|| "EXTRACT(".to_owned()));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    let fault = Fault::new(format!("`{text}` fails for whatever comes: {what}"));
+    refuse(at.into_iter().fold(fault.help(known.help.unwrap_or_default()), Fault::at))
+}
+
+/// A library that panics does so for values that it was not made for; that is an error like another.
+fn evaluate(inner: &dyn PhysicalExpr, rows: &RecordBatch) -> Result<ColumnarValue> {
+    let computed = catch_unwind(AssertUnwindSafe(|| inner.evaluate(rows)));
+    computed.unwrap_or_else(|panic| {
+        let words =
+            panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(DataFusionError::Execution(words.unwrap_or("it panicked").to_owned()))
+    })
+}
+
+fn is_of_pattern(expression: &Expr) -> bool {
+    match expression {
+        Expr::SimilarTo(_) => true,
+        Expr::BinaryExpr(binary) => matches!(
+            binary.op,
+            Operator::RegexMatch | Operator::RegexIMatch | Operator::RegexNotMatch | Operator::RegexNotIMatch
+        ),
+        _ => false,
     }
 }
 
@@ -205,10 +264,7 @@ fn may_fail(expression: &Expr, schema: &DFSchema) -> Result<bool> {
                 fails |= match op {
                     Operator::Plus | Operator::Minus | Operator::Multiply => !of_floats && !of_integers,
                     Operator::Divide | Operator::Modulo => !of_floats,
-                    Operator::RegexMatch
-                    | Operator::RegexIMatch
-                    | Operator::RegexNotMatch
-                    | Operator::RegexNotIMatch => !matches!(right.as_ref(), Expr::Literal(..)),
+                    _ if is_of_pattern(part) => !matches!(right.as_ref(), Expr::Literal(..)),
                     _ => false,
                 };
             }
@@ -291,7 +347,7 @@ impl ScalarUDFImpl for Guarded {
         let columns = columns.map(|column| column.into_array(count)).collect::<Result<_>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(count));
         let rows = RecordBatch::try_new_with_options(self.rows.inner().clone(), columns, &options)?;
-        match self.inner.evaluate(&rows) {
+        match evaluate(self.inner.as_ref(), &rows) {
             Err(error) if is_of_values(&error) => {
                 let mut parts = Vec::new();
                 self.compute(&rows, &error, &mut parts)?;
@@ -315,7 +371,7 @@ impl Guarded {
             return Ok(());
         }
         for half in [rows.slice(0, count / 2), rows.slice(count / 2, count - count / 2)] {
-            match self.inner.evaluate(&half) {
+            match evaluate(self.inner.as_ref(), &half) {
                 Ok(value) => parts.push(value.into_array(half.num_rows())?),
                 Err(error) if is_of_values(&error) => self.compute(&half, &error, parts)?,
                 Err(error) => return Err(error),
@@ -389,30 +445,18 @@ fn plain_text(error: &DataFusionError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::{config::ConfigOptions, prelude::lit};
+    use datafusion::prelude::lit;
 
-    #[test]
-    fn a_constant_that_fails_is_null_for_as_many_rows_as_there_are() {
+    fn refused(expression: Expr) -> Option<String> {
         let failures = Arc::<Failures>::default();
         let guard = Guard { context: &SessionContext::new(), query: "q", failures: &failures };
-        let guarded = guard.expression(lit(1) / lit(0), &DFSchema::empty()).expect("guarded").data;
-        let Expr::ScalarFunction(call) = guarded else { panic!("not guarded: {guarded}") };
-        let nulls = |number_rows| {
-            let arguments = ScalarFunctionArgs {
-                args: vec![ColumnarValue::Scalar(ScalarValue::Null)],
-                arg_fields: vec![Arc::new(Field::new("nothing", DataType::Null, true))],
-                number_rows,
-                return_field: Arc::new(Field::new("it", DataType::Int32, true)),
-                config_options: Arc::new(ConfigOptions::new()),
-            };
-            let computed = call.func.invoke_with_args(arguments).expect("computed");
-            let column = computed.into_array(number_rows).expect("a column");
-            (column.len(), column.null_count())
-        };
-        assert_eq!(nulls(0), (0, 0));
-        assert_eq!(failures.take(), []);
-        assert_eq!(nulls(3), (3, 3));
-        let failed: Vec<(u64, String)> = failures.take().into_iter().map(|one| (one.rows, one.example)).collect();
-        assert_eq!(failed, [(3, "division by zero".to_owned())]);
+        guard.expression(expression, &DFSchema::empty()).err().map(|error| explain::first(&error).message)
+    }
+
+    #[test]
+    fn what_fails_for_whatever_comes_is_refused() {
+        assert_eq!(refused(lit(1) / lit(2)), None);
+        let told = "`1 / 0` fails for whatever comes: division by zero";
+        assert_eq!(refused(lit(1) / lit(0)).as_deref(), Some(told));
     }
 }

@@ -12,7 +12,7 @@ use amoskys_functions::{
     fault::{Fault, refuse},
     types::sql_type,
 };
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::{
     common::{Column, ScalarValue},
     error::{DataFusionError, Result},
@@ -57,6 +57,10 @@ pub fn match_sink(query: LogicalPlan, sink: &Sink) -> Result<LogicalPlan> {
                 let column = Expr::Column(Column::new(qualifier.cloned(), found.name()));
                 let column = if found.data_type() == field.data_type() {
                     column
+                } else if found.data_type().is_string()
+                    && (field.data_type().is_numeric() || *field.data_type() == DataType::Boolean)
+                {
+                    return refuse(of_text(found.name(), field.data_type(), sink));
                 } else {
                     column.cast_to(field.data_type(), schema.as_ref())?
                 };
@@ -76,6 +80,13 @@ pub fn match_sink(query: LogicalPlan, sink: &Sink) -> Result<LogicalPlan> {
         });
     let columns: Vec<Expr> = columns.collect::<Result<_>>()?;
     LogicalPlanBuilder::from(query).project(columns)?.build()
+}
+
+/// Text where the sink has something else: what is none would be null there, row by row.
+fn of_text(column: &str, wanted: &DataType, sink: &Sink) -> Fault {
+    let wanted = sql_type(wanted);
+    let fault = Fault::new(format!("`{column}` is text, and in `{}` it is {wanted}", sink.name));
+    fault.help(format!("CAST({column} AS {wanted}), if it holds such")).at(format!("AS {column}")).at(column)
 }
 
 /// A column that the sink's message does not take.

@@ -23,6 +23,7 @@ mod functions;
 mod guard;
 mod insert;
 mod lineage;
+mod meaningless;
 mod outline;
 mod panes;
 mod planner;

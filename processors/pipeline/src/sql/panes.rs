@@ -3,6 +3,7 @@
 use super::{
     LATE_COLUMN, PanesSource, SharedPanes, Stream, WindowRows, WindowedView,
     cut::{contains_window, cut, window_of},
+    explain,
     flows::refuse_never,
     guard::Guard,
     lineage::{Bound, base_column, window_bound},
@@ -141,6 +142,13 @@ fn window_time(aggregate: &AggregatePlan) -> Option<Expr> {
 /// Group expressions without the window.
 fn keys(aggregate: &AggregatePlan) -> impl Iterator<Item = &Expr> {
     aggregate.group_expr.iter().filter(|expression| WindowCall::parse(expression).is_none())
+}
+
+/// What is aggregated and grouped by, without a place for it: so that a view is at fault, and not what reads it.
+pub fn rehearse(aggregate: &AggregatePlan, guard: Guard<'_>) -> Result<()> {
+    let rows = aggregate.input.schema();
+    keys(aggregate).try_for_each(|key| group_key(key, rows, guard).map(drop))?;
+    aggregate.aggr_expr.iter().try_for_each(|expression| lower(expression, rows, &mut Vec::new(), guard).map(drop))
 }
 
 /// Builds the operator's half of views (by their index): everything below the cut and at it.
@@ -316,6 +324,12 @@ fn lower(
     let planning = PhysicalPlanningContext::default();
     let lowered = LoweredAggregateBuilder::new(&guarded, schema, schema.as_arrow(), state.execution_props(), &planning)
         .build()?;
+    // Arguments that the function does not know, which it says when there is something to aggregate.
+    lowered.aggregate.create_accumulator().map_err(|error| {
+        let name = lowered.aggregate.fun().name();
+        let fault = Fault::new(format!("{name}(…) cannot be computed: {}", explain::first(&error).message));
+        DataFusionError::from(fault.at(format!("{name}(")))
+    })?;
     let mut place = |expression: Arc<dyn PhysicalExpr>| {
         let known = columns.iter().position(|known| known.as_ref() == expression.as_ref());
         known.unwrap_or_else(|| {

@@ -18,7 +18,8 @@ use super::{
     format::Format,
     guard::{Failures, Guard},
     insert::{check_encoder, match_sink, rename},
-    panes::{Around, NamedWindow},
+    meaningless::refuse_meaningless,
+    panes::{Around, NamedWindow, rehearse},
     probes::{Probe, probes, read_of_streams},
     rowwise::RowProgram,
     session::session,
@@ -311,6 +312,7 @@ impl<'a> Planner<'a> {
         }
         for (aggregate, _) in &parts.aggregates {
             refuse_never(&aggregate.input, &self.context.state().optimize(&aggregate.input)?, around)?;
+            rehearse(aggregate, guard)?;
         }
         let aggregates: Vec<_> = parts.aggregates.into_iter().map(|(aggregate, _)| aggregate).collect();
         self.warn_of_new(index, &aggregates)?;
@@ -322,6 +324,7 @@ impl<'a> Planner<'a> {
     }
 
     fn logical(&self, ast: &Ast) -> Result<LogicalPlan> {
+        refuse_meaningless(ast)?;
         block_on(self.context.state().statement_to_plan(ast.clone()))
     }
 

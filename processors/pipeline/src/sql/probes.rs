@@ -132,7 +132,13 @@ fn probe(
     predicate: Option<&Expr>,
     unread: &BTreeSet<String>,
 ) -> Result<(Probe, LogicalPlan)> {
-    let plain = Plain::default();
+    let mut plain = Plain::default();
+    walk(&input, &mut |node| {
+        if let LogicalPlan::Aggregate(aggregate) = node {
+            plain.add(aggregate, "");
+        }
+        Ok(())
+    })?;
     let schema = input.schema().clone();
     let (mut columns, mut expressions): (Vec<String>, Vec<Expr>) = (Vec::new(), Vec::new());
     for (qualifier, field) in schema.iter().filter(|(_, field)| !unread.contains(field.name())) {
@@ -155,7 +161,11 @@ fn probe(
             }
             _ => None,
         };
-        conditions.push(Condition { text: plain.expression(part), holds, compared });
+        let text = plain.expression(part);
+        // Where conditions are written with AND between them.
+        let is_either = matches!(part, Expr::BinaryExpr(BinaryExpr { op: Operator::Or, .. }));
+        let text = if is_either { format!("({text})") } else { text };
+        conditions.push(Condition { text, holds, compared });
     }
     let plan = LogicalPlanBuilder::from(input).project(expressions)?.build()?;
     Ok((Probe { name: String::new(), place, columns, conditions, renamed: BTreeMap::new() }, plan))

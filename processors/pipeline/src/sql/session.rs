@@ -17,6 +17,9 @@ use datafusion::{
 };
 use std::sync::Arc;
 
+/// Functions that say something of the engine and of its files, and nothing of a record.
+const ABOUT_ELSEWHERE: [&str; 3] = ["version", "input_file_name", "file_row_index"];
+
 pub(crate) fn session(models: &Arc<Lookup>, fitted_files: &FittedFiles) -> SessionContext {
     let mut config = SessionConfig::new().with_target_partitions(1).with_information_schema(false);
     // A plan that is executed again must not keep what a filter learnt in the last execution.
@@ -38,6 +41,7 @@ pub(crate) fn session(models: &Arc<Lookup>, fitted_files: &FittedFiles) -> Sessi
         .with_physical_optimizer_rules(physical)
         .build();
     let context = SessionContext::new_with_state(state);
+    ABOUT_ELSEWHERE.iter().for_each(|name| context.deregister_udf(name));
     for function in unbound().into_iter().chain([window::hop(), window::tumble(), window::session()]).chain(scalars()) {
         context.register_udf(function);
     }

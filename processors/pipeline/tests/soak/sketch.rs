@@ -126,7 +126,7 @@ impl Sketch {
         Self {
             keys,
             values,
-            lateness_ms: *[0, 0, 50, 400, 1_000, 5_000].choose(random).expect("some"),
+            lateness_ms: *[1, 1, 50, 400, 1_000, 5_000].choose(random).expect("some"),
             idle_ms: *[None, Some(700), Some(3_000)].choose(random).expect("some"),
             replay_max_ms: *[250, 1_000, 4_000, 300_000].choose(random).expect("some"),
             views,

@@ -1,2 +1,2 @@
--- refused: 1:118 «replay_max '0s'» replay_max '0s' is no duration; write for example '2s', '500ms' or '1m'
+-- refused: 1:118 «replay_max '0s'» replay_max '0s' is no time at all; write replay_max '1ms' where that is what is meant
 CREATE EXTERNAL TABLE x (t TIMESTAMP, k VARCHAR) STORED AS JSON LOCATION 'x' OPTIONS (event_time 't', lateness '1s', replay_max '0s');
