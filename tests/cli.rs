@@ -281,7 +281,7 @@ CREATE VIEW again AS SELECT k, c + 1 AS d FROM o;",
 fn warnings_are_told_and_denied_on_demand() {
     let place = Place::new();
     let sql = place.write("q.sql", &format!("{EVENTS}\n{INSERTED}\nCREATE VIEW nobody AS SELECT k FROM ev;"));
-    place.write("q.test.sql", "-- its tests");
+    place.write("q.test.sql", "SELECT * FROM out; SELECT k FROM nobody;");
     let (out, _, code) = amoskys(&["sql", "check", &sql]);
     assert!(code == 0 && out.contains("warning[unread-view]: no INSERT reads view `nobody`"), "{code} {out}");
     assert!(out.ends_with("1 stream, 1 INSERT: 1 warning in the SQL\n"), "{out}");
@@ -318,6 +318,16 @@ fn functions_are_listed_and_told_one_by_one() {
     let (out, _, _) = amoskys(&["sql", "functions", "hop", "--format", "json"]);
     let found: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!((&found[0]["of"], &found[0]["syntax"]), (&"amoskys".into(), &"hop(time, slide, size)".into()), "{out}");
+    // Each of ours has an example that calls it; the page's tests run them all.
+    let (out, _, _) = amoskys(&["sql", "functions", "--format", "json"]);
+    let all: Vec<serde_json::Value> = serde_json::from_str(&out).expect("JSON");
+    let ours: Vec<&serde_json::Value> = all.iter().filter(|function| function["of"] == "amoskys").collect();
+    assert!(ours.len() > 20, "{}", ours.len());
+    for function in ours {
+        let name = function["name"].as_str().expect("a name");
+        let example = function["example"].as_str().unwrap_or_default();
+        assert!(example.contains(&format!("{name}(")), "{name}: {example}");
+    }
 }
 
 #[test]
@@ -381,7 +391,7 @@ fn an_editor_is_told_where_each_fault_begins_and_ends() {
     ]);
     assert_eq!((code, &found), (2, &expected));
     let good = place.write("good.sql", EVENTS);
-    place.write("good.test.sql", "-- its tests");
+    place.write("good.test.sql", "SELECT c FROM per_s;");
     let (out, _, code) = amoskys(&["sql", "check", &good, "--format", "json"]);
     assert_eq!((code, out.trim_end()), (0, "[]"));
 }

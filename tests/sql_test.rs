@@ -162,6 +162,13 @@ fn names_are_listed_and_views_without_tests_are_warned_of() {
     let out = ends_with(0, &["sql", "test", "tests/sql_test", "--list", "--filter", "shuffled"]);
     assert_eq!(out.lines().count(), 3, "{out}");
     assert!(out.starts_with("tests/sql_test/shuffled.test.sql: groups of all partitions are merged\n"), "{out}");
+    let out = ends_with(0, &["sql", "test", "tests/sql_test", "--list", "--filter", "shuffled", "--format", "json"]);
+    let listed: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(listed[0]["file"], "tests/sql_test/shuffled.test.sql");
+    assert_eq!(
+        (listed.as_array().map(Vec::len), &listed[0]["test"]),
+        (Some(3), &"groups of all partitions are merged".into())
+    );
     let folder = copy("tests/sql_test");
     fs::remove_file(folder.path().join("shuffled.test.sql")).expect("removed");
     let out = ends_with(0, &["sql", "check", folder.path().to_str().expect("text")]);

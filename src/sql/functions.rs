@@ -80,11 +80,15 @@ fn section(own: &Own<'_>) -> String {
     format!("{}\n  {}; gives {}\n\n{}", own.call, own.kind, own.gives, body.join("\n").trim())
 }
 
-/// The first SQL of its part of the page.
+/// The first SQL of the page that calls it, of its own part first.
 fn example(own: &Own<'_>) -> Option<String> {
     let section = section(own);
-    let (_, rest) = section.split_once("```sql\n")?;
-    Some(rest.split_once("```")?.0.trim().to_owned())
+    let calls = |sql: &&str| sql.contains(&format!("{}(", own.name));
+    let found = [section.as_str(), PAGE].into_iter().find_map(|text| {
+        let blocks = text.split("```sql\n").skip(1).filter_map(|rest| rest.split("```").next());
+        blocks.map(str::trim).find(calls)
+    });
+    found.map(str::to_owned)
 }
 
 /// Of a heading; 0 of any other line.

@@ -127,9 +127,18 @@ pub fn test(command: &Command) -> Result<u8> {
         )));
     }
     if command.list {
-        trials.iter().try_for_each(|(script, trial)| {
-            print::line(format_args!("{}: {}", script.file.path.display(), trial.name))
-        })?;
+        match command.format {
+            Format::Text => trials.iter().try_for_each(|(script, trial)| {
+                print::line(format_args!("{}: {}", script.file.path.display(), trial.name))
+            })?,
+            Format::Json => {
+                let named = trials
+                    .iter()
+                    .map(|(script, trial)| serde_json::json!({ "file": script.file.path, "test": trial.name }));
+                let all: Vec<serde_json::Value> = named.collect();
+                print::line(serde_json::to_string_pretty(&all)?)?;
+            }
+        }
         return Ok(DONE);
     }
     let begun = Instant::now();

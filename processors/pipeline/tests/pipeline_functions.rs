@@ -40,6 +40,47 @@ fn every_sql_of_the_page_plans() {
     }
 }
 
+/// Three hours of calls, of all kinds that the page has.
+#[test]
+fn every_sql_of_the_page_runs() {
+    let page = page();
+    let record = |offset: i64| {
+        let name = ["memfd_create", "execve", "connect", "openat", "a.b.example.co.uk"][offset as usize % 5];
+        let peer = ["10.0.0.1", "2001:db8::1", "8.8.8.8", "fd00::1"][offset as usize % 4];
+        let at_ms = common::BASE_MS + offset * 10_000;
+        let at = at_ms * common::MS_NS;
+        let payload = format!(
+            r#"{{"observed_at": {at}, "host_id": "h{}", "name": "{name}", "dst_addr": "{peer}", "duration_ns": {}}}"#,
+            offset % 3,
+            offset * 997 % 1_000_003
+        );
+        common::Kept { offset, log_ms: at_ms, payload: payload.into_bytes() }
+    };
+    let records: Vec<common::Kept> = (0..1_080).map(record).collect();
+    let views = page.split("CREATE VIEW ").skip(1).filter_map(|rest| rest.split_whitespace().next());
+    for view in views {
+        let dataflow = plan_page(&page, view);
+        let flow = &dataflow.streams[0];
+        let (_, out) = run_one_by_one(flow, &records);
+        assert!(out.dead.is_empty(), "{view}: {:?}", out.dead);
+        let rows: usize = out.emissions.iter().map(|emission| emission.batch.num_rows()).sum();
+        assert!(rows > 0, "{view} gives nothing");
+        assert_eq!(flow.failures.take(), [], "{view}");
+        let is_null = |emission: &amoskys_pipeline::run::Emission, at: usize| {
+            let column = emission.batch.column(at);
+            column.null_count() == column.len()
+        };
+        for at in 0..out.emissions[0].batch.num_columns() {
+            let schema = out.emissions[0].batch.schema();
+            assert!(
+                !out.emissions.iter().all(|emission| is_null(emission, at)),
+                "{view}: {} is null",
+                schema.field(at).name()
+            );
+        }
+    }
+}
+
 #[test]
 fn every_sql_of_the_page_about_windows_plans() {
     let page = std::fs::read_to_string("../../docs/windows.md").expect("the page");

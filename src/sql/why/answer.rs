@@ -58,21 +58,16 @@ impl Answer<'_> {
                     }
                 }
                 ProbePlace::Filter | ProbePlace::Result if seen.rows == 0 => {
-                    return match passed {
-                        Some(before) => format!(
-                            "it does not fire: {} passed `{}`, and none came through what is between that and {}: a window that \
-                             holds that time, or a JOIN that has a partner for it",
-                            rows(before.passed),
-                            conditions(before),
-                            if seen.probe.place == ProbePlace::Result {
-                                "the result".to_owned()
-                            } else {
-                                format!("`{}`", conditions(seen))
-                            }
-                        ),
-                        None => {
-                            "it does not fire: no window of such rows holds that time, or a JOIN has no partner for it"
-                                .to_owned()
+                    const LACKS: &str = "no window of such rows holds that time, or a JOIN has no partner for them";
+                    let Some(before) = passed else { return format!("it does not fire: {LACKS}") };
+                    let (count, before) = (rows(before.passed), conditions(before));
+                    return match seen.probe.place {
+                        ProbePlace::Result => {
+                            format!("it does not fire: {count} passed `{before}`, and gave nothing: {LACKS}")
+                        }
+                        _ => {
+                            let here = conditions(seen);
+                            format!("it does not fire: {count} passed `{before}`, and none came to `{here}`: {LACKS}")
                         }
                     };
                 }
