@@ -36,7 +36,7 @@ const POLL_RECORDS_MAX: usize = 512;
 #[command(after_help = "\
 Reads from the beginning to where the topic ends now. A topic of envelopes gives a row per event, with agent_id, \
 host_id, boot_id and sequence of its envelope; alerts, feature rows and dead letters a row per record; any other \
-topic its records' key and payload, unless --message names what they are. `_partition`, `_offset` and `_log_time` \
+topic its records' key and payload, which `amoskys sql run` decodes as the stream says, unless --message names what they are. `_partition`, `_offset` and `_log_time` \
 (nanoseconds) are always there, so `amoskys sql run … --from NAME=FILE.parquet` computes over the file what it would \
 have computed live. Records that do not decode, or are not signed as they should be, are counted, told on standard error, and make the exit code 1 unless \
 --skip-bad.

@@ -177,6 +177,10 @@ impl RecordDecoder {
         })
     }
 
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
     /// Goes on knowing which envelopes came before, and lets [`RecordDecoder::seen_before`] be asked.
     pub fn know(&mut self, known: Seen) {
         if let Body::Envelope { seen, .. } = &mut self.body {

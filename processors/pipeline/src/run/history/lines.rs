@@ -89,11 +89,15 @@ impl Dead {
         Self { on_error, ..Self::default() }
     }
 
+    pub fn add_nulled(&self, values: u64) {
+        self.nulled.fetch_add(values, Ordering::Relaxed);
+    }
+
     pub fn take_nulled(&self) -> u64 {
         self.nulled.swap(0, Ordering::Relaxed)
     }
 
-    fn take(&self, file: &HistoryFile, place: String, reason: String) -> Result<(), Unread> {
+    pub fn take(&self, file: &HistoryFile, place: String, reason: String) -> Result<(), Unread> {
         if self.on_error == OnError::Stop {
             return Err(Unread::At(format!("{place}: {reason} (on_error is 'stop')")));
         }
@@ -180,7 +184,7 @@ impl<R: BufRead> JsonLines<R> {
                     self.dead.take(&self.file, format!("line {line}"), error.to_string())?;
                 }
             }
-            self.dead.nulled.fetch_add(self.decoder.take_nulled(), Ordering::Relaxed);
+            self.dead.add_nulled(self.decoder.take_nulled());
             let batch = self.decoder.finish().map_err(Unread::Somewhere)?;
             if batch.num_rows() > 0 {
                 return Ok(Some(batch));
@@ -216,7 +220,7 @@ impl<B: Iterator<Item = Result<RecordBatch, ArrowError>>> CsvRows<B> {
             let column = cast_with_options(text, field.data_type(), &options).map_err(Unread::Somewhere)?;
             if column.null_count() > text.null_count() && self.dead.on_error == OnError::Null {
                 let nulled = (column.null_count() - text.null_count()) as u64;
-                self.dead.nulled.fetch_add(nulled, Ordering::Relaxed);
+                self.dead.add_nulled(nulled);
             } else if column.null_count() > text.null_count() {
                 for row in (0..rows).filter(|&row| column.is_null(row) && text.is_valid(row)) {
                     if good[row] {

@@ -15,6 +15,7 @@ mod order;
 mod partition;
 mod progress;
 mod reader;
+mod records;
 mod sent;
 mod shape;
 mod sorted;
@@ -271,7 +272,10 @@ fn plan(
         let files = files::find(patterns)?;
         bytes_total += files.iter().map(|file| file.bytes).sum::<u64>();
         let own = files.iter().map(names).collect::<Result<Vec<_>, _>>()?;
-        tell_missing(of, &files, &own);
+        let shape = Arc::new(Shape::of(of)?);
+        if !own.iter().any(|names| shape.records(&|name| names.contains(name)).is_some()) {
+            tell_missing(of, &files, &own);
+        }
         let (order, of_log) = order(&files, &own)?;
         let input = inputs.len();
         match order {
@@ -282,7 +286,6 @@ fn plan(
                 jobs.extend(wanted.map(|(partition, segments)| Job::Partition { input, partition, segments }));
             }
         }
-        let shape = Arc::new(Shape::of(of)?);
         inputs.push(Input { flow, files, shape, of_log });
     }
     options.progress.set_total(bytes_total);

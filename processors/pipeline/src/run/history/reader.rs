@@ -7,6 +7,7 @@ use super::{
     BATCH_ROWS, HistoryError, Progress,
     files::{FileFormat, HistoryFile},
     lines::{CsvRows, JsonLines, Unread},
+    records::{RecordBatches, Records},
     shape::{Adapter, Shape},
 };
 use arrow::{
@@ -72,19 +73,21 @@ impl Reader {
         rows: Option<Range<usize>>,
         progress: &Progress,
     ) -> Result<Self, HistoryError> {
-        let (mut skip, left) = rows.map_or((0, usize::MAX), |rows| (rows.start, rows.len()));
+        let (mut skip, mut left) = rows.map_or((0, usize::MAX), |rows| (rows.start, rows.len()));
         let mut row_bytes = 0.0;
         let (read, batches): (Vec<String>, Batches) = match file.format {
             FileFormat::Parquet => {
                 let builder = parquet(file)?;
                 row_bytes = file.bytes as f64 / (builder.metadata().file_metadata().num_rows() as f64).max(1.0);
                 let schema = builder.schema().clone();
-                let wanted = shape.wanted(&|name| schema.index_of(name).is_ok());
+                let there = |name: &str| schema.index_of(name).is_ok();
+                let records = shape.records(&there);
+                let wanted: Vec<String> = match records {
+                    Some(_) => Records::wanted(&there).map(str::to_owned).collect(),
+                    None => shape.wanted(&there).iter().map(|field| field.name().clone()).collect(),
+                };
                 // In the file's order, as they will be read.
-                let mut roots: Vec<usize> = Vec::new();
-                for field in &wanted {
-                    roots.extend(schema.index_of(field.name()));
-                }
+                let mut roots: Vec<usize> = wanted.iter().filter_map(|name| schema.index_of(name).ok()).collect();
                 roots.sort_unstable();
                 let mask = ProjectionMask::roots(builder.parquet_schema(), roots.iter().copied());
                 let mut builder = builder.with_batch_size(BATCH_ROWS).with_projection(mask);
@@ -93,8 +96,18 @@ impl Reader {
                     skip = 0;
                 }
                 let batches = builder.build().map_err(|error| unreadable(file, &error))?;
-                let names = roots.iter().map(|&root| schema.field(root).name().clone()).collect();
-                (names, Box::new(batches.map(somewhere)))
+                match records {
+                    Some(records) => {
+                        // Of records, of which a row is not one, the file gives no more than are wanted.
+                        left = usize::MAX;
+                        let rows = RecordBatches::new(batches, records, file, shape)?;
+                        (rows.names(&there), Box::new(rows))
+                    }
+                    None => {
+                        let names = roots.iter().map(|&root| schema.field(root).name().clone()).collect();
+                        (names, Box::new(batches.map(somewhere)))
+                    }
+                }
             }
             FileFormat::Arrow => {
                 let projected = |schema: &Schema| {

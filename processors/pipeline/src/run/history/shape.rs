@@ -1,7 +1,7 @@
 //! The one shape that rows of a stream have, whatever file they come from: the columns that the SQL uses, and what the
 //! log said of them.
 
-use super::{HistoryError, files::HistoryFile, lines::Dead};
+use super::{HistoryError, files::HistoryFile, lines::Dead, records::Records};
 use crate::sql::StreamFlow;
 use arrow::{
     array::{ArrayRef, RecordBatchOptions, StringArray, new_null_array},
@@ -14,10 +14,11 @@ use std::{collections::BTreeSet, sync::Arc};
 /// What exports of a topic say of each row, by the names that files have for it.
 pub(super) const PARTITION: &str = "_partition";
 pub(super) const OFFSET: &str = "_offset";
+pub(super) const LOG_TIME: &str = "_log_time";
 const OF_LOG: [(&str, DataType); 6] = [
     (PARTITION, DataType::Int32),
     (OFFSET, DataType::Int64),
-    ("_log_time", DataType::Timestamp(TimeUnit::Nanosecond, None)),
+    (LOG_TIME, DataType::Timestamp(TimeUnit::Nanosecond, None)),
     ("agent_id", DataType::Utf8View),
     ("boot_id", DataType::Utf8View),
     ("sequence", DataType::UInt64),
@@ -33,6 +34,8 @@ pub(super) struct Shape {
     /// The event time, and what numbers of it count in JSON.
     time: Option<(String, TimeUnit)>,
     dead: Arc<Dead>,
+    /// How records are decoded, where files hold those.
+    records: Option<Records>,
 }
 
 #[derive(Debug)]
@@ -91,7 +94,8 @@ impl Shape {
         columns.extend(of_log());
         let dead = Dead::on(flow.stream.on_error);
         let time = flow.stream.event_time.clone().map(|name| (name, flow.stream.event_time_unit));
-        Ok(Self { dead: Arc::new(dead), time, ..Self::new(columns, of_sql) })
+        let records = Some(Records::of(flow));
+        Ok(Self { dead: Arc::new(dead), time, records, ..Self::new(columns, of_sql) })
     }
 
     /// Of nothing but what rows are ordered by.
@@ -101,11 +105,16 @@ impl Shape {
 
     fn new(columns: Vec<Column>, of_sql: usize) -> Self {
         let fields: Vec<FieldRef> = columns.iter().map(|column| column.field.clone()).collect();
-        Self { columns, schema: Arc::new(Schema::new(fields)), of_sql, time: None, dead: Arc::default() }
+        Self { columns, schema: Arc::new(Schema::new(fields)), of_sql, time: None, dead: Arc::default(), records: None }
     }
 
     pub fn time(&self) -> Option<(&str, TimeUnit)> {
         self.time.as_ref().map(|(name, unit)| (name.as_str(), *unit))
+    }
+
+    /// What decodes a file that has the columns `there`, if it holds records.
+    pub fn records(&self, there: &dyn Fn(&str) -> bool) -> Option<&Records> {
+        self.records.as_ref().filter(|records| records.are_in(there))
     }
 
     /// What becomes of records that do not decode, and did.
