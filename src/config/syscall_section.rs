@@ -10,7 +10,7 @@ use super::{
 use amoskys_collectors::{
     Limit, List, PATH_BYTES_MAX, SyscallConfig, SyscallMode, SyscallsOf, sources::syscall::choose,
 };
-use std::{num::NonZeroU32, path::PathBuf};
+use std::num::NonZeroU32;
 
 const S: &str = "syscall";
 
@@ -111,14 +111,6 @@ const KEYS: &[Key] = &[
 
 /// `None` when a value was refused.
 pub fn build(values: &Values) -> Option<SyscallConfig> {
-    let numbers = |key| {
-        let words = values.list(S, key);
-        if values.refused(S, key) { None } else { list_of(&words).ok() }
-    };
-    let texts = |key| {
-        let words = values.list(S, key);
-        if values.refused(S, key) { None } else { list_of::<String>(&words).ok() }
-    };
     let burst = NonZeroU32::new(values.number(S, "process_burst_max")?)?;
     let per_second = NonZeroU32::new(values.number(S, "process_rate_max")?);
     Some(SyscallConfig {
@@ -129,16 +121,21 @@ pub fn build(values: &Values) -> Option<SyscallConfig> {
         },
         calls: if values.refused(S, "calls") { None } else { choose(&values.list(S, "calls")).ok() }?,
         of: SyscallsOf {
-            pids: numbers("pids")?,
-            trees: numbers("process_trees")?,
-            uids: numbers("uids")?,
-            comms: texts("comms")?,
-            cgroups: texts("cgroups")?.filter_map(|folder| Some(PathBuf::from(folder))),
-            path_prefixes: texts("paths")?,
+            pids: list(values, "pids")?,
+            trees: list(values, "process_trees")?,
+            uids: list(values, "uids")?,
+            comms: list(values, "comms")?,
+            cgroups: list(values, "cgroups")?,
+            path_prefixes: list(values, "paths")?,
         },
         limit: per_second.map(|per_second| Limit { per_second, burst }),
         ring_bytes: values.number(S, "ring_bytes")?,
     })
+}
+
+/// `None` when it was refused.
+fn list<T: std::str::FromStr>(values: &Values, key: &'static str) -> Option<List<T>> {
+    if values.refused(S, key) { None } else { list_of(&values.list(S, key)).ok() }
 }
 
 /// Either all with `!` before them, or none.

@@ -23,7 +23,7 @@ use arrow::{
 };
 use std::sync::Arc;
 
-pub(super) const PAYLOAD: &str = "payload";
+const PAYLOAD: &str = "payload";
 
 /// What the log said of each record.
 const OF_LOG: [&str; 3] = [PARTITION, OFFSET, LOG_TIME];
