@@ -122,7 +122,11 @@ impl Build {
             }
         }
         let (mut op, element) = self.value(field, elements, NONE);
-        op.action = if op.action == Action::Leaf { Action::ListLeaf } else { Action::ListMessage };
+        op.action = match op.action {
+            Action::Leaf => Action::ListLeaf,
+            Action::Group => Action::ListGroup,
+            _ => Action::ListMessage,
+        };
         op.domain = elements;
         (op, Shape::List { list, element: element.into() })
     }
@@ -134,8 +138,8 @@ impl Build {
             Type::Scalar(_) => self.scalar(&kind, domain, present),
             Type::Enum(descriptor) => {
                 let names = EnumNames::new(&descriptor);
-                // What an absent field stands for: the first value, whose number is 0 wherever that can be seen.
-                let blank = Blank { view: names.view(0), block: Some(names.block.clone()) };
+                // What an absent field stands for: the first value.
+                let blank = Blank { view: names.view(descriptor.default_value().number()), block: Some(names.block.clone()) };
                 let column = self.columns.view(domain, blank);
                 self.enums.push(names);
                 let extra = (self.enums.len() - 1) as u16;
@@ -147,7 +151,10 @@ impl Build {
                 self.columns.stamps += 1;
                 (Op { leaf: Leaf::Time, column, extra, ..Op::plain(Action::Leaf) }, Shape::Long { column, present })
             }
-            Type::Wrapper(_) | Type::Message(_) => self.message(&kind, domain, present),
+            Type::Wrapper(_) | Type::Message(_) => {
+                let (op, shape) = self.message(&kind, domain, present);
+                (Op { action: if field.is_group() { Action::Group } else { op.action }, ..op }, shape)
+            }
         }
     }
 

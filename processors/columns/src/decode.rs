@@ -203,6 +203,31 @@ impl Walk<'_> {
                 self.store.close(op.domain);
                 Ok(stop)
             }
+            Action::Group => {
+                if op.marks {
+                    self.appear(op, row);
+                }
+                self.group(op, key, pos, end, row)
+            }
+            Action::ListGroup => {
+                let element = self.element(op, pos)?;
+                let next = self.group(op, key, pos, end, element)?;
+                self.store.close(op.domain);
+                Ok(next)
+            }
+        }
+    }
+
+    /// The fields of a message until the key that ends the group that `begun` began.
+    fn group(&mut self, op: &Op, begun: u32, mut pos: usize, end: usize, row: usize) -> Next {
+        let plan = self.plan;
+        let node = &plan.nodes[usize::from(op.extra)];
+        loop {
+            let (key, at) = wire::key(self.record, pos, end)?;
+            if key == wire::group_end(begun) {
+                return Ok(at);
+            }
+            pos = self.field(node, pos, end, row)?;
         }
     }
 

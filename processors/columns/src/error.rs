@@ -9,8 +9,6 @@ pub enum LayoutError {
     UnknownColumn { message: String, column: String, fields: String },
     #[error("column {column:?} holds its own type again ({cycle}); a recursive message cannot be a column")]
     Recursive { column: String, cycle: String },
-    #[error("column {column:?} uses the group encoding (or a message below it does), which is not supported")]
-    Group { column: String },
     #[error("column {column:?} nests messages deeper than {max} levels")]
     TooDeep { column: String, max: usize },
     #[error("{message} spreads into more than {max} columns")]

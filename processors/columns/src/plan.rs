@@ -45,6 +45,9 @@ pub(crate) enum Action {
     Message,
     /// A repeated message or a map.
     ListMessage,
+    /// A message between two keys, without a length (proto2's `group`).
+    Group,
+    ListGroup,
 }
 
 /// Which of the short cuts in [`crate::quick`] a field may take.

@@ -9,15 +9,15 @@
 //! | enum | Utf8View: the value's name; the number as text if the schema has no name for it |
 //! | `google.protobuf.Timestamp`, `Duration` | Timestamp(ns) without zone (UTC), Duration(ns) |
 //! | wrapper types (`google.protobuf.Int64Value` …) | the wrapped type, nullable |
-//! | other messages | Struct |
+//! | other messages, proto2's groups | Struct |
 //! | `repeated`, `map` | List, Map; never null, empty if absent |
 //!
 //! A field with presence (`optional`, a message, a member of a oneof, proto2) is nullable, all others are not: absent
 //! means the type's default. Everything inside a nullable struct is null where the struct is, so `sub.x` is NULL for
 //! an absent `sub` whoever evaluates it.
 //!
-//! Left out: fields whose type holds itself again (`google.protobuf.Struct` for one), and group-encoded fields. Asking
-//! for them by name says so, see [`crate::Layout::new`].
+//! Left out: fields whose type holds itself again (`google.protobuf.Struct` for one). Asking for them by name says so,
+//! see [`crate::Layout::new`]. Extensions of proto2 are unknown fields. That a `required` field is there is not checked.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub fn message_schema(message: &MessageDescriptor) -> Result<Schema, LayoutError
     for field in message.fields() {
         match walk.column(&field) {
             Ok(field) => fields.push(field),
-            Err(LayoutError::Recursive { .. } | LayoutError::Group { .. }) => {}
+            Err(LayoutError::Recursive { .. }) => {}
             Err(error) => return Err(error),
         }
     }
@@ -124,9 +124,6 @@ impl Walk {
         if self.columns > COLUMNS_MAX {
             return Err(LayoutError::TooManyColumns { message: self.top.clone(), max: COLUMNS_MAX });
         }
-        if field.is_group() {
-            return Err(LayoutError::Group { column: self.column.clone() });
-        }
         let nullable = inside_nullable || (field.supports_presence() && !field.is_list() && !field.is_map());
         let data_type = if field.is_map() {
             self.map(field)?
@@ -166,9 +163,7 @@ impl Walk {
     }
 
     fn map(&mut self, field: &FieldDescriptor) -> Result<DataType, LayoutError> {
-        let Kind::Message(entry) = field.kind() else {
-            return Err(LayoutError::Group { column: self.column.clone() });
-        };
+        let Kind::Message(entry) = field.kind() else { return Ok(DataType::Null) };
         let key = self.value(&entry.map_entry_key_field(), false)?;
         let value = self.value(&entry.map_entry_value_field(), false)?;
         let entries = Fields::from(vec![Field::new("key", key, false), Field::new("value", value, false)]);

@@ -111,6 +111,11 @@ pub(crate) fn fixed64(record: &[u8], pos: usize, end: usize) -> Result<(u64, usi
     }
 }
 
+/// The key that ends the group which `begun` began.
+pub(crate) fn group_end(begun: u32) -> u32 {
+    begun & !7 | GROUP_END
+}
+
 /// Steps over the value of a field that nobody asked for. `depth_left` groups may nest in it.
 #[inline(always)]
 pub(crate) fn skip(record: &[u8], key: u32, pos: usize, end: usize, depth_left: usize) -> Result<usize, Fault> {

@@ -84,7 +84,7 @@ pub fn wire(message: &MessageDescriptor, chance: &mut Chance<'_>, depth: usize) 
             put_varint(values.len() as u64, chance.below(8) == 7, &mut out);
             out.extend(values);
         } else {
-            put_key(field.number(), wire_type(&field.kind()), &mut out);
+            put_key(field.number(), if field.is_group() { 3 } else { wire_type(&field.kind()) }, &mut out);
             value(field, chance, depth, &mut out);
         }
     }
@@ -96,7 +96,13 @@ fn value(field: &FieldDescriptor, chance: &mut Chance<'_>, depth: usize, out: &m
     match field.kind() {
         Kind::String => put_bytes(chance.text().as_bytes(), long, out),
         Kind::Bytes => put_bytes(&chance.number().to_le_bytes().repeat(chance.below(3)), long, out),
-        Kind::Message(message) if message.full_name() == "google.protobuf.Timestamp" => {
+        Kind::Message(message) if field.is_group() => {
+            out.extend(wire(&message, chance, depth - 1));
+            put_key(field.number(), 4, out);
+        }
+        Kind::Message(message)
+            if ["google.protobuf.Timestamp", "google.protobuf.Duration"].contains(&message.full_name()) =>
+        {
             put_bytes(&time(chance), long, out);
         }
         Kind::Message(message) => put_bytes(&wire(&message, chance, depth - 1), long, out),
@@ -237,9 +243,11 @@ fn map_key(array: &ArrayRef, row: usize, kind: &Kind) -> MapKey {
     match kind {
         Kind::Bool => MapKey::Bool(array.as_boolean().value(row)),
         Kind::String => MapKey::String(array.as_string_view().value(row).to_owned()),
-        Kind::Int32 => MapKey::I32(array.as_primitive::<Int32Type>().value(row)),
-        Kind::Uint64 => MapKey::U64(array.as_primitive::<UInt64Type>().value(row)),
-        other => panic!("no test has a map with {other:?} keys"),
+        Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => MapKey::I32(array.as_primitive::<Int32Type>().value(row)),
+        Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => MapKey::I64(array.as_primitive::<Int64Type>().value(row)),
+        Kind::Uint32 | Kind::Fixed32 => MapKey::U32(array.as_primitive::<UInt32Type>().value(row)),
+        Kind::Uint64 | Kind::Fixed64 => MapKey::U64(array.as_primitive::<UInt64Type>().value(row)),
+        other => panic!("protobuf has no maps with {other:?} keys"),
     }
 }
 
