@@ -259,7 +259,8 @@ CREATE VIEW again AS SELECT k, c + 1 AS d FROM o;",
     ]);
     assert_eq!(out, "{\"k\":\"a\",\"d\":3}\n", "{told}");
     // Another share of the partitions has nothing.
-    assert_eq!(run(&["--partitions", "1-7"]).0, "");
+    let (out, told, _) = run(&["--partitions", "1-7"]);
+    assert!(out.is_empty() && told.contains("none of the 7 partitions of --partitions has a row"), "{told}");
     for (more, part) in [
         (&["--format", "parquet"][..], "--format parquet needs --output FILE"),
         (
@@ -268,6 +269,10 @@ CREATE VIEW again AS SELECT k, c + 1 AS d FROM o;",
         ),
         (&["--partitions", "3-1"], "`3-1` is no partition and no range of them such as 0-3"),
         (&["--view", "per_s", "--output", &file], "rows.csv exists"),
+        (
+            &["--view", "per_s", "--output", "rows.xyz"],
+            "rows.xyz: how to write it shows in its ending, one of .txt, .jsonl",
+        ),
     ] {
         let (_, error, code) = run(more);
         assert!(code == 2 && error.contains(part), "{code} {error}");

@@ -36,6 +36,12 @@ const CHAPTERS: &[(&str, &str, &[&str])] = &[
         &["processors/pipeline/src/schemas"],
     ),
     ("The agent", "At its start, and while it runs.", &["collectors/src", "src/roles/agent"]),
+    ("Files of history", "Of `--from`, named by its file and place.", &["processors/pipeline/src/run/history"]),
+    (
+        "Tests of SQL",
+        "What `amoskys sql test` says of a file of tests, drawn as faults of SQL are.",
+        &["processors/pipeline/src/trial"],
+    ),
     (
         "Processors and history",
         "What a processor logs while it runs, and what ends it: what was committed is kept, and it goes on from there when it is started again.",
@@ -47,6 +53,8 @@ const CHAPTERS: &[(&str, &str, &[&str])] = &[
 /// What a text begins with in the source, and what it is.
 const MARKS: &[(&str, &str)] = &[
     ("#[error(", "error"),
+    (" refuse(", "error"),
+    ("(refuse(", "error"),
     ("Misuse(", "misuse"),
     ("tracing::error!(", "log, error"),
     ("tracing::warn!(", "log, warning"),
@@ -130,12 +138,47 @@ fn shown(text: &str) -> String {
     shown + rest
 }
 
+/// Where SQL is planned, faults are tests of SQL, which have a page of their own.
+const OF_SQL: [&str; 2] = ["processors/pipeline/src/sql", "processors/functions/src"];
+
+/// What is said of SQL by no file in `processors/pipeline/tests/sql`, which are planned from memory and each by itself.
+const NOT_OF_ONE_STATEMENT: [&str; 15] = [
+    // Of folders and files: pipeline_planning.rs, but for the last that there are too many.
+    "cannot be read: ⟨error⟩",
+    "holds no .sql file",
+    "is one more than ⟨FILES MAX⟩ SQL files",
+    "is a test of SQL, which is not planned by itself",
+    // Of tests beside SQL: tests/sql_test.rs.
+    "has no test",
+    "has no test that asks for what it gives",
+    // Of a registry that runs: processors/pipeline/tests/schema_registry.rs.
+    "the registry's schema is ⟨kind⟩, not ⟨…⟩",
+    // Where the planner knows more than is asked of it: told so that it can be mended.
+    "a fault of the planner: ⟨fault⟩",
+    "is no single statement",
+    "hll_distinct does not know unions",
+    "top_k: ⟨error⟩",
+    "top_k does not know values of type ⟨values⟩",
+    "`⟨column⟩` is there twice",
+    "does not fit `⟨…⟩`: ⟨problem⟩",
+    "⟨…⟩ is not supported row by row on a stream",
+];
+
 /// Of a file: kind and text, without what its tests say.
 fn texts(path: &Path) -> Vec<(&'static str, String)> {
+    let is_of_sql = OF_SQL.iter().any(|of_sql| path.starts_with(of_sql));
+    let faults: &[(&str, &str)] = if is_of_sql { &[] } else { &[("Fault::new(", "error")] };
+    texts_of(path, MARKS.iter().chain(faults))
+}
+
+fn texts_of(
+    path: &Path,
+    marks: impl Iterator<Item = &'static (&'static str, &'static str)>,
+) -> Vec<(&'static str, String)> {
     let code = fs::read_to_string(path).expect("reads");
     let code = code.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
     let mut found: Vec<(usize, &str, String)> = Vec::new();
-    for (mark, kind) in MARKS {
+    for (mark, kind) in marks {
         for (at, _) in code.match_indices(mark) {
             let line = code[..at].rsplit('\n').next().unwrap_or_default();
             if line.trim_start().starts_with("//") {
@@ -211,4 +254,56 @@ fn texts_are_found_as_they_are_written() {
         Some("cannot make ⟨…⟩: ⟨error⟩")
     );
     assert_eq!(text(r#"text.clone()); say("else")"#), None);
+}
+
+/// Whether `said` is what `template` becomes, ⟨…⟩ being anything.
+fn is_of(template: &str, said: &str) -> bool {
+    let mut rest = said;
+    let parts = template.split('⟨').map(|part| part.split_once('⟩').map_or(part, |(_, own)| own));
+    parts.filter(|part| !part.is_empty()).all(|part| match rest.find(part) {
+        Some(at) => {
+            rest = &rest[at + part.len()..];
+            true
+        }
+        None => false,
+    })
+}
+
+/// So that `docs/messages.md`, which is made of these files, has every message.
+#[test]
+fn every_message_about_sql_is_said_by_a_file_of_sql() {
+    let (mut files, mut tests) = (Vec::new(), Vec::new());
+    OF_SQL.iter().for_each(|place| sources(Path::new(place), &mut files));
+    sql_files(Path::new("processors/pipeline/tests/sql"), &mut tests);
+    let mut said = Vec::new();
+    for test in &tests {
+        let text = fs::read_to_string(test).expect("reads");
+        said.extend(text.lines().filter(|line| line.starts_with("-- ")).map(str::to_owned));
+    }
+    let mut unsaid = Vec::new();
+    for file in files {
+        for (_, text) in texts_of(&file, [("Fault::new(", "error")].iter()) {
+            if !NOT_OF_ONE_STATEMENT.contains(&text.as_str()) && !said.iter().any(|said| is_of(&text, said)) {
+                unsaid.push(format!("{}: {text}", file.display()));
+            }
+        }
+    }
+    assert!(unsaid.is_empty(), "no file in processors/pipeline/tests/sql has\n{}", unsaid.join("\n"));
+}
+
+fn sql_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("reads") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sql_files(&path, found);
+        } else if path.extension().is_some_and(|ending| ending == "sql") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn templates_match_what_they_become() {
+    assert!(is_of("`⟨name⟩` takes ⟨…⟩ arguments", "-- refused: 1:1 «x» `a` takes 3 arguments; b"));
+    assert!(!is_of("`⟨name⟩` takes ⟨…⟩ arguments", "-- refused: 1:1 «x» `a` takes an argument"));
 }

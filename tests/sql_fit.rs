@@ -51,6 +51,13 @@ fn what_was_fitted_scales_and_tells_apart() {
     assert_eq!(fitted, expected);
     let (code, error) = told(&amoskys(folder, &fit));
     assert!(code == Some(2) && error.contains("fitted.json exists; overwrite it by --force"), "{error}");
+    let output = amoskys(folder, &[&fit[..], &["--force", "--format", "json"]].concat());
+    let summary: Value = serde_json::from_slice(&output.stdout).expect("an object");
+    let columns = json!({ "file": "fitted.json", "rows": 5, "numbers": ["calls"], "categories": ["host", "name"] });
+    assert_eq!(summary, columns);
+    let output = amoskys(folder, &[&fit[..], &["--format", "json"]].concat());
+    let error: Value = serde_json::from_slice(&output.stderr).expect("an object");
+    assert!(error["error"].as_str().is_some_and(|error| error.contains("overwrite it by --force")), "{error}");
 
     let view = "CREATE VIEW inputs AS SELECT normalise('fitted.json', 'calls', calls) AS calls,
                 one_hot('fitted.json', 'name', name) AS name, one_hot('fitted.json', 'host', 'x') AS host FROM per_second;";

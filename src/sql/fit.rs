@@ -6,7 +6,7 @@
 use super::{Planning, outlet::Outlets, over};
 use crate::{
     cli::{DONE, Misuse},
-    print::counted,
+    print::{self, Format, counted},
 };
 use amoskys_functions::fitted::{CATEGORIES_MAX, Moments, Statistics};
 use amoskys_pipeline::sql::{Wanted, fitted_text};
@@ -18,6 +18,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 use clap::Args;
+use serde_json::json;
 use std::{
     collections::{BTreeMap, HashMap},
     num::NonZeroUsize,
@@ -59,6 +60,9 @@ pub struct Command {
     /// Overwrite the file if it exists.
     #[arg(long)]
     force: bool,
+    /// How it is told what was written: a line on standard error, or an object on standard output.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
     #[arg(long, default_value = "models", value_name = "DIR")]
     models: PathBuf,
 }
@@ -97,6 +101,15 @@ pub fn fit(command: &Command) -> Result<u8> {
     let statistics = statistics(columns, command.categories.get());
     std::fs::write(&command.output, fitted_text(&statistics))
         .with_context(|| format!("{} cannot be written", command.output.display()))?;
+    if command.format == Format::Json {
+        let told = json!({
+            "file": command.output, "rows": rows,
+            "numbers": statistics.numbers.keys().collect::<Vec<_>>(),
+            "categories": statistics.categories.keys().collect::<Vec<_>>(),
+        });
+        print::line(told)?;
+        return Ok(DONE);
+    }
     let (numbers, texts) = (statistics.numbers.len(), statistics.categories.len());
     let (numbers, texts) = (counted(numbers, "column") + " of numbers", counted(texts, "column") + " of text");
     tracing::info!("{}: {numbers}, {texts}, of {}", command.output.display(), counted(rows, "row"));

@@ -57,7 +57,7 @@ impl Command {
             Command::Check(command) => command.format == Format::Json,
             Command::Diff(command) => command.format == Format::Json,
             Command::Explain(command) => command.format == explain::Format::Json,
-            Command::Fit(_) => false,
+            Command::Fit(command) => command.format == Format::Json,
             Command::Functions(command) => command.format == Format::Json,
             Command::Run(command) => command.format == Some(output::Format::Json),
             Command::Test(command) => command.format == Format::Json,

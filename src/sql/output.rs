@@ -129,7 +129,14 @@ impl Outputs {
         let named = target.path.as_deref().filter(|_| !is_folder);
         let usual = match (&target.path, named) {
             (None, _) if std::io::stdout().is_terminal() => Format::Table,
-            (_, Some(path)) => Format::of_name(path).unwrap_or(Format::Json),
+            (_, Some(path)) if target.format.is_none() => Format::of_name(path).ok_or_else(|| {
+                let endings = Format::value_variants().iter().map(|format| format!(".{}", format.ending()));
+                let endings = endings.collect::<Vec<_>>().join(", ");
+                Misuse(format!(
+                    "{}: how to write it shows in its ending, one of {endings}; or say --format",
+                    path.display()
+                ))
+            })?,
             _ => Format::Json,
         };
         let format = target.format.unwrap_or(usual);

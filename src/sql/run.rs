@@ -139,6 +139,10 @@ pub fn run(command: Command) -> Result<u8> {
         if written.is_ok() && left > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     written?;
+    if let (Some(set), 0) = (&options.partitions, counts.rows) {
+        let asked = counted(set.len(), "partition");
+        tracing::warn!("none of the {asked} of --partitions has a row in these files");
+    }
     let rows = outputs.close()?;
     summary(&counts, outlets.all().map(|(name, _)| name).zip(rows));
     Ok(DONE)

@@ -139,7 +139,8 @@ impl Build {
             Type::Enum(descriptor) => {
                 let names = EnumNames::new(&descriptor);
                 // What an absent field stands for: the first value.
-                let blank = Blank { view: names.view(descriptor.default_value().number()), block: Some(names.block.clone()) };
+                let blank =
+                    Blank { view: names.view(descriptor.default_value().number()), block: Some(names.block.clone()) };
                 let column = self.columns.view(domain, blank);
                 self.enums.push(names);
                 let extra = (self.enums.len() - 1) as u16;

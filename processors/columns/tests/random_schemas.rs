@@ -16,8 +16,17 @@ const SCALARS: [&str; 15] = [
     "float", "double", "string", "bytes",
 ];
 const KNOWN: [&str; 11] = [
-    "Timestamp", "Duration", "BoolValue", "Int32Value", "Int64Value", "UInt32Value", "UInt64Value", "FloatValue",
-    "DoubleValue", "StringValue", "BytesValue",
+    "Timestamp",
+    "Duration",
+    "BoolValue",
+    "Int32Value",
+    "Int64Value",
+    "UInt32Value",
+    "UInt64Value",
+    "FloatValue",
+    "DoubleValue",
+    "StringValue",
+    "BytesValue",
 ];
 const MESSAGES: usize = 4;
 

@@ -150,3 +150,30 @@ fn a_flow_has_the_files_that_it_reads_and_is_another_where_one_is_read_otherwise
     let options = ", 'format.comment' '#'";
     assert_eq!(same(&first, &with_files(folder.path(), "k,team\na,red\n", options)), those_that_read);
 }
+
+#[test]
+fn what_holds_no_sql_is_told_by_its_path() {
+    let place = tempfile::tempdir().expect("a folder");
+    let (empty, test, bytes) =
+        (place.path().join("empty"), place.path().join("x.test.sql"), place.path().join("bytes.sql"));
+    std::fs::create_dir(&empty).expect("made");
+    std::fs::write(&test, "-- test: x").expect("written");
+    std::fs::write(&bytes, [0xff, 0xfe]).expect("written");
+    let told = |path: &std::path::Path| {
+        let sources = amoskys_pipeline::sql::load(&[path.to_owned()]);
+        let problems = plan(&sources, &common::options()).expect_err("there is no SQL");
+        problems.0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    for (path, words) in [
+        (&empty, "holds no .sql file"),
+        (
+            &test,
+            "is a test of SQL, which is not planned by itself; give the folder; `amoskys sql test` runs what it holds",
+        ),
+        (&place.path().join("away.sql"), "cannot be read: "),
+        (&bytes, "cannot be read: stream did not contain valid UTF-8"),
+    ] {
+        let told = told(path);
+        assert!(told.starts_with(&format!("{}: {words}", path.display())), "{told}");
+    }
+}

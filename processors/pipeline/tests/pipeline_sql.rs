@@ -131,7 +131,7 @@ fn every_file_plans_or_is_refused_with_the_words_of_its_first_lines() {
 
 const PAGE: &str = "../../docs/messages.md";
 /// Folders, in the order of the page.
-const CHAPTERS: [(&str, &str); 11] = [
+const CHAPTERS: [(&str, &str); 12] = [
     ("tables", "Streams and sinks"),
     ("names", "Names"),
     ("types", "Types"),
@@ -139,6 +139,7 @@ const CHAPTERS: [(&str, &str); 11] = [
     ("streams", "Queries over streams"),
     ("views", "Views"),
     ("inserts", "INSERT"),
+    ("functions", "Functions of Amoskys"),
     ("models", "Models"),
     ("fitted", "Fitted statistics"),
     ("statements", "Statements"),

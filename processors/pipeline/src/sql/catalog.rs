@@ -10,7 +10,7 @@ use amoskys_windows::WatermarkRules;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use datafusion::logical_expr::CreateExternalTable;
 use prost_reflect::DescriptorPool;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
 
 /// A topic as SQL sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -298,7 +298,15 @@ fn duration_ns(options: &BTreeMap<&str, &str>, name: &str, faults: &mut Vec<Faul
             faults.push(fault.help(format!("write {name} '1ms' where that is what is meant")));
             None
         }
-        Some(duration) => Some(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)),
+        Some(duration) => i64::try_from(duration.as_nanos()).ok().or_else(|| {
+            faults.push(bad_value(
+                name,
+                text,
+                "duration of at most 292 years",
+                "write for example '2s', '500ms' or '1m'",
+            ));
+            None
+        }),
         None => {
             faults.push(bad_value(name, text, "duration", "write for example '2s', '500ms' or '1m'"));
             None
@@ -366,6 +374,10 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Stri
         .into_iter()
         .map(|other| (strsim::damerau_levenshtein(&name.to_lowercase(), &other.to_lowercase()), other))
         .filter(|(distance, other)| *distance <= 1 + other.len() / 4)
-        .min();
+        // Of equally near ones that which begins most like it.
+        .min_by_key(|(distance, other)| {
+            let same = name.chars().zip(other.chars()).take_while(|(one, other)| one.eq_ignore_ascii_case(other));
+            (*distance, Reverse(same.count()), *other)
+        });
     near.map_or_else(String::new, |(_, other)| format!("did you mean `{other}`?"))
 }

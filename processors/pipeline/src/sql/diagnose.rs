@@ -2,8 +2,9 @@
 //!
 //! The planner stops at a statement's first fault and often knows no place. Here each expression of each SELECT is
 //! planned by itself, the innermost first, against the columns of its FROM: whatever fails while its parts do not is at
-//! fault. Only statements that failed come here. Deliberately not here: faults of a query as a whole, which the planner
-//! tells. Limits: below a subquery that is at fault nothing above it is looked at; models and `EXISTS` are not.
+//! fault. Where a part of a FROM is unknown, or at fault itself, nothing is said of what may be a column of it. Only
+//! statements that failed, or read one that did, come here. Deliberately not here: faults of a query as a whole, which the
+//! planner tells. Limits: models and `EXISTS` are not looked at.
 
 mod telling;
 
@@ -43,13 +44,15 @@ const OF_MODELS: [&str; 3] = ["predict", "contributions", "model_version"];
 /// What is wrong with a statement that failed with `error`, with bytes of the statement's text.
 pub fn faults(statement: &Statement, error: &DataFusionError, state: &SessionState) -> Vec<(Range<usize>, Fault)> {
     let text = statement.text();
-    let mut walk = Walk { state, text, found: Vec::new() };
-    if Fault::of(error).is_none_or(|fault| fault.at.is_empty())
-        && let Some(query) = query_of(&statement.ast)
-    {
-        walk.query(query, &[], None);
+    let placed = ours(error).into_iter().filter(|fault| !fault.at.is_empty());
+    let mut found: Vec<(Range<usize>, Fault)> = placed.map(|fault| (anchor::of(text, &fault), fault)).collect();
+    for (place, fault) in of_expressions(statement, state) {
+        let is_told = |(told, _): &(Range<usize>, Fault)| told.start < place.end && place.start < told.end;
+        if !found.iter().any(is_told) {
+            found.push((place, fault));
+        }
     }
-    if walk.found.is_empty() {
+    if found.is_empty() {
         let span = error.diagnostic().and_then(|diagnostic| diagnostic.span).map(|span| {
             let at = |place: datafusion::common::Location| {
                 byte_at(text, Location { line: place.line, column: place.column })
@@ -58,9 +61,26 @@ pub fn faults(statement: &Statement, error: &DataFusionError, state: &SessionSta
         });
         let span = span.filter(|span| !span.is_empty());
         let place = |fault: &Fault| span.clone().unwrap_or_else(|| anchor::of(text, fault));
-        walk.found = explain::faults(error).into_iter().map(|fault| (place(&fault), fault)).collect();
+        found = explain::faults(error).into_iter().map(|fault| (place(&fault), fault)).collect();
+    }
+    found
+}
+
+/// What is wrong with a statement's expressions, as far as what they read is known.
+pub fn of_expressions(statement: &Statement, state: &SessionState) -> Vec<(Range<usize>, Fault)> {
+    let mut walk = Walk { state, text: statement.text(), found: Vec::new() };
+    if let Some(query) = query_of(&statement.ast) {
+        walk.query(query, &[], None);
     }
     walk.found
+}
+
+/// The faults that an error is, without what the engine says.
+fn ours(error: &DataFusionError) -> Vec<Fault> {
+    match error {
+        DataFusionError::Collection(causes) => causes.iter().flat_map(ours).collect(),
+        error => Fault::of(error).cloned().into_iter().collect(),
+    }
 }
 
 fn query_of(ast: &Ast) -> Option<&ast::Query> {
@@ -81,20 +101,22 @@ struct Walk<'a> {
 /// What an expression may refer to.
 struct Scope<'s> {
     schema: DFSchema,
+    /// Whether there are columns beside these of which nothing is known.
+    is_open: bool,
     outer: Option<&'s DFSchema>,
 }
 
 impl Walk<'_> {
     /// `known` are common table expressions of queries around this one.
     fn query(&mut self, query: &ast::Query, known: &[ast::Cte], outer: Option<&DFSchema>) {
-        let before = self.found.len();
         let mut known = known.to_vec();
         for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let before = self.found.len();
             self.query(&cte.query, &known, outer);
-            if self.found.len() > before {
-                return;
+            // One at fault is not known.
+            if self.found.len() == before {
+                known.push(cte.clone());
             }
-            known.push(cte.clone());
         }
         self.body(&query.body, query.order_by.as_ref(), &known, outer);
     }
@@ -124,21 +146,15 @@ impl Walk<'_> {
         known: &[ast::Cte],
         outer: Option<&DFSchema>,
     ) {
-        let before = self.found.len();
-        let relations = select
-            .from
-            .iter()
-            .flat_map(|table| [&table.relation].into_iter().chain(table.joins.iter().map(|join| &join.relation)));
-        for relation in relations {
+        for relation in relations_of(select) {
             if let ast::TableFactor::Derived { subquery, .. } = relation {
                 self.query(subquery, known, outer);
             }
         }
-        if self.found.len() > before {
-            return;
-        }
-        let Some(schema) = self.columns_of(select, known) else { return };
-        let mut scope = Scope { schema, outer };
+        let mut scope = match self.columns_of(select, known) {
+            Some(schema) => Scope { schema, is_open: false, outer },
+            None => Scope { schema: self.columns_known(select, known), is_open: true, outer },
+        };
         for constraint in
             select.from.iter().flat_map(|table| &table.joins).filter_map(|join| constraint(&join.join_operator))
         {
@@ -214,6 +230,19 @@ impl Walk<'_> {
         }
     }
 
+    /// The columns of those parts of a FROM that are not at fault.
+    fn columns_known(&self, select: &ast::Select, known: &[ast::Cte]) -> DFSchema {
+        let mut all = DFSchema::empty();
+        for relation in relations_of(select) {
+            let mut alone = select.clone();
+            alone.from = vec![ast::TableWithJoins { relation: relation.clone(), joins: Vec::new() }];
+            if let Some(joined) = self.columns_of(&alone, known).and_then(|columns| all.join(&columns).ok()) {
+                all = joined;
+            }
+        }
+        all
+    }
+
     fn condition(&mut self, clause: &str, expression: &ast::Expr, scope: &Scope<'_>, known: &[ast::Cte]) {
         if let Some(data_type) = self.expression(expression, scope, known)
             && !matches!(data_type, DataType::Boolean | DataType::Null)
@@ -239,7 +268,11 @@ impl Walk<'_> {
         let Parts { queries, found, last, .. } = parts;
         let is_fine = found.is_empty();
         for (span, fault) in found {
-            self.found.push((anchor::closed(self.text, span), fault));
+            let place = match span {
+                Span { start, end } if start == end => anchor::of(self.text, &fault),
+                span => anchor::closed(self.text, span),
+            };
+            self.found.push((place, fault));
         }
         for query in queries {
             self.query(&query, known, Some(&scope.schema));
@@ -264,6 +297,14 @@ impl Scope<'_> {
             self.schema.merge(&added);
         }
     }
+}
+
+/// What stands in a FROM.
+fn relations_of(select: &ast::Select) -> impl Iterator<Item = &ast::TableFactor> {
+    select
+        .from
+        .iter()
+        .flat_map(|table| std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation)))
 }
 
 fn constraint(operator: &ast::JoinOperator) -> Option<&ast::JoinConstraint> {
@@ -360,9 +401,15 @@ impl Visitor for Parts<'_> {
         if !frame.has_fault && !frame.is_untold {
             match self.typed(expression) {
                 Ok(data_type) => self.last = Some(data_type),
+                // It may be a column of what is not known.
+                Err(_) if self.scope.is_open && self.may_be_of_others(expression) => frame.is_untold = true,
                 Err(error) => {
                     frame.has_fault = true;
-                    self.found.push((expression.span(), self.told(expression, &error)));
+                    let fault = self.told(expression, &error).at(expression.to_string());
+                    // What the parser gives an access ends before its bracket.
+                    let is_access = matches!(expression, ast::Expr::CompoundFieldAccess { .. });
+                    let span = if is_access { Span::empty() } else { expression.span() };
+                    self.found.push((span, fault));
                 }
             }
         }
@@ -379,6 +426,20 @@ fn is_of_models(expression: &ast::Expr) -> bool {
 }
 
 impl Parts<'_> {
+    /// Whether it is a name that no known part of the FROM gives, or several do.
+    fn may_be_of_others(&self, expression: &ast::Expr) -> bool {
+        match expression {
+            ast::Expr::Identifier(_) => true,
+            ast::Expr::CompoundIdentifier(parts) => {
+                let first = parts.first().map(|first| folded(&first.value, first.quote_style)).unwrap_or_default();
+                let is_table =
+                    self.scope.schema.iter().any(|(table, _)| table.is_some_and(|table| table.table() == first));
+                !is_table && !self.scope.schema.has_column_with_unqualified_name(&first)
+            }
+            _ => false,
+        }
+    }
+
     fn typed(&self, expression: &ast::Expr) -> Result<DataType> {
         let within = |schema: &DFSchema| {
             let expression = ast::ExprWithAlias { expr: expression.clone(), alias: None };

@@ -212,6 +212,11 @@ fn refuse_always_failing(expression: &Expr, text: &str, inner: &dyn PhysicalExpr
     // The call within it that says so, as far as it can be told from its arguments.
     let mut at = known.at;
     expression.apply(|part| {
+        if let Expr::Cast(cast) = part
+            && let DataType::Timestamp(_, Some(zone)) = cast.field.data_type()
+        {
+            at.push(format!("'{zone}'"));
+        }
         if let Expr::ScalarFunction(call) = part {
             at.push(format!("{}(", call.name()));
             // As it is written.

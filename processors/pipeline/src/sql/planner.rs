@@ -176,6 +176,13 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// What is found wrong with a statement although not all that it reads is there.
+    fn fail_in_part(&mut self, index: usize) {
+        for (within, fault) in diagnose::of_expressions(&self.statements[index], &self.context.state()) {
+            self.fail_at(index, within, fault);
+        }
+    }
+
     /// Which statement defines a name.
     fn names(&mut self) -> BTreeMap<String, usize> {
         let mut names: BTreeMap<String, usize> = BTreeMap::new();
@@ -279,7 +286,7 @@ impl<'a> Planner<'a> {
 
     fn define(&mut self, index: usize) {
         if self.is_broken(index) {
-            return;
+            return self.fail_in_part(index);
         }
         let result = match kind(&self.statements[index]) {
             Kind::Table(name) => self.define_table(index, &name),

@@ -51,6 +51,10 @@ impl Parts<'_> {
             ast::Expr::Cast { expr, data_type, .. } => {
                 Fault::new(format!("{} cannot be cast to {data_type}", self.type_of(expr)))
             }
+            ast::Expr::CompoundFieldAccess { root, .. } => match self.typed(root) {
+                Ok(DataType::Struct(_) | DataType::List(_) | DataType::Map(..)) | Err(_) => explain::first(error),
+                Ok(other) => Fault::new(format!("`{root}` is {}, which has no elements", sql_type(&other))),
+            },
             _ => explain::first(error),
         }
     }
@@ -81,6 +85,11 @@ impl Parts<'_> {
         let name = function.name.to_string().to_lowercase();
         let known = self.state.scalar_functions().keys().chain(self.state.aggregate_functions().keys());
         let known: Vec<&str> = known.chain(self.state.window_functions().keys()).map(String::as_str).collect();
+        if name == "unnest" {
+            let arguments: Vec<String> = arguments_of(function).iter().map(ToString::to_string).collect();
+            let help = format!("write … FROM t CROSS JOIN unnest({}) AS u(x), and u.x here", arguments.join(", "));
+            return Fault::new("`unnest` stands in FROM").help(help);
+        }
         if !known.contains(&name.as_str()) {
             let near = nearest(&name, known.iter().copied().filter(|name| !CHANGING.contains(name)));
             return Fault::new(format!("function `{name}` is not known")).help(near);

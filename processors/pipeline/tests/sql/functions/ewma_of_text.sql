@@ -1,0 +1,2 @@
+-- refused: 1:67 «ewma(k, t, INTERVAL '1 minute')» ewma looks at numbers, not VARCHAR; write ewma(x, time, half_life), e.g. ewma(calls, win.start, INTERVAL '5 minutes')
+CREATE VIEW x AS SELECT k, tumble(t, INTERVAL '1 second') AS win, ewma(k, t, INTERVAL '1 minute') AS x FROM ev GROUP BY k, win;

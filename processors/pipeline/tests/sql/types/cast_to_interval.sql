@@ -1,0 +1,2 @@
+-- refused: 1:28 «CAST(n AS INTERVAL)» BIGINT cannot be cast to INTERVAL
+CREATE VIEW x AS SELECT k, CAST(n AS INTERVAL) AS y FROM ev;
