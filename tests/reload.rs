@@ -9,11 +9,17 @@ use amoskys_bus::{
     Bus, Outgoing,
     testing::{KafkaBroker, NatsServer},
 };
+use amoskys_proto::v1::Alert;
 use common::{create, open, processor::Processor, produce, read_all, telemetry::iso};
+use prost::Message;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, fs, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    time::Duration,
+};
 
 const PARTITIONS: i32 = 2;
 const ROWS_PER_SECOND: i64 = 50;
@@ -376,6 +382,50 @@ fn statistics_that_sql_names_are_watched() {
         of_each[usize::from(is_new)] += 1;
     }
     assert!(of_each.iter().all(|count| *count > 10), "{of_each:?}");
+}
+
+/// Each alert says which SQL gave it: before the change that which ran, after it the other, and again the first where it is taken
+/// back.
+#[test]
+fn alerts_say_by_which_version_they_were_given() {
+    const ALERTS: &str = "amoskys.alerts.v1";
+    let server = NatsServer::start();
+    let address = server.address().to_string();
+    let mut stage = Stage::new(&address);
+    create(stage.bus.as_ref(), ALERTS, PARTITIONS);
+    let version = |least: i64| {
+        format!(
+            "CREATE EXTERNAL TABLE alerts STORED AS PROTOBUF LOCATION '{ALERTS}' OPTIONS (partition_key 'host_id');
+             INSERT INTO alerts SELECT 'round' AS detection, host AS host_id, 'x' AS entity, at AS time, 0.5 AS confidence
+             FROM events WHERE number % 50 = 0 AND number >= {least};"
+        )
+    };
+    stage.write("c_alerts.sql", &version(0));
+    let mut processor = start(&stage, &address, true);
+    let mut alerts = Vec::new();
+    for (round, least) in [(0, 0), (1, -1), (2, 0)] {
+        if round > 0 {
+            stage.write("c_alerts.sql", &version(least));
+            processor.until("it has read the SQL again", |processor| reloads(processor) == (round, 0));
+        }
+        stage.send(5);
+        stage.until_done(&mut processor);
+        let read = || read_all(stage.bus.as_ref(), ALERTS, PARTITIONS).concat();
+        let expected = usize::try_from((round + 1) * 10).expect("small");
+        processor.until("the alerts came", |_| read().len() == expected);
+        alerts = read();
+    }
+    processor.terminate();
+    let mut of_second: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();
+    for payload in alerts {
+        let alert = Alert::decode(payload.as_slice()).expect("an alert");
+        let second = alert.time.expect("a time").seconds - BASE_MS / 1000;
+        of_second.entry(second / 5).or_default().insert(alert.provenance.expect("it has one").sql_hash);
+    }
+    let of_second: Vec<Vec<String>> = of_second.into_values().map(|hashes| hashes.into_iter().collect()).collect();
+    let [first, second, third] = of_second.as_slice() else { panic!("{of_second:?}") };
+    assert!(first.len() == 1 && second.len() == 1 && !first[0].is_empty(), "{of_second:?}");
+    assert!(first != second && first == third, "{of_second:?}");
 }
 
 /// A flow whose SQL is the same keeps its panes, with rows that were joined with what the file said when they came; and goes on looking at it.

@@ -83,6 +83,7 @@ fn follows(address: &str) {
 fn topics_are_followed_on_kafka() {
     let broker = KafkaBroker::start();
     follows(&broker.address().to_string());
+    assert_eq!(broker.groups(), [""; 0], "it is in no group, so it can commit nothing");
 }
 
 #[test]

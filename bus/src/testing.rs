@@ -6,12 +6,18 @@
 //! users have beside it, by `infra/dev/registry/run`: 7 s and 300 MB.
 
 use crate::Address;
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer},
+};
 use std::{
     io::{BufRead, BufReader, Write},
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
 };
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// How a broker is started.
 #[derive(Debug, Clone, Default)]
@@ -174,6 +180,18 @@ impl KafkaBroker {
     /// The plain listener.
     pub fn address(&self) -> Address {
         self.runner.address(0)
+    }
+
+    /// The consumer groups that the broker knows, whoever is in them.
+    pub fn groups(&self) -> Vec<String> {
+        let Address::Kafka { brokers, .. } = self.address() else { return Vec::new() };
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", brokers.join(","))
+            .create()
+            .unwrap_or_else(|error| panic!("no client of Kafka: {error}"));
+        let groups = consumer.fetch_group_list(None, ANSWER_WITHIN);
+        let groups = groups.unwrap_or_else(|error| panic!("the broker tells no groups: {error}"));
+        groups.groups().iter().map(|group| group.name().to_owned()).collect()
     }
 
     /// The listener with SASL, when it was asked for.

@@ -27,3 +27,19 @@ INSERT INTO processes (observed_at, kind, pid, comm, exe, exe_fs_type, uid, euid
 SELECT detection, entity, time FROM alerts ORDER BY detection, time;
 -- | detection | entity | time |
 -- |-----------|--------|------|
+
+-- test: a build that starts many programs in a moment, below few parents, leaves nothing out
+CREATE EXTERNAL TABLE processes STORED AS ENVELOPE LOCATION 'amoskys.telemetry.process.v1'
+OPTIONS (event_time 'observed_at', lateness '2s', keys_max '3', idle '3s', partition_key 'host_id');
+INSERT INTO processes (observed_at, kind, pid, comm, exe, exe_fs_type, uid, euid, parent_pid, parent_comm, parent_euid)
+SELECT concat('12:06:00.', lpad(100 + 10 * n, 3, '0')), 'PROCESS_EVENT_KIND_EXEC', 1000 + n, 'cc1', '/usr/lib/gcc/cc1', 'ext4',
+       1000, 1000 AS euid, 71 + n % 2, 'make', 1000 AS parent_euid
+FROM (VALUES (0), (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19)) AS starts (n);
+-- advance: 5m
+SELECT detection, entity, time FROM alerts ORDER BY detection, time;
+-- | detection | entity | time |
+-- |-----------|--------|------|
+SELECT max(execs) AS execs, max(shed) AS shed FROM process_activity;
+-- | execs | shed |
+-- |-------|------|
+-- | 10    | 0    |

@@ -138,15 +138,18 @@ fn of_panes(out: &mut String, panes: &PanesOutline) -> fmt::Result {
             Some(longest) => writeln!(out, "    {label:9} {name}: sessions with a gap of {size}, at most {longest}")?,
         }
     }
-    let bytes = panes.bytes_per_key.map_or_else(String::new, |bytes| {
-        format!(", about {} for a key in each that it is in", ByteSize(bytes as u64).display().iec())
-    });
-    writeln!(out, "    panes     {} in the longest window{bytes}", panes.panes_per_window)?;
+    writeln!(out, "    panes     {} in the longest window{}", panes.panes_per_window, bytes_per_key(panes))?;
     match &panes.sent_to {
         None => Ok(()),
         Some((topic, by)) if by.is_empty() => writeln!(out, "    sent to   one partition of {topic}"),
         Some((topic, by)) => writeln!(out, "    sent to   {topic}, by {}", by.join(", ")),
     }
+}
+
+fn bytes_per_key(panes: &PanesOutline) -> String {
+    panes.bytes_per_key.map_or_else(String::new, |bytes| {
+        format!(", about {} for a key in each that it is in", ByteSize(bytes as u64).display().iec())
+    })
 }
 
 fn of_insert(out: &mut String, insert: &InsertOutline) -> fmt::Result {
@@ -182,7 +185,16 @@ fn mermaid(outline: &Outline) -> Result<String, fmt::Error> {
     let mut out = "flowchart LR\n".to_owned();
     for (flow, stream) in outline.streams.iter().enumerate() {
         let name = if stream.format == "PANES" { "shuffle" } else { stream.name.as_str() };
-        node(&mut out, &format!("s{flow}"), "[(", &[name, &stream.topic], ")]")?;
+        let mut words = vec![name.to_owned(), stream.topic.clone()];
+        if stream.format != "PANES" {
+            words.push(format!("decoded: {} of {} columns", stream.decoded.len(), stream.columns_total));
+        }
+        words.push(match &stream.recovery {
+            Recovery::Nothing => "recovery: from the next record".to_owned(),
+            Recovery::Records { windows_ns } => format!("recovery: the records of {}", duration(*windows_ns)),
+            Recovery::Panes { .. } => "recovery: from panes in a topic".to_owned(),
+        });
+        node(&mut out, &format!("s{flow}"), "[(", &words, ")]")?;
     }
     let by_topic = |topic: &str| outline.streams.iter().position(|stream| stream.topic == topic);
     let mut sinks: Vec<&str> = Vec::new();
@@ -190,8 +202,9 @@ fn mermaid(outline: &Outline) -> Result<String, fmt::Error> {
         for (index, panes) in stream.panes.iter().enumerate() {
             let id = format!("p{flow}_{index}");
             let keys = format!("by {}", panes.keys.join(", "));
-            let count = counted(panes.aggregates.len(), "aggregate");
-            node(&mut out, &id, "[[", &["panes", &keys, &count], "]]")?;
+            let held = format!("{} in the longest window{}", panes.panes_per_window, bytes_per_key(panes));
+            let words = ["panes".to_owned(), keys, panes.aggregates.join(", "), held];
+            node(&mut out, &id, "[[", &words, "]]")?;
             if panes.source == PanesFrom::Windows {
                 for view in &panes.over {
                     writeln!(out, "  {} --> {id}", id_of_view(flow, view))?;
@@ -199,8 +212,9 @@ fn mermaid(outline: &Outline) -> Result<String, fmt::Error> {
             } else {
                 writeln!(out, "  s{flow} --> {id}")?;
             }
-            if let Some(to) = panes.sent_to.as_ref().and_then(|(topic, _)| by_topic(topic)) {
-                writeln!(out, "  {id} --> s{to}")?;
+            if let Some((to, by)) = panes.sent_to.as_ref().and_then(|(topic, by)| Some((by_topic(topic)?, by))) {
+                let label = if by.is_empty() { "to one partition".to_owned() } else { format!("by {}", by.join(", ")) };
+                writeln!(out, "  {id} -- \"{}\" --> s{to}", quoted(&label))?;
                 continue;
             }
             for view in &panes.views {
@@ -209,13 +223,15 @@ fn mermaid(outline: &Outline) -> Result<String, fmt::Error> {
                     Some(max_ns) => format!("sessions, gap {}, at most {}", duration(view.size_ns), duration(max_ns)),
                 };
                 let id_of_view = id_of_view(flow, view);
-                node(&mut out, &id_of_view, "(", &[view.called(), &hop], ")")?;
+                node(&mut out, &id_of_view, "(", &[view.called().to_owned(), hop], ")")?;
                 writeln!(out, "  {id} --> {id_of_view}")?;
             }
         }
         for (index, insert) in stream.inserts.iter().enumerate() {
             let id = format!("i{flow}_{index}");
-            node(&mut out, &id, "{{", &[&insert.name], "}}")?;
+            let models = insert.models.iter().map(|model| format!("model {model}"));
+            let words: Vec<String> = std::iter::once(insert.name.clone()).chain(models).collect();
+            node(&mut out, &id, "{{", &words, "}}")?;
             if insert.views.is_empty() {
                 writeln!(out, "  s{flow} --> {id}")?;
             }
@@ -232,7 +248,7 @@ fn mermaid(outline: &Outline) -> Result<String, fmt::Error> {
         }
     }
     for (index, topic) in sinks.iter().enumerate() {
-        node(&mut out, &format!("t{index}"), "[(", &[topic], ")]")?;
+        node(&mut out, &format!("t{index}"), "[(", &[(*topic).to_owned()], ")]")?;
     }
     Ok(out)
 }
@@ -241,7 +257,12 @@ fn id_of_view(flow: usize, view: &ViewOutline) -> String {
     format!("v{flow}_{}", view.index)
 }
 
-fn node(out: &mut String, id: &str, open: &str, lines: &[&str], close: &str) -> fmt::Result {
-    let text = lines.join("<br/>").replace('"', "#quot;");
-    writeln!(out, "  {id}{open}\"{text}\"{close}")
+fn node(out: &mut String, id: &str, open: &str, lines: &[String], close: &str) -> fmt::Result {
+    let lines: Vec<String> = lines.iter().map(|line| quoted(line)).collect();
+    writeln!(out, "  {id}{open}\"{}\"{close}", lines.join("<br/>"))
+}
+
+/// Text that means nothing to Mermaid or to the HTML that it makes.
+fn quoted(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "#quot;")
 }

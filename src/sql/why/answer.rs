@@ -1,7 +1,7 @@
 //! The answer, for people and for programs.
 
 use super::{
-    gather::{Gathered, Sample, Seen},
+    gather::{Apart, Gathered, Sample, Seen, Written},
     question::Question,
 };
 use crate::print::counted;
@@ -71,12 +71,33 @@ impl Answer<'_> {
                         }
                     };
                 }
-                ProbePlace::Filter if seen.passed == 0 => return format!("it does not fire: {}", refusal(seen)),
+                ProbePlace::Filter if seen.passed == 0 => {
+                    let counted = self.nothing_counted().map(|words| format!(" ({words})")).unwrap_or_default();
+                    return format!("it does not fire: {}{counted}", refusal(seen));
+                }
                 ProbePlace::Filter => passed = Some(seen),
-                ProbePlace::Result => {}
+                ProbePlace::Join if seen.rows > 0 && seen.passed == 0 => {
+                    return format!(
+                        "it does not fire: none of {} has a partner in JOIN … ON {}",
+                        rows(seen.rows),
+                        conditions(seen)
+                    );
+                }
+                ProbePlace::Join | ProbePlace::Counted(_) | ProbePlace::Result => {}
             }
         }
         "it does not fire: what passes every condition is not what was asked for".to_owned()
+    }
+
+    /// Aggregates that rows came to, and whose FILTER let none count.
+    fn nothing_counted(&self) -> Option<String> {
+        let empty = self.gathered.seen.iter().filter_map(|seen| match &seen.probe.place {
+            ProbePlace::Counted(aggregate) if seen.rows > 0 && seen.passed == 0 => {
+                Some(format!("`{aggregate}` counts none of {}", rows(seen.rows)))
+            }
+            _ => None,
+        });
+        Some(empty.collect::<Vec<_>>().join(", ")).filter(|words| !words.is_empty())
     }
 
     pub fn text(&self) -> String {
@@ -99,6 +120,13 @@ impl Answer<'_> {
                 }
                 ProbePlace::Filter => {
                     writeln!(text, "\nwhere {}\n  {} in, {} out", conditions(seen), rows(seen.rows), seen.passed)
+                }
+                ProbePlace::Join => {
+                    let (on, all) = (conditions(seen), rows(seen.rows));
+                    writeln!(text, "\njoin on {on}\n  {all} in, {} with a partner", seen.passed)
+                }
+                ProbePlace::Counted(aggregate) => {
+                    writeln!(text, "\ncounted by {aggregate}\n  {} in, {} counted", rows(seen.rows), seen.passed)
                 }
                 ProbePlace::Result => writeln!(text, "\nresult: {}", rows(seen.rows)),
             };
@@ -129,6 +157,16 @@ impl Answer<'_> {
                 let _ = writeln!(text, "  {place}: {why}");
             }
         }
+        if let Some(Written { computed, there, repeated }) = self.gathered.written {
+            let _ = write!(text, "\nwritten: {there} of {computed}");
+            if there < computed {
+                let _ = write!(text, " (a processor has not come so far, or ran other SQL)");
+            }
+            if repeated > 0 {
+                let _ = write!(text, ", {repeated} more than once, with the same id, so that readers count them once");
+            }
+            text.push('\n');
+        }
         let _ = writeln!(text, "\n{}", self.verdict());
         if let Some((_, words)) = &self.proof {
             let _ = writeln!(text, "{words}");
@@ -145,7 +183,15 @@ impl Answer<'_> {
                     json!({
                         "condition": condition.text, "holds": verdict.holds,
                         "left": verdict.compared.as_ref().map(|(left, _)| left.json()),
-                        "right": verdict.compared.as_ref().map(|(_, right)| right.json()), "apart": verdict.apart,
+                        "right": verdict.compared.as_ref().map(|(_, right)| right.json()),
+                        "apart": verdict.apart.and_then(|apart| match apart {
+                            Apart::Number(number) => Some(number),
+                            Apart::Nanoseconds(_) => None,
+                        }),
+                        "apart_ns": verdict.apart.and_then(|apart| match apart {
+                            Apart::Nanoseconds(ns) => Some(ns),
+                            Apart::Number(_) => None,
+                        }),
                     })
                 });
                 json!({
@@ -158,11 +204,16 @@ impl Answer<'_> {
             let (kind, stream) = match &seen.probe.place {
                 ProbePlace::Stream(stream) => ("stream", Some(stream)),
                 ProbePlace::Filter => ("filter", None),
+                ProbePlace::Join => ("join", None),
+                ProbePlace::Counted(_) => ("counted", None),
                 ProbePlace::Result => ("result", None),
             };
             let all = stream.and_then(|stream| self.gathered.census.get(stream)).copied().unwrap_or_default();
             json!({
-                "place": kind, "stream": stream, "rows": seen.rows, "passed": seen.passed, "late_rows": seen.late,
+                "place": kind, "stream": stream, "aggregate": match &seen.probe.place {
+                    ProbePlace::Counted(aggregate) => Some(aggregate),
+                    _ => None,
+                }, "rows": seen.rows, "passed": seen.passed, "late_rows": seen.late,
                 "rows_without_time": all.without_time, "quarantined_rows": all.ahead,
                 "asked": seen.applied.iter().map(|&index| &self.question.conditions[index]).collect::<Vec<_>>(),
                 "conditions": conditions.collect::<Vec<_>>(), "samples": samples.collect::<Vec<_>>(),
@@ -174,6 +225,9 @@ impl Answer<'_> {
             "fires": self.results().any(|seen| seen.rows > 0), "verdict": self.verdict(),
             "places": places.collect::<Vec<_>>(),
             "duplicate_records": lost.duplicate_records, "dead_records": lost.dead_records,
+            "written": self.gathered.written.map(|Written { computed, there, repeated }| {
+                json!({ "computed": computed, "there": there, "more_than_once": repeated })
+            }),
             "alert": self.proof.as_ref().map(|(is_same, words)| json!({ "is_what_is_computed": is_same, "words": words })),
         }))?)
     }
@@ -187,7 +241,7 @@ fn refusal(seen: &Seen) -> String {
     let by = |index: usize| {
         let verdict = nearest.and_then(|sample| sample.verdicts.get(index));
         let Some((left, _)) = verdict.and_then(|verdict| verdict.compared.as_ref()) else { return String::new() };
-        let apart = verdict.and_then(|verdict| verdict.apart).map(|apart| format!(", by {}", apart.abs()));
+        let apart = verdict.and_then(|verdict| verdict.apart).map(|apart| format!(", by {apart}"));
         format!(": the nearest has {left}{}", apart.unwrap_or_default())
     };
     match (never, first_no) {
@@ -211,7 +265,7 @@ fn show(text: &mut String, sample: &Sample, seen: &Seen) {
         let word = if verdict.holds { "yes" } else { "no " };
         let compared = match (&verdict.compared, verdict.apart) {
             (Some((left, right)), Some(apart)) if !verdict.holds => {
-                format!(": {left} and {right}, {} apart", apart.abs())
+                format!(": {left} and {right}, {apart} apart")
             }
             (Some((left, right)), _) => format!(": {left} and {right}"),
             (None, _) => String::new(),

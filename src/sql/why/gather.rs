@@ -15,10 +15,11 @@ use anyhow::{Context, Result, bail};
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray},
     compute::cast,
-    datatypes::{DataType, Float64Type, TimestampNanosecondType},
+    datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampNanosecondType},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
     ops::ControlFlow,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
@@ -57,8 +58,25 @@ pub struct Verdict {
     pub holds: bool,
     /// Both sides of a comparison.
     pub compared: Option<(Shown, Shown)>,
-    /// How far they are apart, where they are numbers.
-    pub apart: Option<f64>,
+    /// How far they are apart, where they are numbers or times.
+    pub apart: Option<Apart>,
+}
+
+/// The second value less the first.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Apart {
+    Number(f64),
+    Nanoseconds(i64),
+}
+
+impl fmt::Display for Apart {
+    /// How much, not which way.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{}", number.abs()),
+            Self::Nanoseconds(ns) => humantime::format_duration(Duration::from_nanos(ns.unsigned_abs())).fmt(f),
+        }
+    }
 }
 
 impl Sample {
@@ -91,8 +109,19 @@ pub struct Refused {
     pub ahead: u64,
 }
 
+/// Of the records that are computed and meant: how many the topics hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Written {
+    pub computed: usize,
+    pub there: usize,
+    /// More than once: an at-least-once processor wrote them again after a restart, and who reads them counts an id once.
+    pub repeated: usize,
+}
+
 pub struct Gathered {
     pub seen: Vec<Seen>,
+    /// Of a log.
+    pub written: Option<Written>,
     /// By stream: all rows that are meant, before any is refused.
     pub census: BTreeMap<String, Refused>,
     pub lost: Lost,
@@ -162,8 +191,20 @@ pub fn run(
 /// The record of a topic that has this id in its header.
 pub fn record_with_id(bus: &dyn Bus, topic: &str, id: &str) -> Result<Option<Vec<u8>>> {
     let mut found = None;
+    read_ids(bus, topic, &mut |of, payload| {
+        if of == id.as_bytes() {
+            found = Some(payload.to_vec());
+        }
+        found.is_none()
+    })?;
+    Ok(found)
+}
+
+/// Hands over the ids and payloads of a topic's records, as far as it reaches now; `take` says whether it wants more.
+fn read_ids(bus: &dyn Bus, topic: &str, take: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
     let partitions = bus.topics()?.into_iter().find(|info| info.name == topic).map_or(0, |info| info.partitions);
     let mut reader = bus.reader(&ReaderOptions { with_headers: true, ..ReaderOptions::default() })?;
+    let mut goes_on = true;
     for partition in (0..partitions).map(|partition| TopicPartition { topic: topic.to_owned(), partition }) {
         let (first, end) = reader.bounds(&partition)?;
         if first >= end {
@@ -171,11 +212,12 @@ pub fn record_with_id(bus: &dyn Bus, topic: &str, id: &str) -> Result<Option<Vec
         }
         reader.assign(&partition, first)?;
         let mut is_over = false;
-        while !is_over && found.is_none() {
+        while !is_over && goes_on {
             let changes = reader.poll(Duration::from_millis(100), 1024, &mut |record| {
                 is_over |= record.partition == partition.partition && record.offset + 1 >= end;
-                if record.headers.iter().any(|(name, value)| *name == "amoskys-id" && *value == id.as_bytes()) {
-                    found = Some(record.payload.to_vec());
+                let id = record.headers.iter().find(|(name, _)| *name == "amoskys-id");
+                if let Some((_, id)) = id.filter(|_| goes_on) {
+                    goes_on = take(id, record.payload);
                 }
             })?;
             is_over |= changes
@@ -183,7 +225,24 @@ pub fn record_with_id(bus: &dyn Bus, topic: &str, id: &str) -> Result<Option<Vec
                 .any(|change| matches!(change, amoskys_bus::Change::End { partition: of, .. } if *of == partition));
         }
     }
-    Ok(found)
+    Ok(())
+}
+
+/// How often each of these ids is in the topics that the dataflow writes.
+fn written(bus: &dyn Bus, dataflow: &Dataflow, ids: &BTreeSet<String>) -> Result<Written> {
+    let mut times: BTreeMap<&str, u64> = ids.iter().map(|id| (id.as_str(), 0)).collect();
+    let topics: BTreeSet<&str> = dataflow.written_topics().collect();
+    for topic in topics {
+        read_ids(bus, topic, &mut |id, _| {
+            if let Some(times) = std::str::from_utf8(id).ok().and_then(|id| times.get_mut(id)) {
+                *times += 1;
+            }
+            true
+        })?;
+    }
+    let there = times.values().filter(|times| **times > 0).count();
+    let repeated = times.values().filter(|times| **times > 1).count();
+    Ok(Written { computed: ids.len(), there, repeated })
 }
 
 impl Gathered {
@@ -225,15 +284,28 @@ impl Gathered {
             )));
         }
         let emitters = Emitter::without_log_of(dataflow, |_| true)?;
-        let mut records = BTreeMap::new();
+        let mut meant = BTreeMap::new();
+        // The question may be in words of what is below.
+        let above: BTreeMap<String, String> =
+            renamed.iter().map(|(name, below)| (below.clone(), name.clone())).collect();
+        for &(flow, insert) in emitters.keys() {
+            let output = &dataflow.streams[flow].inserts[insert].output;
+            meant.insert((flow, insert), Asked::of(question, output, output.fields().len(), &above)?);
+        }
+        let (mut records, mut ids) = (BTreeMap::new(), BTreeSet::new());
         let lost = run(reading, dataflow, &mut |place, emission| {
             let key = (place.flow, place.insert);
             if let Some(emitter) = emitters.get(&key) {
                 let mut of = Vec::new();
                 emitter.encode(emission, &mut of)?;
-                for record in of {
+                let is_meant = rows_meant(question, meant.get(&key), windows_ns(dataflow), emission)?;
+                for (row, record) in of.into_iter().enumerate() {
                     if let Some((_, id)) = record.headers.first() {
-                        records.insert(String::from_utf8_lossy(id).into_owned(), record.payload);
+                        let id = String::from_utf8_lossy(id).into_owned();
+                        if is_meant.get(row).is_some_and(|is_meant| *is_meant) {
+                            ids.insert(id.clone());
+                        }
+                        records.insert(id, record.payload);
                     }
                 }
             }
@@ -250,7 +322,11 @@ impl Gathered {
             Ok(())
         })?;
         let census = refused(reading, census, dataflow, question)?;
-        Ok(Self { seen, census, lost, records })
+        let written = match reading {
+            Reading::Topics { bus, .. } if !ids.is_empty() => Some(written(bus.as_ref(), dataflow, &ids)?),
+            _ => None,
+        };
+        Ok(Self { seen, written, census, lost, records })
     }
 
     /// Whether an alert is what is computed now, in words.
@@ -265,6 +341,25 @@ impl Gathered {
             Some(_) => (false, format!("{id} was computed again, and the topic holds another record")),
         }
     }
+}
+
+/// Which of an INSERT's rows are meant, by its own columns.
+fn rows_meant(question: &Question, asked: Option<&Asked>, windows_ns: i64, emission: &Emission) -> Result<Vec<bool>> {
+    let Some(asked) = asked.filter(|_| emission.window_ns.is_none_or(|window_ns| question.takes_window(window_ns)))
+    else {
+        return Ok(Vec::new());
+    };
+    let mask = asked.mask(&emission.batch)?;
+    // Rows that no window gave have the time of their alert.
+    let times = emission.batch.column_by_name("time").filter(|_| emission.window_ns.is_none());
+    let times = times.and_then(|times| times.as_primitive_opt::<TimestampNanosecondType>());
+    let span = question.span_ns(windows_ns).zip(times);
+    let is_then = |row: usize| {
+        span.is_none_or(|((from_ns, to_ns), times)| {
+            times.is_valid(row) && (from_ns..=to_ns).contains(&times.value(row))
+        })
+    };
+    Ok((0..mask.len()).map(|row| mask.value(row) && is_then(row)).collect())
 }
 
 fn insert_of(dataflow: &Dataflow, probe: &Probe) -> Result<(usize, usize)> {
@@ -411,13 +506,25 @@ fn sample(
     })
 }
 
-/// Of two numbers the second less the first.
-fn apart(left: &ArrayRef, right: &ArrayRef, row: usize) -> Result<Option<f64>> {
+/// Of two numbers, times or durations.
+fn apart(left: &ArrayRef, right: &ArrayRef, row: usize) -> Result<Option<Apart>> {
+    let ns = |column: &ArrayRef| -> Result<Option<i64>> {
+        let to = match column.data_type() {
+            DataType::Timestamp(..) => DataType::Timestamp(TimeUnit::Nanosecond, None),
+            DataType::Duration(_) => DataType::Duration(TimeUnit::Nanosecond),
+            _ => return Ok(None),
+        };
+        let ns = cast(&cast(&column.slice(row, 1), &to)?, &DataType::Int64)?;
+        Ok(ns.is_valid(0).then(|| ns.as_primitive::<Int64Type>().value(0)))
+    };
+    if let (Some(left), Some(right)) = (ns(left)?, ns(right)?) {
+        return Ok(right.checked_sub(left).map(Apart::Nanoseconds));
+    }
     let number = |column: &ArrayRef| -> Result<Option<f64>> {
         if !column.data_type().is_numeric() || column.is_null(row) {
             return Ok(None);
         }
         Ok(Some(cast(&column.slice(row, 1), &DataType::Float64)?.as_primitive::<Float64Type>().value(0)))
     };
-    Ok(number(left)?.zip(number(right)?).map(|(left, right)| right - left))
+    Ok(number(left)?.zip(number(right)?).map(|(left, right)| Apart::Number(right - left)))
 }

@@ -58,6 +58,39 @@ fn compile(path: &Path) -> Result<DescriptorPool, SchemaFileError> {
     DescriptorPool::from_file_descriptor_set(set).map_err(|error| wrong(error.to_string()))
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROTO: &str = "../../docs/examples/door.proto";
+
+    #[test]
+    fn a_set_of_descriptors_says_what_its_proto_says() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let compiled = messages_of_file(Path::new(PROTO)).expect("it compiles");
+        // As `protoc --include_imports --descriptor_set_out` writes it.
+        let path = folder.path().join("door.desc");
+        std::fs::write(&path, compiled.encode_to_vec()).expect("written");
+        let read = messages_of_file(&path).expect("it is a set");
+        let fields = |pool: &DescriptorPool| {
+            let door = pool.get_message_by_name("acme.Door").expect("it is there");
+            door.fields().map(|field| format!("{field:?}")).collect::<Vec<_>>()
+        };
+        assert_eq!(fields(&read), fields(&compiled));
+        assert!(fields(&read).len() > 3);
+        // Without what it imports it cannot be read.
+        let mut set = prost_types_of(&compiled);
+        set.file.retain(|file| file.package() == "acme" && file.name().ends_with("door.proto"));
+        std::fs::write(&path, prost::Message::encode_to_vec(&set)).expect("written");
+        let error = messages_of_file(&path).expect_err("refused").to_string();
+        assert!(error.contains("door.desc is no set of protobuf descriptors"), "{error}");
+    }
+
+    fn prost_types_of(pool: &DescriptorPool) -> prost_reflect::prost_types::FileDescriptorSet {
+        prost_reflect::prost_types::FileDescriptorSet { file: pool.file_descriptor_protos().cloned().collect() }
+    }
+}
+
 /// With the line, where protox knows it.
 fn told(error: &protox::Error) -> String {
     let text = format!("{error:?}");

@@ -48,6 +48,7 @@ pub(crate) use dataflow::topic_digest;
 pub use dataflow::{Dataflow, Insert, PanesSource, Query, SharedPanes, StreamFlow, WindowRows, WindowedView, behind};
 pub use definitions::views_of;
 pub(crate) use definitions::{name_of, table_of};
+pub(crate) use explain::first as told_of;
 pub use files::{Sources, Statement, is_sql, is_test, load, tests_below};
 pub(crate) use fitted::FittedFiles;
 pub use fitted::fitted_text;

@@ -20,7 +20,7 @@ use super::{
     insert::{check_encoder, match_sink, rename},
     meaningless::refuse_meaningless,
     panes::{Around, NamedWindow, rehearse},
-    probes::{Probe, probes, read_of_streams},
+    probes::{Probe, ProbePlace, probes, read_of_streams},
     rowwise::RowProgram,
     session::session,
     simplify::simplified,
@@ -539,7 +539,15 @@ impl<'a> Planner<'a> {
         lacking.into_iter().for_each(|warning| self.warn(index, warning));
         self.warn_of_new(index, &aggregates)?;
         shuffled.into_iter().for_each(|warning| self.warn_of_shuffle(index, &aggregates, &warning));
-        probes.into_iter().try_for_each(|(probe, plan)| self.add_probe(index, probe, plan))
+        for (probe, plan) in probes {
+            let is_of_join = probe.place == ProbePlace::Join;
+            match self.add_probe(index, probe, plan) {
+                // Not everything that can be joined can be looked at from its left side.
+                Err(_) if is_of_join => {}
+                added => added?,
+            }
+        }
+        Ok(())
     }
 
     fn add_probe(&mut self, index: usize, probe: Probe, plan: LogicalPlan) -> Result<()> {

@@ -1,20 +1,29 @@
 //! What each condition of a query sees: for every WHERE and HAVING on the way, the rows that come to it, and for each part of
-//! the condition whether it holds and, where it compares, the two values.
+//! the condition whether it holds and, where it compares, the two values; for every JOIN that may lose rows, which have a
+//! partner; for every `FILTER (WHERE …)` of an aggregate that a condition is about, which rows it counts.
 //!
 //! A probe is a query of its own over the same windows, so what it tells is what was computed, not a model of it.
-//! Deliberately not here: conditions of joins, of aggregates' FILTER, and within subqueries that are expressions.
+//! Deliberately not here: conditions within subqueries that are expressions. Limits: of a join the rows of its left side.
 
 use super::{Stream, outline::Plain};
 use arrow::datatypes::FieldRef;
 use datafusion::{
     common::{
-        Column, TableReference,
+        Column, JoinType, TableReference,
         tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
     error::Result,
-    logical_expr::{BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator, utils::split_conjunction},
+    logical_expr::{
+        Aggregate, BinaryExpr, Expr, Join, LogicalPlan, LogicalPlanBuilder, Operator, lit, utils::split_conjunction,
+    },
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// The column of what rows are joined with that is there where a row is.
+const PARTNER: &str = "?partner";
 
 /// Rows that come to one place of a query.
 #[derive(Debug, Clone)]
@@ -36,6 +45,10 @@ pub enum ProbePlace {
     Stream(String),
     /// Rows before a WHERE or HAVING.
     Filter,
+    /// Rows of the left side of a JOIN that gives only those with a partner.
+    Join,
+    /// Rows that come to an aggregate, as it is written, that counts only those of which its FILTER holds.
+    Counted(String),
     /// What the query gives in the end.
     Result,
 }
@@ -78,6 +91,7 @@ pub(super) fn probes(
     asked: &BTreeSet<String>,
 ) -> Result<Vec<(Probe, LogicalPlan)>> {
     let unread = unread(streams, read, asked);
+    let in_question = names_in_conditions(query);
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     walk(query, &mut |node| {
@@ -91,6 +105,15 @@ pub(super) fn probes(
             }
             LogicalPlan::Filter(filter) => {
                 found.push(probe(ProbePlace::Filter, filter.input.as_ref().clone(), Some(&filter.predicate), &unread)?);
+            }
+            LogicalPlan::Join(join) if matches!(join.join_type, JoinType::Inner | JoinType::LeftSemi) => {
+                found.push(partners(join, &unread)?);
+            }
+            LogicalPlan::Aggregate(aggregate) => {
+                for (text, filter) in filters(aggregate, &in_question) {
+                    let input = aggregate.input.as_ref().clone();
+                    found.push(probe(ProbePlace::Counted(text), input, Some(filter), &unread)?);
+                }
             }
             _ => {}
         }
@@ -107,6 +130,77 @@ pub(super) fn probes(
 fn walk(node: &LogicalPlan, visit: &mut dyn FnMut(&LogicalPlan) -> Result<()>) -> Result<()> {
     node.inputs().into_iter().try_for_each(|input| walk(input, visit))?;
     visit(node)
+}
+
+/// Names of columns that a condition is about, here and below, where they have others.
+fn names_in_conditions(node: &LogicalPlan) -> BTreeSet<String> {
+    fn descend(node: &LogicalPlan, names: &mut BTreeSet<String>) {
+        let of = |expression: &Expr| -> Vec<String> {
+            expression.column_refs().into_iter().map(|column| column.name.clone()).collect()
+        };
+        match node {
+            LogicalPlan::Filter(filter) => names.extend(of(&filter.predicate)),
+            LogicalPlan::Projection(projection) => {
+                let outputs = projection.schema.fields().iter().zip(&projection.expr);
+                let wanted = outputs.filter(|(field, _)| names.contains(field.name()));
+                let below: Vec<String> = wanted.flat_map(|(_, expression)| of(expression)).collect();
+                names.extend(below);
+            }
+            _ => {}
+        }
+        node.inputs().into_iter().for_each(|input| descend(input, names));
+    }
+    let mut names = BTreeSet::new();
+    descend(node, &mut names);
+    names
+}
+
+/// The aggregates of these names that have a FILTER, as they are written, and it.
+fn filters<'a>(aggregate: &'a Aggregate, names: &BTreeSet<String>) -> Vec<(String, &'a Expr)> {
+    let first = aggregate.schema.fields().len() - aggregate.aggr_expr.len();
+    let named = aggregate.schema.fields()[first..].iter().zip(&aggregate.aggr_expr);
+    let mut plain = Plain::default();
+    plain.add(aggregate, "");
+    let of = |(field, expression): (&FieldRef, &'a Expr)| {
+        let mut inner = expression;
+        while let Expr::Alias(alias) = inner {
+            inner = &alias.expr;
+        }
+        let Expr::AggregateFunction(call) = inner else { return None };
+        let filter = call.params.filter.as_deref().filter(|_| names.contains(field.name()))?;
+        Some((plain.expression(&Expr::Column(Column::from_name(field.name()))), filter))
+    };
+    named.filter_map(of).collect()
+}
+
+/// Rows of a join's left side, with those of its right where there are some.
+fn partners(join: &Join, unread: &BTreeSet<String>) -> Result<(Probe, LogicalPlan)> {
+    let own = join
+        .right
+        .schema()
+        .iter()
+        .map(|(qualifier, field)| Expr::Column(Column::new(qualifier.cloned(), field.name())));
+    let right = LogicalPlanBuilder::from(join.right.as_ref().clone())
+        .project(own.chain([lit(true).alias(PARTNER)]))?
+        .build()?;
+    let all = Join::try_new(
+        join.left.clone(),
+        Arc::new(right),
+        join.on.clone(),
+        join.filter.clone(),
+        JoinType::Left,
+        join.join_constraint,
+        join.null_equality,
+        false,
+    )?;
+    let input = LogicalPlan::Join(all);
+    let there = Expr::Column(Column::from_name(PARTNER)).is_not_null();
+    let (mut probe, plan) = probe(ProbePlace::Join, input.clone(), Some(&there), unread)?;
+    let plain = plain_of(&input)?;
+    let pairs = join.on.iter().map(|(left, right)| format!("{} = {}", plain.expression(left), plain.expression(right)));
+    let texts: Vec<String> = pairs.chain(join.filter.as_ref().map(|filter| plain.expression(filter))).collect();
+    probe.conditions[0].text = texts.join(" AND ");
+    Ok((probe, plan))
 }
 
 /// Names of columns that records have inside them and that nobody wants.
@@ -132,16 +226,11 @@ fn probe(
     predicate: Option<&Expr>,
     unread: &BTreeSet<String>,
 ) -> Result<(Probe, LogicalPlan)> {
-    let mut plain = Plain::default();
-    walk(&input, &mut |node| {
-        if let LogicalPlan::Aggregate(aggregate) = node {
-            plain.add(aggregate, "");
-        }
-        Ok(())
-    })?;
+    let plain = plain_of(&input)?;
     let schema = input.schema().clone();
     let (mut columns, mut expressions): (Vec<String>, Vec<Expr>) = (Vec::new(), Vec::new());
-    for (qualifier, field) in schema.iter().filter(|(_, field)| !unread.contains(field.name())) {
+    let is_shown = |field: &FieldRef| !unread.contains(field.name()) && field.name() != PARTNER;
+    for (qualifier, field) in schema.iter().filter(|(_, field)| is_shown(field)) {
         let column = Column::new(qualifier.cloned(), field.name());
         let text = plain.expression(&Expr::Column(column.clone()));
         let name = if columns.contains(&text) { column.flat_name() } else { text };
@@ -169,6 +258,18 @@ fn probe(
     }
     let plan = LogicalPlanBuilder::from(input).project(expressions)?.build()?;
     Ok((Probe { name: String::new(), place, columns, conditions, renamed: BTreeMap::new() }, plan))
+}
+
+/// What writes expressions over a plan as its SQL does.
+fn plain_of(input: &LogicalPlan) -> Result<Plain> {
+    let mut plain = Plain::default();
+    walk(input, &mut |node| {
+        if let LogicalPlan::Aggregate(aggregate) = node {
+            plain.add(aggregate, "");
+        }
+        Ok(())
+    })?;
+    Ok(plain)
 }
 
 /// What passes every condition, by the names that it has there and by those of the result.

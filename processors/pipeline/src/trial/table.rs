@@ -2,7 +2,7 @@
 //!
 //! Limits: cells are compared as they are shown, blanks around them left out.
 
-use crate::sql::{FittedFiles, nearest_of_all, session};
+use crate::sql::{FittedFiles, nearest_of_all, session, told_of};
 use amoskys_functions::model::Lookup;
 use arrow::{
     compute::concat_batches,
@@ -192,9 +192,8 @@ fn run(context: &SessionContext, ast: &Ast) -> Result<RecordBatch, String> {
     collected.map_err(|error| in_words(&error))
 }
 
-/// DataFusion's sentence without the names of its layers.
 fn in_words(error: &DataFusionError) -> String {
-    error.strip_backtrace().lines().next().unwrap_or_default().to_owned()
+    told_of(error).to_string()
 }
 
 #[cfg(test)]

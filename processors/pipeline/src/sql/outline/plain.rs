@@ -64,6 +64,15 @@ impl Plain {
                 }
                 _ => Transformed::no(expression),
             },
+            // As the planner takes count(*).
+            Expr::AggregateFunction(call)
+                if call.func.name() == "count"
+                    && !call.params.distinct
+                    && matches!(call.params.args.as_slice(), [Expr::Literal(ScalarValue::Int64(Some(1)), _)]) =>
+            {
+                let filter = call.params.filter.as_deref().map(|filter| self.expression(filter));
+                named(filter.map_or("count(*)".into(), |filter| format!("count(*) FILTER (WHERE {filter})")))
+            }
             Expr::Column(column) => match self.columns.get(&column.name) {
                 Some(known) => named(known.clone()),
                 None if self.is_joined => Transformed::new(expression, false, TreeNodeRecursion::Jump),
