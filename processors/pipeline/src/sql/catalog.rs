@@ -381,3 +381,19 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Stri
         });
     near.map_or_else(String::new, |(_, other)| format!("did you mean `{other}`?"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_is_in_the_guides_table() {
+        let guide = include_str!("../../../../docs/guide/01-your-first-alert.md");
+        let table: Vec<&str> = guide.lines().filter(|line| line.starts_with("| `")).collect();
+        for option in known_options() {
+            let name = format!("`{option}`");
+            let is_named = |line: &&str| line.split(" | ").next().is_some_and(|names| names.contains(&name));
+            assert!(table.iter().any(|line| is_named(&line)), "{option}");
+        }
+    }
+}
