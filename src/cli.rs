@@ -226,6 +226,18 @@ pub enum ConfigCommand {
     },
 }
 
+/// `--from` beside the address of a log: what is written on the command line counts before what the environment has.
+///
+/// # Errors
+/// Both are written.
+pub fn files_alone() -> Result<(), Misuse> {
+    let is_written = std::env::args().any(|argument| argument == "--bus" || argument.starts_with("--bus="));
+    if is_written {
+        return Err(Misuse("--from reads files, and --bus topics: one of them".into()));
+    }
+    Ok(())
+}
+
 /// `--bus`
 pub fn address(text: &str) -> Result<Address, String> {
     text.parse()

@@ -79,7 +79,7 @@ fn the_first_that_said_no_is_named_with_what_it_saw() {
             "host = 'few' AND account = 'x'",
             "it does not fire: `failures >= 3` holds of none of 1 row: the nearest has 2, by 1",
         ),
-        ("host = 'guests'", "it does not fire: `account != 'guest'` holds of none of 1 row: the nearest has guest"),
+        ("host = 'guests'", "it does not fire: `account != 'guest'` holds of none of 1 row: one has guest"),
         ("host = 'late'", "it does not fire: every row of logins was late for its windows"),
         ("host = 'nobody'", "it does not fire: no such row came to logins"),
     ] {
@@ -91,6 +91,16 @@ fn the_first_that_said_no_is_named_with_what_it_saw() {
         code == Some(1) && out.ends_with("no window of such rows holds that time, or a JOIN has no partner for them\n"),
         "{out}{err}"
     );
+    // The nearest is the nearest, whichever came first.
+    let far = |at: &str, host: &str| {
+        format!("{{\"at\":\"2026-01-02T{at}Z\",\"host\":\"{host}\",\"account\":\"x\",\"ok\":false}}\n")
+    };
+    let two = ["10:00:00", "10:00:11", "10:00:12"].map(|at| far(at, "twice")).concat() + &far("10:00:40", "last");
+    fs::write(folder.path().join("two.jsonl"), two).expect("written");
+    let (out, ..) =
+        why(folder.path(), &["guessed", "--where", "host = 'twice'", "--rows", "1", "--from", "logins=two.jsonl"]);
+    let verdict = "it does not fire: `failures >= 3` holds of none of 2 rows: the nearest has 2, by 1\n";
+    assert!(out.ends_with(verdict) && out.contains("no  failures >= 3: 2 and 3, 1 apart"), "{out}");
     // Each part of the condition has its own answer.
     let (out, ..) = why(folder.path(), &of_host("host = 'guests'", at));
     for part in [
@@ -244,6 +254,11 @@ fn what_is_asked_wrongly_is_told() {
         (&["guesed", "--from", "logins=logins.jsonl"], "detection or view `guesed` is not known"),
         (&["guessed", "--at", "noon", "--from", "logins=logins.jsonl"], "`noon` is no time"),
         (&["guessed"], "say by --from NAME=FILE what to read, or by --bus URL"),
+        (
+            &["guessed", "--from", "logins=logins.jsonl", "--bus", "local:log"],
+            "--from reads files, and --bus topics: one of them",
+        ),
+        (&["gessed", "--from", "logins=logins.jsonl"], "did you mean `guessed`?"),
         (
             &["--alert", "none", "--from", "logins=logins.jsonl"],
             "no record with the id none is among what the SQL gives",

@@ -11,5 +11,5 @@ SELECT 'discovery_burst' AS detection, host_id, concat(parent_comm, ' ', parent_
 FROM (SELECT *, predict('process_behaviour', *) AS confidence FROM process_activity)
 WHERE confidence >= 0.99
   AND distinct_discovery >= 3
-  -- once per burst: only the first window that holds its last command
+  -- windows overlap: only those that end with a new command, so at most one alert a second while it goes on
   AND last_seen >= win.end - INTERVAL '1 second';

@@ -1,10 +1,7 @@
 //! `sql explain`: what is decoded, where queries are cut, which views share panes, what is sent, what is read again.
 
 use super::Planning;
-use crate::{
-    cli::DONE,
-    print::{self, counted},
-};
+use crate::{cli::DONE, print};
 use amoskys_pipeline::sql::{
     InsertOutline, Outline, PanesFrom, PanesOutline, Recovery, StreamOutline, ViewOutline, Wanted,
 };

@@ -121,6 +121,7 @@ pub fn run(command: Command) -> Result<u8> {
         };
         return follow(&command, bus, &planning.planned()?);
     }
+    cli::files_alone()?;
     let dataflows = planning.planned_for(over::threads(command.threads))?;
     let history = over::history(&command.from);
     let mut outlets = Outlets::some_of(&dataflows[0])?;

@@ -159,6 +159,9 @@ pub fn test(command: &Command) -> Result<u8> {
 
 /// What is wrong with any of the files is told at once.
 fn scripts(command: &Command) -> Result<Vec<Script>> {
+    if let Some(path) = command.sql.iter().find(|path| !path.exists()) {
+        bail!(Misuse(format!("{}: there is no such file or folder", path.display())));
+    }
     let files = sql::tests_below(&command.sql)
         .map_err(|(path, error)| Misuse(format!("{} cannot be read: {error}", path.display())))?;
     if files.is_empty() {
@@ -170,8 +173,8 @@ fn scripts(command: &Command) -> Result<Vec<Script>> {
     }
     let (mut scripts, mut problems): (Vec<Script>, Vec<Problem>) = (Vec::new(), Vec::new());
     for file in files {
-        let text = std::fs::read_to_string(&file)
-            .map_err(|error| Misuse(format!("{} cannot be read: {error}", file.display())))?;
+        let text =
+            sql::text_of(&file).map_err(|error| Misuse(format!("{} cannot be read: {error}", file.display())))?;
         match Script::parse(&file, text) {
             Ok(script) => scripts.push(script),
             Err(found) => problems.extend(found),

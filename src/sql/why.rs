@@ -62,7 +62,7 @@ pub struct Command {
     #[arg(long, value_name = "ID", conflicts_with_all = ["condition", "at"])]
     alert: Option<String>,
     /// What a stream is read from; may be given several times.
-    #[arg(long, value_name = "NAME=FILE", value_parser = over::source, conflicts_with = "bus")]
+    #[arg(long, value_name = "NAME=FILE", value_parser = over::source)]
     from: Vec<(String, PathBuf)>,
     #[command(flatten)]
     sorting: over::Sorting,
@@ -119,6 +119,7 @@ pub fn why(command: &Command) -> Result<u8> {
 
 fn reading(command: &Command) -> Result<Reading> {
     if !command.from.is_empty() {
+        cli::files_alone()?;
         return Ok(Reading::Files(over::history(&command.from), command.sorting.options()));
     }
     let Some(address) = &command.bus else {

@@ -84,6 +84,10 @@ pub struct ExportArguments {
 pub fn export(arguments: &ExportArguments, out: &mut dyn Write, stop: &AtomicBool) -> anyhow::Result<u8> {
     let output = &arguments.output;
     refuse_to_overwrite(output, arguments.force)?;
+    let ending = output.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    if ["csv", "json", "jsonl", "ndjson", "arrow", "txt"].contains(&ending) {
+        return Err(Misuse(format!("{}: it is written as Parquet; name it .parquet", output.display())).into());
+    }
     let pool = amoskys_proto::pool()?;
     let content = Content::of(&arguments.topic, arguments.message.as_deref(), &pool)?;
     let keys = arguments.keys_dir.as_deref().map(KeyRing::load).transpose().map_err(Misuse::because)?;

@@ -62,7 +62,7 @@ pub fn write(arguments: &WriteArguments, out: &mut dyn Write, stop: &AtomicBool)
     }
     let producer = bus.producer(&ProducerOptions::default())?;
     let mut sending = Sending { producer, reports: Vec::new(), sent: 0, acknowledged: 0, heard: Instant::now() };
-    let (mut line, mut number) = (Vec::new(), 0u64);
+    let (mut line, mut number, mut keyless) = (Vec::new(), 0u64, 0u64);
     while !stop.load(Ordering::Relaxed) {
         line.clear();
         let read = lines.by_ref().take(LINE_BYTES_MAX + 1).read_until(b'\n', &mut line);
@@ -76,11 +76,18 @@ pub fn write(arguments: &WriteArguments, out: &mut dyn Write, stop: &AtomicBool)
         }
         if !payload.is_empty() {
             let key = arguments.key.as_deref().and_then(|field| key_of(payload, field));
+            keyless += u64::from(arguments.key.is_some() && key.is_none());
             let (topic, payload) = (arguments.topic.clone(), payload.to_vec());
             sending.send(Outgoing { topic, partition: None, key, payload, headers: Vec::new() }, number)?;
         }
     }
     let is_whole = sending.finish(stop)?;
+    if let (Some(field), 1..) = (&arguments.key, keyless) {
+        tracing::warn!(
+            "{keyless} of {} records have no field `{field}`, so no key: they may be in any partition",
+            sending.sent
+        );
+    }
     writeln!(out, "{} of {} records written to {}", sending.acknowledged, sending.sent, arguments.topic)?;
     Ok(if is_whole && !stop.load(Ordering::Relaxed) { EXIT_DONE } else { EXIT_FAILED })
 }

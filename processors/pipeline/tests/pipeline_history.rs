@@ -346,7 +346,7 @@ fn what_a_file_gets_wrong_is_told_with_its_rows() {
         ("c.jsonl", "{\"k\":\"a\"}\n".to_owned(), "c.jsonl: lacks the columns `t`, which the SQL uses"),
         ("d.csv", "t,n\n2026-01-01T00:00:00,1,2\n".to_owned(), "d.csv: row 1 or one of those after it: "),
         ("e.csv", "k,n\na,1\n".to_owned(), "e.csv: lacks the columns `t`, which the SQL uses"),
-        ("f.arrow", "no Arrow".to_owned(), "f.arrow: is no readable Arrow file: "),
+        ("f.arrow", "no Arrow".to_owned(), "f.arrow: is no Arrow IPC file, and no stream of it"),
         (
             "g.jsonl",
             format!("{}{{\"t\":\"2026-01-01T00:00:00Z\"}}\n", good.replace('}', ",\"_offset\":1}")),

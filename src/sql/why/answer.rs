@@ -241,8 +241,10 @@ fn refusal(seen: &Seen) -> String {
     let by = |index: usize| {
         let verdict = nearest.and_then(|sample| sample.verdicts.get(index));
         let Some((left, _)) = verdict.and_then(|verdict| verdict.compared.as_ref()) else { return String::new() };
-        let apart = verdict.and_then(|verdict| verdict.apart).map(|apart| format!(", by {apart}"));
-        format!(": the nearest has {left}{}", apart.unwrap_or_default())
+        match verdict.and_then(|verdict| verdict.apart) {
+            Some(apart) => format!(": the nearest has {left}, by {apart}"),
+            None => format!(": one has {left}"),
+        }
     };
     match (never, first_no) {
         (Some((condition, _)), _) => {
@@ -251,7 +253,7 @@ fn refusal(seen: &Seen) -> String {
         }
         (None, Some(index)) => {
             let text = &seen.probe.conditions[index].text;
-            format!("no row passes all conditions; of the nearest `{text}` does not hold{}", by(index))
+            format!("no row passes all conditions; of one that came furthest `{text}` does not hold{}", by(index))
         }
         (None, None) => "no row passes all conditions".to_owned(),
     }

@@ -52,6 +52,8 @@ pub struct Sample {
     pub row: Vec<(String, Shown)>,
     /// In the order of the probe's conditions.
     pub verdicts: Vec<Verdict>,
+    /// How far the values of the first condition that does not hold are apart; infinite where that is no number.
+    away: f64,
 }
 
 pub struct Verdict {
@@ -73,7 +75,14 @@ impl fmt::Display for Apart {
     /// How much, not which way.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Number(number) => write!(f, "{}", number.abs()),
+            // As many digits as tell something, without those that binary fractions add.
+            Self::Number(number) => {
+                let number = number.abs();
+                let digits = if number == 0.0 { 0 } else { (5 - number.log10().floor() as i32).max(0) };
+                let text = format!("{number:.*}", usize::try_from(digits).unwrap_or(0).min(300));
+                let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+                f.write_str(text)
+            }
             Self::Nanoseconds(ns) => humantime::format_duration(Duration::from_nanos(ns.unsigned_abs())).fmt(f),
         }
     }
@@ -462,20 +471,28 @@ impl Seen {
             self.probe.conditions.iter().map(|condition| batch.column(condition.holds).as_boolean()).collect();
         let holds = |condition: usize, row: usize| holds[condition].is_valid(row) && holds[condition].value(row);
         let conditions = self.probe.conditions.len();
+        let distances = self.probe.conditions.iter().map(|condition| match condition.compared {
+            Some((left, right)) => distances(batch.column(left), batch.column(right)),
+            None => Ok(None),
+        });
+        let distances: Vec<Option<Vec<f64>>> = distances.collect::<Result<_>>()?;
         for row in (0..batch.num_rows()).filter(|&row| is_meant(row)) {
             self.rows += 1;
             let held: Vec<bool> = (0..conditions).map(|condition| holds(condition, row)).collect();
             self.passed += u64::from(held.iter().all(|held| *held));
             self.held.iter_mut().zip(&held).for_each(|(count, held)| *count += u64::from(*held));
             self.late += u64::from(late.is_some_and(|late| late.is_valid(row) && late.value(row)));
-            // The first of those that come furthest.
+            // Those that come furthest: by conditions that hold, then by how far the first other one is away. Of equal ones the first.
+            let first_no = held.iter().position(|held| !held);
+            let away = first_no.and_then(|condition| distances[condition].as_ref()).map_or(f64::INFINITY, |of| of[row]);
             let count = held.iter().filter(|held| **held).count();
+            let is_behind = |other: &Sample| (other.held(), -other.away) >= (count, -away);
             let last = self.samples.last().filter(|_| self.samples.len() >= samples_max);
-            if samples_max == 0 || last.is_some_and(|last| last.held() >= count) {
+            if samples_max == 0 || last.is_some_and(is_behind) {
                 continue;
             }
-            let sample = sample(batch, row, emission.window_ns, &held, &self.probe)?;
-            let at = self.samples.partition_point(|other| other.held() >= count);
+            let sample = Sample { away, ..sample(batch, row, emission.window_ns, &held, &self.probe)? };
+            let at = self.samples.partition_point(is_behind);
             self.samples.insert(at, sample);
             self.samples.truncate(samples_max);
         }
@@ -503,7 +520,24 @@ fn sample(
         window_ns,
         row: columns.map(|(at, name)| Ok((name.clone(), shown(at)?))).collect::<Result<_>>()?,
         verdicts: held.iter().enumerate().map(verdict).collect::<Result<_>>()?,
+        away: f64::INFINITY,
     })
+}
+
+/// How far two columns of numbers or times are apart, row by row; infinitely where one is NULL.
+fn distances(left: &ArrayRef, right: &ArrayRef) -> Result<Option<Vec<f64>>> {
+    let numbers = |column: &ArrayRef| -> Result<Option<ArrayRef>> {
+        Ok(match column.data_type() {
+            DataType::Timestamp(..) | DataType::Duration(_) => {
+                Some(cast(&cast(column, &DataType::Int64)?, &DataType::Float64)?)
+            }
+            of if of.is_numeric() => Some(cast(column, &DataType::Float64)?),
+            _ => None,
+        })
+    };
+    let (Some(left), Some(right)) = (numbers(left)?, numbers(right)?) else { return Ok(None) };
+    let pairs = left.as_primitive::<Float64Type>().iter().zip(right.as_primitive::<Float64Type>());
+    Ok(Some(pairs.map(|(left, right)| left.zip(right).map_or(f64::INFINITY, |(a, b)| (a - b).abs())).collect()))
 }
 
 /// Of two numbers, times or durations.

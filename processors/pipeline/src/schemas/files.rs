@@ -58,6 +58,13 @@ fn compile(path: &Path) -> Result<DescriptorPool, SchemaFileError> {
     DescriptorPool::from_file_descriptor_set(set).map_err(|error| wrong(error.to_string()))
 }
 
+/// With the line, where protox knows it.
+fn told(error: &protox::Error) -> String {
+    let text = format!("{error:?}");
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,11 +96,4 @@ mod tests {
     fn prost_types_of(pool: &DescriptorPool) -> prost_reflect::prost_types::FileDescriptorSet {
         prost_reflect::prost_types::FileDescriptorSet { file: pool.file_descriptor_protos().cloned().collect() }
     }
-}
-
-/// With the line, where protox knows it.
-fn told(error: &protox::Error) -> String {
-    let text = format!("{error:?}");
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.collect::<Vec<_>>().join(" ")
 }

@@ -16,13 +16,24 @@ use datafusion::{
     logical_expr::{Expr, LogicalPlan},
 };
 
-/// Refuses a confidence that is written there and is none. `query` is analysed.
-pub fn check_confidence(query: &LogicalPlan, sink: &Sink) -> Result<()> {
+const SEVERITIES: [&str; 4] = ["LOW", "MEDIUM", "HIGH", "CRITICAL"];
+
+/// Refuses a confidence or severity that is written there and is none. `query` is analysed.
+pub fn check_values(query: &LogicalPlan, sink: &Sink) -> Result<()> {
     let LogicalPlan::Projection(projection) = query else { return Ok(()) };
     if !sink.format.is_of_alerts() {
         return Ok(());
     }
     let named = projection.expr.iter().zip(projection.schema.fields());
+    for (expression, _) in named.clone().filter(|(_, field)| field.name() == "severity") {
+        if let Some(value) = expression.clone().unalias_nested().data.as_literal()
+            && let Some(Some(text)) = value.try_as_str()
+            && !SEVERITIES.contains(&text)
+        {
+            let fault = Fault::new(format!("a severity of '{text}'"));
+            return refuse(fault.help(format!("it is {}", SEVERITIES.join(", "))).at(format!("'{text}'")));
+        }
+    }
     for (expression, _) in named.filter(|(_, field)| field.name() == "confidence") {
         if let Expr::Literal(ScalarValue::Float64(Some(value)), _) = expression.clone().unalias_nested().data
             && !(0.0..=1.0).contains(&value)

@@ -92,6 +92,13 @@ pub(super) fn file_stem(statement: &Statement) -> String {
 
 /// The INSERTs that people mean by a name: those that give it to their alerts as their detection, or else those of the
 /// file of that name.
+/// What a text that is given as `detection` says.
+pub(super) fn detection_of(statement: &Statement) -> Option<String> {
+    let text = statement.text();
+    let (before, _) = text.split_at(text.to_lowercase().find("' as detection")?);
+    before.rsplit_once('\'').map(|(_, name)| name.to_owned())
+}
+
 pub(super) fn inserts_called(statements: &[Statement], name: &str) -> BTreeSet<usize> {
     let detection = format!("'{}' as detection", name.to_lowercase());
     let inserts = statements.iter().enumerate().filter(|(_, statement)| matches!(kind(statement), Kind::Insert(_)));

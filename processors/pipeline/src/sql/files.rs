@@ -177,10 +177,16 @@ fn find(path: &Path, is_wanted: &dyn Fn(&Path) -> bool, files: &mut Vec<PathBuf>
     Ok(())
 }
 
+/// Without the mark that some editors put before UTF-8.
+pub fn text_of(file: &Path) -> std::io::Result<String> {
+    let text = fs::read_to_string(file)?;
+    Ok(text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned))
+}
+
 fn read(file: &Path) -> Result<String, String> {
     match fs::metadata(file) {
         Ok(metadata) if metadata.len() > FILE_BYTES_MAX => Err(format!("is larger than {FILE_BYTES_MAX} bytes")),
-        _ => fs::read_to_string(file).map_err(|error| format!("cannot be read: {error}")),
+        _ => text_of(file).map_err(|error| format!("cannot be read: {error}")),
     }
 }
 
@@ -238,7 +244,7 @@ impl Sources {
                 problems.push(problem);
                 None
             });
-            parts.push(Part { before: from..to, statement });
+            parts.push(Part { before: from..to, statement, is_ended: semicolon.is_some() });
             let Some(index) = semicolon else { break };
             from = byte_at(&file.text, rest[index].span.end);
             rest = &rest[index + 1..];
@@ -251,6 +257,8 @@ impl Sources {
 pub(crate) struct Part {
     pub before: Range<usize>,
     pub statement: Option<Statement>,
+    /// By a semicolon.
+    pub is_ended: bool,
 }
 
 fn tokens(file: &Arc<SourceFile>) -> Result<Vec<TokenWithSpan>, Problem> {

@@ -44,6 +44,12 @@ pub fn match_sink(query: LogicalPlan, sink: &Sink) -> Result<LogicalPlan> {
     let known = || sink.columns.fields().iter().map(|field| field.name().as_str());
     let unknown = schema.fields().iter().filter(|field| known().all(|name| name != field.name())).map(|field| {
         let name = field.name();
+        // A name that the planner gave: of a literal, of a call.
+        if name.contains('(') {
+            let fault = Fault::new(format!("`{}` takes columns by name, and one has none", sink.name));
+            let names = known().collect::<Vec<_>>().join(", ");
+            return fault.help(format!("give it one of {names}: … AS {}", known().next().unwrap_or("name"))).into();
+        }
         let fault = Fault::new(format!("`{}` has no column `{name}`", sink.name)).help(nearest(name, known()));
         fault.at(format!("AS {name}")).at(format!("\"{name}\"")).into()
     });

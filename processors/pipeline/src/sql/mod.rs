@@ -49,7 +49,7 @@ pub use dataflow::{Dataflow, Insert, PanesSource, Query, SharedPanes, StreamFlow
 pub use definitions::views_of;
 pub(crate) use definitions::{name_of, table_of};
 pub(crate) use explain::first as told_of;
-pub use files::{Sources, Statement, is_sql, is_test, load, tests_below};
+pub use files::{Sources, Statement, is_sql, is_test, load, tests_below, text_of};
 pub(crate) use fitted::FittedFiles;
 pub use fitted::fitted_text;
 pub use format::{Format, OnError, RowEncoder, RowEncoderError};

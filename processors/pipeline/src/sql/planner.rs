@@ -5,11 +5,11 @@ mod warning;
 
 use super::{
     Annotations, Dataflow, Insert, Problem, Problems, Query, Sink, Sources, Statement, Stream,
-    alert::{check_confidence, lacking},
+    alert::{check_values, lacking},
     anchor,
     catalog::{nearest, nearest_of_all},
     cut::cut,
-    definitions::{Kind, file_stem, inserts_called, kind, name_of, table_of, with_place},
+    definitions::{Kind, detection_of, file_stem, inserts_called, kind, name_of, table_of, with_place},
     diagnose, explain,
     explained::with_explained,
     expressions::refuse_impossible,
@@ -393,6 +393,8 @@ impl<'a> Planner<'a> {
         let statement = &self.statements[index];
         let stem = file_stem(statement);
         let annotations = Annotations::parse(&statement.comments);
+        let faults = annotations.faults(&statement.comments);
+        faults.into_iter().for_each(|fault| self.warn(index, (warnings::ANNOTATION, fault)));
         self.add(index, query, Some(sink), stem, annotations)
     }
 
@@ -419,6 +421,7 @@ impl<'a> Planner<'a> {
                 Kind::View(name) => known.push((name, Some(index))),
                 Kind::Insert(_) if matches!(self.options.wanted, Wanted::Why { .. }) => {
                     known.push((file_stem(statement), None));
+                    known.extend(detection_of(statement).map(|name| (name, None)));
                 }
                 Kind::Insert(insert) => known.extend(table_of(insert).map(|name| (name, None))),
                 // Its rows as they come, unless what is inserted into it is meant.
@@ -502,7 +505,7 @@ impl<'a> Planner<'a> {
         let output: SchemaRef = Arc::new(analyzed.schema().as_arrow().clone());
         if let Some(sink) = &sink {
             check_encoder(sink, &output)?;
-            check_confidence(&analyzed, sink)?;
+            check_values(&analyzed, sink)?;
         }
         let probes = match &self.options.wanted {
             Wanted::Why { columns, .. } => {

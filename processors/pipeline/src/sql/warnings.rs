@@ -42,13 +42,15 @@ pub const UNKNOWN_ALLOW: &str = "unknown-allow";
 
 /// Alerts lack what people look at.
 pub const ALERT_FIELDS: &str = "alert-fields";
+/// What comments say of alerts is not what was meant.
+pub const ANNOTATION: &str = "annotation";
 /// What is no number is null.
 pub const TEXT_AS_NUMBER: &str = "text-as-number";
 
 /// No test is of it; only those who check SQL are told.
 pub const UNTESTED: &str = "untested";
 
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 11] = [
     UNREAD_VIEW,
     LATENESS_OVER_SIZE,
     WINDOW_GAPS,
@@ -56,6 +58,7 @@ pub const NAMES: [&str; 10] = [
     SHUFFLE,
     WINDOW_OVER_RETENTION,
     ALERT_FIELDS,
+    ANNOTATION,
     TEXT_AS_NUMBER,
     UNKNOWN_ALLOW,
     UNTESTED,

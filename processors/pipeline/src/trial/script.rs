@@ -112,6 +112,13 @@ impl Script {
             });
             reading.comments(&comments.collect::<Vec<_>>());
             if let Some(statement) = part.statement {
+                let behind = &file.text[statement.span.end..];
+                if !part.is_ended && behind.lines().any(|line| line.trim_start().starts_with("-- |")) {
+                    let place = statement.place(0..statement.text().len());
+                    let fault = Fault::new("no semicolon ends what stands before this table");
+                    let fault = fault.help("put ; behind it, or the table is a comment within it");
+                    reading.problems.push(Problem::new(Some(place), fault));
+                }
                 reading.statement(statement);
             }
         }
@@ -161,9 +168,9 @@ impl Reading<'_> {
                 if let Err(fault) = self.step(comment.line, word, rest) {
                     self.fail(comment.line, fault);
                 }
-            } else if let Some((word, rest)) = lacks_colon(comment.text) {
+            } else if let Some(step) = nearly_a_step(comment.text) {
                 let fault = Fault::new(format!("`{}` is a comment, and does nothing", comment.text));
-                self.fail(comment.line, fault.help(format!("the step is -- {word}: {rest}")));
+                self.fail(comment.line, fault.help(format!("the step is -- {step}")));
             }
         }
     }
@@ -327,7 +334,7 @@ fn before_the_first(what: &str) -> Fault {
 
 /// The word that a step begins with, and what stands behind it.
 fn step(comment: &str) -> Option<(&str, &str)> {
-    if ["restart", "kill", "close"].contains(&comment) {
+    if BARE.contains(&comment) {
         return Some((comment, ""));
     }
     let (word, rest) = comment.split_once(':')?;
@@ -335,8 +342,16 @@ fn step(comment: &str) -> Option<(&str, &str)> {
     is_word.then(|| (word, rest.trim()))
 }
 
-/// What would be a step if its word had a colon.
-fn lacks_colon(comment: &str) -> Option<(&str, &str)> {
+/// Steps that are a word and nothing else.
+const BARE: [&str; 3] = ["restart", "kill", "close"];
+
+/// What would be a step if its word had a colon, or were written right.
+fn nearly_a_step(comment: &str) -> Option<String> {
+    if !comment.contains(' ') {
+        let word = comment.trim_end_matches([':', '.', ';']).to_lowercase();
+        let near = |known: &&&str| strsim::damerau_levenshtein(&word, known) <= 1;
+        return BARE.iter().find(near).map(|known| (*known).to_owned());
+    }
     let (word, rest) = comment.split_once(' ')?;
     let rest = rest.trim();
     let is_step = match word {
@@ -345,7 +360,7 @@ fn lacks_colon(comment: &str) -> Option<(&str, &str)> {
         "move" | "partitions" => rest.parse::<i32>().is_ok(),
         _ => false,
     };
-    is_step.then_some((word, rest))
+    is_step.then(|| format!("{word}: {rest}"))
 }
 
 /// A time, of the first day where it has no date; UTC.

@@ -51,12 +51,20 @@ impl HistoryFile {
 
     fn new(path: PathBuf) -> Result<Self, HistoryError> {
         let refuse = |detail: String| HistoryError::File { path: path.clone(), detail };
-        let format = format_of(&path)
-            .ok_or_else(|| refuse(format!("what it is shows in the ending of its name, one of {}", endings())))?;
         let there = path.metadata().map_err(|error| refuse(format!("cannot be opened: {error}")))?;
+        let format = format_of(&path).ok_or_else(|| {
+            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+            match COMPRESSED.contains(&ending) {
+                true => refuse("is compressed: unpack it first (Parquet is compressed inside)".to_owned()),
+                false => refuse(format!("what it is shows in the ending of its name, one of {}", endings())),
+            }
+        })?;
         Ok(Self { format, constants: constants(&path), bytes: there.len(), path })
     }
 }
+
+/// Endings of what holds a file of any kind.
+const COMPRESSED: [&str; 5] = ["gz", "zst", "xz", "bz2", "zip"];
 
 fn endings() -> String {
     ENDINGS.map(|(ending, _)| format!(".{ending}")).join(", ")

@@ -222,7 +222,24 @@ impl<R: Seek> Seek for Counted<R> {
 
 fn text(file: &HistoryFile, progress: &Progress) -> Result<impl BufRead + Seek + Send + use<>, HistoryError> {
     let counted = Counted { inner: open(file)?, progress: progress.clone() };
-    Ok(BufReader::with_capacity(BUFFER_BYTES, counted))
+    let mut reader = BufReader::with_capacity(BUFFER_BYTES, counted);
+    // The mark that some editors put before UTF-8; no other format begins so.
+    if reader.fill_buf().is_ok_and(|start| start.starts_with(&[0xef, 0xbb, 0xbf])) {
+        reader.consume(3);
+    }
+    Ok(reader)
+}
+
+/// Whether a file begins with the length of a message that it may hold: the reader takes memory for as much as is said there.
+fn begins_a_stream(file: &HistoryFile) -> Result<bool, HistoryError> {
+    let mut start = [0; 8];
+    if text(file, &Progress::default())?.read_exact(&mut start).is_err() {
+        return Ok(false);
+    }
+    let [first, second] = [0, 4].map(|at| start[at..].first_chunk().map_or(0, |bytes| i32::from_le_bytes(*bytes)));
+    // Since Arrow 0.15 there is a mark before the length.
+    let length = if first == -1 { second } else { first };
+    Ok(u64::try_from(length).is_ok_and(|length| length > 0 && length < file.bytes))
 }
 
 /// Batches of the columns that `projected` picks, and the schema of all.
@@ -238,6 +255,9 @@ fn arrow_batches(
         let schema = schema.map_err(unreadable)?.schema();
         let reader = ipc::reader::FileReader::try_new(text(file, progress)?, projected(&schema));
         return Ok((Box::new(reader.map_err(unreadable)?.map(somewhere)), schema));
+    }
+    if !begins_a_stream(file)? {
+        return Err(file.refuse("is no Arrow IPC file, and no stream of it"));
     }
     let schema = ipc::reader::StreamReader::try_new(text(file, &Progress::default())?, None);
     let schema = schema.map_err(unreadable)?.schema();

@@ -31,6 +31,13 @@ impl Parts<'_> {
                 };
                 not_taken(&op.to_string(), &[one, other]).help(help)
             }
+            ast::Expr::Identifier(name) if name.quote_style == Some('"') => {
+                let fault = explain::first(error);
+                match &fault.help {
+                    Some(help) if help.starts_with("did you mean") => fault,
+                    _ => fault.help(format!("text stands in single quotes: '{}'", name.value.replace('\'', "''"))),
+                }
+            }
             ast::Expr::CompoundIdentifier(parts) => self.told_of_name(parts, error),
             ast::Expr::Between { expr, low, high, .. } => {
                 not_taken("BETWEEN", &[self.type_of(expr), self.type_of(low), self.type_of(high)])
