@@ -50,7 +50,7 @@ pub fn error_object(error: &anyhow::Error) -> serde_json::Value {
 
 /// Security telemetry in, alerts out, on an external log.
 #[derive(Debug, Parser)]
-#[command(name = "amoskys", version, max_term_width = 100, after_long_help = EXAMPLES)]
+#[command(name = "amoskys", version, max_term_width = 130, after_long_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,

@@ -41,8 +41,10 @@ Examples:
   amoskys sql diff main:sql sql --from processes=history.parquet --fail-on lost --max-alerts-per-host-day 5
   amoskys sql diff old new --from logins=logins.jsonl --key scores=host,window --format json")]
 pub struct Command {
+    /// The version that runs, or ran.
     #[arg(value_name = "OLD")]
     old: String,
+    /// The version that is to run.
     #[arg(value_name = "NEW")]
     new: String,
     /// What a stream is read from; may be given several times.

@@ -252,28 +252,43 @@ impl<'a> Planner<'a> {
         let mut order = Vec::new();
         let mut state = vec![Visit::New; self.statements.len()];
         for index in 0..self.statements.len() {
-            self.visit(index, &direct, &mut state, &mut order);
+            self.visit(index, &direct, &mut Vec::new(), &mut state, &mut order);
         }
         order
     }
 
-    fn visit(&mut self, index: usize, direct: &[Vec<usize>], state: &mut [Visit], order: &mut Vec<usize>) {
+    /// `path`: statements from which it was come to, each read by the one before.
+    fn visit(
+        &mut self,
+        index: usize,
+        direct: &[Vec<usize>],
+        path: &mut Vec<usize>,
+        state: &mut [Visit],
+        order: &mut Vec<usize>,
+    ) {
         match state[index] {
             Visit::Done => return,
             Visit::Open => {
-                let fault = Fault::new("is part of a cycle: it reads what reads it");
+                let from = path.iter().position(|&on| on == index).unwrap_or(0);
+                let names = path[from..].iter().chain([&index]).map(|&on| match kind(&self.statements[on]) {
+                    Kind::Table(name) | Kind::View(name) => name,
+                    Kind::Insert(_) | Kind::Other => "INSERT".to_owned(),
+                });
+                let fault = Fault::new(format!("reads itself: {}", names.collect::<Vec<_>>().join(" reads ")));
                 return self.fail(index, fault.help("let one of the views read the stream instead"));
             }
             Visit::New => state[index] = Visit::Open,
         }
+        path.push(index);
         let mut reads = BTreeSet::from([index]);
         for &other in &direct[index] {
-            self.visit(other, direct, state, order);
+            self.visit(other, direct, path, state, order);
             reads.extend(&self.reads[other]);
             if self.broken.contains(&other) {
                 self.broken.insert(index);
             }
         }
+        path.pop();
         self.reads[index] = reads;
         state[index] = Visit::Done;
         order.push(index);
