@@ -81,6 +81,10 @@ impl EventQueue {
         self.stop.is_given()
     }
 
+    pub fn stop_order(&self) -> StopOrder {
+        self.stop.clone()
+    }
+
     /// Adds an event, waiting for room.
     pub fn push(&self, event: Queued) {
         let mut event = event;

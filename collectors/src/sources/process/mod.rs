@@ -11,9 +11,15 @@
 //! was found by comparing has no exit code. Memory: `processes_max` live processes, 4,096 second looks.
 
 mod connector;
+mod dpkg;
+pub mod environment;
 mod event;
 mod exe;
+mod files;
+mod hashing;
+mod lineage;
 mod message;
+mod outbox;
 mod parse;
 mod procfs;
 mod program;
