@@ -165,3 +165,23 @@ pub fn build(values: &Values) -> Option<ProcessConfig> {
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_that_cannot_be_used_is_named() {
+        let judged = |words: &[&str]| (MASK.judge)(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        assert_eq!((judged(&["usual", "(a)"]), judged(&[])), (Ok(()), Ok(())));
+        assert!(judged(&["usual", "(a"]).is_err_and(|fault| fault.contains("`(a`") && fault.contains("unclosed")));
+        assert!(judged(&["abc"]).is_err_and(|fault| fault.contains("`abc`") && fault.contains("no group")));
+    }
+
+    #[test]
+    fn a_variable_is_named_by_its_name() {
+        let judged = |word: &str| (ENVIRONMENT.judge)(&[word.to_owned()]);
+        assert_eq!(judged("LD_PRELOAD"), Ok(()));
+        assert!(judged("LD_PRELOAD=x").is_err_and(|fault| fault.contains("`LD_PRELOAD=x`")));
+    }
+}

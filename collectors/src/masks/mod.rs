@@ -2,8 +2,9 @@
 //!
 //! A pattern is a regular expression over a command line as events show it: arguments joined by single spaces. What its
 //! groups match is masked; other groups are written `(?:…)`. Two rules make up for what joining hides. What is masked
-//! never reaches beyond the argument in which it begins. Where an argument is the value of an option before it
-//! (`--password "two words"`), or what is behind `--option=`, all of it is masked, up to its end.
+//! never reaches beyond the argument in which it begins. And it reaches to that argument's end, spaces and all, where the
+//! argument is `--option=` and the secret, or where the pattern also matched an argument before it (an option, a program)
+//! and the secret is in the first word of its own. Anything else of an argument stays to be seen: it may be a script.
 //!
 //! One pass of an automaton over all patterns decides whether there is anything to do; nearly always there is not.
 //! Deliberately not here: which arguments there are, files, environments that nobody named. Limits: [`PATTERNS_MAX`]
@@ -163,12 +164,13 @@ fn compile(pattern: &str) -> Result<Regex, MaskError> {
 fn whole(places: &[Range<usize>], line: &str, begin: usize, group: Range<usize>) -> Option<Range<usize>> {
     let place = &places[places.partition_point(|place| place.end < group.start)..];
     let place = place.first().filter(|place| place.start <= group.start && !group.is_empty())?;
-    let is_value = group.start == place.start && begin < place.start;
-    let is_behind_option = line[place.start..group.start]
+    let before = &line[place.start..group.start];
+    let is_of_earlier = begin + 1 < place.start && !before.contains(char::is_whitespace);
+    let is_behind_option = before
         .strip_prefix("--")
         .and_then(|name| name.strip_suffix('='))
         .is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)));
-    let end = if is_value || is_behind_option { place.end } else { group.end.min(place.end) };
+    let end = if is_of_earlier || is_behind_option { place.end } else { group.end.min(place.end) };
     Some(group.start..end)
 }
 

