@@ -3,6 +3,7 @@
 
 mod support;
 
+use amoskys_collectors::AgentConfig;
 use amoskys_proto::v1::{ProcessEvent, ProcessEventKind as Kind};
 use std::{
     fs,
@@ -68,6 +69,13 @@ fn sha256sum(path: &Path) -> String {
     String::from_utf8_lossy(&said).split(' ').next().expect("a digest").to_owned()
 }
 
+/// However slow the machine is, executables are hashed before their events leave.
+fn patient_config(folder: &Path) -> AgentConfig {
+    let mut config = connector_config(folder);
+    config.process.files.wait = Duration::from_secs(30);
+    config
+}
+
 /// A shell that leaves a child behind, and that child.
 struct Family {
     parent: Running,
@@ -125,8 +133,11 @@ fn a_reused_id_is_two_processes_each_with_its_own_lineage() {
 
     // The child that the first left behind is still the first's, now that the second has its id.
     for (family, shell) in [(&before, &first), (&after, &second)] {
-        let fork = bus.wait_for("the child", |e| e.pid == family.child && e.kind() == Kind::Fork);
-        assert_eq!(fork.parent_pid, pid);
+        // Others had its id while the right one was waited for.
+        let fork = bus.wait_for("the child", |e| {
+            (e.pid, e.kind(), e.parent_pid, e.parent_exe.as_str())
+                == (family.child, Kind::Fork, pid, text(shell).as_str())
+        });
         assert_eq!(fork.ancestors[..2], [text(shell), me()]);
         assert!(Command::new("kill").args(["-9", &family.child.to_string()]).status().expect("kill").success());
         let exit = bus.wait_for("its end", |e| {
@@ -157,7 +168,7 @@ fn lives_of_a_millisecond_come_out_with_their_whole_lineage() {
     let folder = TempDir::new().expect("a folder");
     let bus = FakeBus::new(Mode::Take);
     // Snapshots come once an hour, so that all of this is from the kernel's reports.
-    let (agent, _) = start_listening(connector_config(folder.path()), &bus);
+    let (agent, _) = start_listening(patient_config(folder.path()), &bus);
     let (outer, inner) = (copy(&folder, "/bin/sh", "outer"), copy(&folder, "/bin/sh", "inner"));
     let script = format!("i=0; while [ $i -lt {LIVES} ]; do /bin/true; i=$((i+1)); done; :");
     let mut shell = Command::new(&outer);
@@ -235,7 +246,7 @@ fn a_login_and_its_terminal_are_told_of_all_that_comes_from_it() {
 fn executables_have_their_digest_and_only_files_of_the_host_a_package() {
     let folder = TempDir::new().expect("a folder");
     let bus = FakeBus::new(Mode::Take);
-    let (agent, registry) = start_listening(connector_config(folder.path()), &bus);
+    let (agent, registry) = start_listening(patient_config(folder.path()), &bus);
     let sleep = fs::canonicalize("/bin/sleep").expect("there is a sleep");
     let of_host = Running::start(Command::new(&sleep).arg("1000"));
     let exec = bus.wait_for_kind(of_host.pid(), Kind::Exec);

@@ -5,13 +5,14 @@
 //! thread of its own (see `hashing`); who asked gets an [`Answer`] that is filled later. The same file is asked about once:
 //! a program cannot change a file without changing its [`FileId`].
 //!
-//! Limits: `files_max` files are remembered, the least recently used is forgotten. [`JOBS_MAX`] wait for the thread; what
+//! Limits: `files_max` files are remembered, the least recently used is forgotten. Some wait for the thread (see `jobs`); what
 //! comes beyond has no digest until it is seen again. Files on file systems that a network or a user's program serves
 //! are not opened: whoever serves them could hold the agent up for as long as he likes.
 
 use super::{
     exe::{Executable, FileId},
     hashing::{Hashing, Job},
+    jobs::{Haste, Jobs},
 };
 use crate::{config::FilesConfig, metrics::SharedNumbers, queue::StopOrder};
 use lru::LruCache;
@@ -22,15 +23,10 @@ use rustix::{
 use std::{
     fs::File,
     hash::{BuildHasher, RandomState},
-    sync::{
-        Arc, OnceLock,
-        mpsc::{SyncSender, sync_channel},
-    },
+    sync::{Arc, OnceLock},
     thread::JoinHandle,
 };
 
-/// Files that wait to be hashed, each an open descriptor.
-pub const JOBS_MAX: usize = 128;
 /// How often it is looked whether dpkg changed something.
 const PACKAGES_LOOK_NS: u64 = 1_000_000_000;
 
@@ -98,8 +94,7 @@ pub struct Files {
     hasher: RandomState,
     packages: Option<FileId>,
     packages_next_look_ns: u64,
-    /// `None` only while it is being dropped, which ends the thread.
-    jobs: Option<SyncSender<Job>>,
+    jobs: Jobs,
     thread: Option<JoinHandle<()>>,
     numbers: SharedNumbers,
 }
@@ -107,15 +102,15 @@ pub struct Files {
 impl Files {
     /// Starts the thread.
     pub fn start(config: &FilesConfig, stop: StopOrder, numbers: SharedNumbers) -> std::io::Result<Self> {
-        let (jobs, receiver) = sync_channel(JOBS_MAX);
-        let hashing = Hashing::new(receiver, config.dpkg_folder.clone(), stop, numbers.clone());
+        let jobs = Jobs::default();
+        let hashing = Hashing::new(jobs.clone(), config.dpkg_folder.clone(), stop, numbers.clone());
         let thread = std::thread::Builder::new().name("files".into()).spawn(move || hashing.run())?;
         Ok(Self {
             by_file: LruCache::new(config.files_max),
             hasher: RandomState::new(),
             packages: None,
             packages_next_look_ns: 0,
-            jobs: Some(jobs),
+            jobs,
             thread: Some(thread),
             config: config.clone(),
             numbers,
@@ -123,7 +118,7 @@ impl Files {
     }
 
     /// What is told of the executable of the process whose `/proc/PID` is open as `process`.
-    pub fn ask(&mut self, process: &OwnedFd, exe: &Executable, now_ns: u64) -> Option<Arc<Answer>> {
+    pub fn ask(&mut self, process: &OwnedFd, exe: &Executable, haste: Haste, now_ns: u64) -> Option<Arc<Answer>> {
         let wants_digest = exe.file.bytes <= self.config.sha256_file_bytes_max && self.config.sha256_file_bytes_max > 0;
         let wants_package = self.config.dpkg_folder.is_some() && !exe.deleted;
         if !(wants_digest || wants_package) || exe.path.is_empty() || !is_of_this_host(&exe.fs_type) {
@@ -153,7 +148,7 @@ impl Files {
         let path = wants_package.then(|| exe.path.clone());
         let answer = Arc::new(Answer::default());
         let job = Job { content, known: before, file: exe.file, path, answer: answer.clone() };
-        if self.jobs.as_ref().is_none_or(|jobs| jobs.try_send(job).is_err()) {
+        if !self.jobs.put(job, haste) {
             self.numbers.lock().unasked_files += 1;
             return failed();
         }
@@ -171,7 +166,7 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        self.jobs = None;
+        self.jobs.close();
         if let Some(thread) = self.thread.take() {
             // A panic was printed where it happened.
             let _ = thread.join();

@@ -9,17 +9,12 @@ use super::{
     dpkg::Installed,
     exe::FileId,
     files::{Answer, Digest, Facts},
+    jobs::Jobs,
 };
 use crate::{clock::Moment, metrics::SharedNumbers, queue::StopOrder};
 use rustix::fs::{Stat, fstat};
 use sha2::{Digest as _, Sha256};
-use std::{
-    fmt::Write,
-    fs::File,
-    io::Read,
-    path::PathBuf,
-    sync::{Arc, mpsc::Receiver},
-};
+use std::{fmt::Write, fs::File, io::Read, path::PathBuf, sync::Arc};
 
 const PIECE_BYTES: usize = 128 << 10;
 /// The coarsest that a file system tells the time of a change: within as much, two changes may look like one.
@@ -37,7 +32,7 @@ pub struct Job {
 }
 
 pub struct Hashing {
-    jobs: Receiver<Job>,
+    jobs: Jobs,
     installed: Option<Installed>,
     stop: StopOrder,
     numbers: SharedNumbers,
@@ -45,14 +40,14 @@ pub struct Hashing {
 }
 
 impl Hashing {
-    pub fn new(jobs: Receiver<Job>, dpkg_folder: Option<PathBuf>, stop: StopOrder, numbers: SharedNumbers) -> Self {
+    pub fn new(jobs: Jobs, dpkg_folder: Option<PathBuf>, stop: StopOrder, numbers: SharedNumbers) -> Self {
         let installed = dpkg_folder.map(|folder| Installed::new(folder, "/".into()));
         Self { jobs, installed, stop, numbers, piece: vec![0; PIECE_BYTES] }
     }
 
     /// Until nobody can ask any more.
     pub fn run(mut self) {
-        while let Ok(job) = self.jobs.recv() {
+        while let Some(job) = self.jobs.take() {
             let sha256 = match job.content {
                 Some(content) => self.digest(content, &job.file),
                 None => job.known,

@@ -9,6 +9,7 @@ use super::{
     environment::{self, ENVIRON_BYTES_MAX},
     exe::{Executable, FsTypes},
     files::{Answer, Files},
+    jobs::Haste,
     parse::{self, Ids, Stat},
 };
 use crate::{clock::Moment, config::ProcessConfig, masks::Masks};
@@ -103,8 +104,17 @@ impl Procfs {
 
     /// Everything about a process.
     pub fn read(&mut self, pid: u32) -> Reading {
+        self.read_in(pid, Haste::Pass)
+    }
+
+    /// Everything about a process that just started a program.
+    pub fn read_started(&mut self, pid: u32) -> Reading {
+        self.read_in(pid, Haste::Start)
+    }
+
+    fn read_in(&mut self, pid: u32, haste: Haste) -> Reading {
         match self.process(pid) {
-            Ok(process) => self.read_open(&process),
+            Ok(process) => self.read_open(&process, haste),
             Err(_) => Reading::gone(),
         }
     }
@@ -116,7 +126,7 @@ impl Procfs {
         };
         match self.stat_of(&process) {
             Some(stat) if stat.kernel_thread => Reading { stat: Some(stat), ..Reading::default() },
-            _ => self.read_open(&process),
+            _ => self.read_open(&process, Haste::Pass),
         }
     }
 
@@ -140,11 +150,11 @@ impl Procfs {
         openat(&self.root, itoa(pid).as_str(), flags, Mode::empty())
     }
 
-    fn read_open(&mut self, process: &OwnedFd) -> Reading {
+    fn read_open(&mut self, process: &OwnedFd, haste: Haste) -> Reading {
         let mut reading = Reading::default();
         reading.executable = note(self.fs_types.executable(process), "exe", &mut reading.unreadable);
         if let (Some(files), Some(exe)) = (&mut self.files, &reading.executable) {
-            reading.file = files.ask(process, exe, Moment::now().boot_ns);
+            reading.file = files.ask(process, exe, haste, Moment::now().boot_ns);
         }
         let cmdline = self.file(process, "cmdline", self.cmdline_bytes_max + MASK_MARGIN_BYTES);
         reading.cmdline = note(cmdline, "cmdline", &mut reading.unreadable).map(|length| {

@@ -97,13 +97,14 @@ impl ProcessSource {
 
     /// Runs until the queue is closed or told to stop.
     pub fn run(mut self) {
-        // On Linux this is the calling thread's. Without the right to it, more of the short-lived are gone when read.
-        if let Err(error) = rustix::process::setpriority_process(None, self.config.thread_nice) {
-            tracing::debug!(%error, nice = self.config.thread_nice, "the process thread keeps its priority");
-        }
+        // Before the priority is raised, which a new thread would have too: hashing is in no hurry.
         match Files::start(&self.config.files, self.queue.stop_order(), self.numbers.clone()) {
             Ok(files) => self.procfs.tell_of(files),
             Err(error) => tracing::error!(%error, "executables have no digests: their thread cannot be started"),
+        }
+        // On Linux this is the calling thread's. Without the right to it, more of the short-lived are gone when read.
+        if let Err(error) = rustix::process::setpriority_process(None, self.config.thread_nice) {
+            tracing::debug!(%error, nice = self.config.thread_nice, "the process thread keeps its priority");
         }
         while !self.queue.is_stopped() {
             let busy = self.pass.left.is_some();
@@ -135,7 +136,7 @@ impl ProcessSource {
         let readings: Vec<Option<Reading>> = turn
             .iter()
             .map(|received| match received.message {
-                Message::Exec { pid } => Some(self.procfs.read(pid)),
+                Message::Exec { pid } => Some(self.procfs.read_started(pid)),
                 _ => None,
             })
             .collect();
