@@ -58,7 +58,7 @@ argument, spaces included, where it follows an option or a program that the patt
 
 ```toml
 [process]
-mask = [\"usual\", '(?i)--employee[= ](\\d+)']
+mask = [\"usual\", '--employee(?:=| )(\\d+)']
 ```
 
 `usual` are the patterns below; without it in the list they are not used. A pattern that cannot be used is an error of the

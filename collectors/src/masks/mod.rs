@@ -13,7 +13,7 @@
 mod usual;
 
 use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
-use std::{ops::Range, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 pub use usual::{USUAL, Usual};
 
 pub const PATTERNS_MAX: usize = 64;
@@ -40,11 +40,12 @@ pub enum MaskError {
 }
 
 /// Patterns, ready to be used. Clones share them.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Masks(Arc<Compiled>);
 
-#[derive(Debug)]
 struct Compiled {
+    /// As they were given.
+    words: Vec<String>,
     set: RegexSet,
     each: Vec<Regex>,
 }
@@ -65,7 +66,7 @@ impl Masks {
         let each = patterns.iter().map(|pattern| compile(pattern)).collect::<Result<Vec<_>, _>>()?;
         let set = RegexSetBuilder::new(&patterns).size_limit(COMPILED_BYTES_MAX * PATTERNS_MAX).build();
         let set = set.map_err(|error| MaskError::TooLarge(error.to_string()))?;
-        Ok(Self(Arc::new(Compiled { set, each })))
+        Ok(Self(Arc::new(Compiled { words: words.to_vec(), set, each })))
     }
 
     /// The patterns of [`USUAL`].
@@ -75,7 +76,7 @@ impl Masks {
     }
 
     pub fn none() -> Self {
-        Self(Arc::new(Compiled { set: RegexSet::empty(), each: Vec::new() }))
+        Self(Arc::new(Compiled { words: Vec::new(), set: RegexSet::empty(), each: Vec::new() }))
     }
 
     /// Masks in place. Whether there was anything to mask.
@@ -135,6 +136,12 @@ impl Masks {
 impl Default for Masks {
     fn default() -> Self {
         Self::usual()
+    }
+}
+
+impl fmt::Debug for Masks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Masks").field(&self.0.words).finish()
     }
 }
 
