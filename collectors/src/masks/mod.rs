@@ -13,7 +13,11 @@
 mod usual;
 
 use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
-use std::{fmt, ops::Range, sync::Arc};
+use std::{
+    fmt,
+    ops::Range,
+    sync::{Arc, OnceLock},
+};
 pub use usual::{USUAL, Usual};
 
 pub const PATTERNS_MAX: usize = 64;
@@ -47,7 +51,8 @@ struct Compiled {
     /// As they were given.
     words: Vec<String>,
     set: RegexSet,
-    each: Vec<Regex>,
+    /// Compiled again when the set says that one matches: most never do, and each takes some 200 KiB.
+    each: Vec<OnceLock<Option<Regex>>>,
 }
 
 impl Masks {
@@ -63,7 +68,8 @@ impl Masks {
         if patterns.len() > PATTERNS_MAX || patterns.iter().any(|pattern| pattern.len() > PATTERN_BYTES_MAX) {
             return Err(MaskError::TooMuch);
         }
-        let each = patterns.iter().map(|pattern| compile(pattern)).collect::<Result<Vec<_>, _>>()?;
+        patterns.iter().try_for_each(|pattern| compile(pattern).map(drop))?;
+        let each = patterns.iter().map(|_| OnceLock::new()).collect();
         let set = RegexSetBuilder::new(&patterns).size_limit(COMPILED_BYTES_MAX * PATTERNS_MAX).build();
         let set = set.map_err(|error| MaskError::TooLarge(error.to_string()))?;
         Ok(Self(Arc::new(Compiled { words: words.to_vec(), set, each })))
@@ -100,6 +106,11 @@ impl Masks {
         (arguments.join(" "), masked)
     }
 
+    fn pattern(&self, number: usize) -> Option<&Regex> {
+        let text = &self.0.set.patterns()[number];
+        self.0.each[number].get_or_init(|| compile(text).ok()).as_ref()
+    }
+
     /// `line` is the arguments, joined by single spaces.
     fn joined(&self, line: &str, arguments: &mut [String]) -> bool {
         let matching = self.0.set.matches(line);
@@ -113,7 +124,8 @@ impl Masks {
             })
             .collect();
         let mut secrets: Vec<Range<usize>> = Vec::new();
-        for captures in matching.iter().flat_map(|pattern| self.0.each[pattern].captures_iter(line)) {
+        for captures in matching.iter().filter_map(|n| self.pattern(n)).flat_map(|pattern| pattern.captures_iter(line))
+        {
             let begin = captures.get(0).map_or(0, |whole| whole.start());
             secrets.extend(
                 captures.iter().skip(1).flatten().filter_map(|group| whole(&places, line, begin, group.range())),

@@ -32,7 +32,10 @@ const PACKAGES_LOOK_NS: u64 = 1_000_000_000;
 
 /// What is told of a file, once it is.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Answer(OnceLock<Facts>);
+pub struct Answer {
+    facts: OnceLock<Facts>,
+    pub wants_digest: bool,
+}
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -63,19 +66,17 @@ pub struct Package {
 }
 
 impl Answer {
-    pub fn of(facts: Facts) -> Arc<Self> {
-        let answer = Self::default();
-        answer.give(facts);
-        Arc::new(answer)
+    pub fn asked(wants_digest: bool) -> Arc<Self> {
+        Arc::new(Self { facts: OnceLock::new(), wants_digest })
     }
 
     /// Only the first counts.
     pub fn give(&self, facts: Facts) {
-        let _ = self.0.set(facts);
+        let _ = self.facts.set(facts);
     }
 
     pub fn facts(&self) -> Option<&Facts> {
-        self.0.get()
+        self.facts.get()
     }
 }
 
@@ -134,23 +135,27 @@ impl Files {
                 _ => return Some(answer.clone()),
             }
         }
-        let failed = || Some(Answer::of(Facts { sha256: Digest::Failed, ..Facts::default() }));
+        let answer = Answer::asked(wants_digest);
+        let failed = |answer: Arc<Answer>| {
+            let sha256 = if wants_digest { Digest::Failed } else { Digest::NotWanted };
+            answer.give(Facts { sha256, ..Facts::default() });
+            Some(answer)
+        };
         let known = matches!(before, Digest::Known { settled: true, .. });
         let content = if wants_digest && !known {
             let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
             match openat(process, "exe", flags, Mode::empty()) {
                 Ok(file) => Some(File::from(file)),
-                Err(_) => return failed(),
+                Err(_) => return failed(answer),
             }
         } else {
             None
         };
         let path = wants_package.then(|| exe.path.clone());
-        let answer = Arc::new(Answer::default());
         let job = Job { content, known: before, file: exe.file, path, answer: answer.clone() };
         if !self.jobs.put(job, haste) {
             self.numbers.lock().unasked_files += 1;
-            return failed();
+            return failed(answer);
         }
         self.by_file.put(key, answer.clone());
         Some(answer)

@@ -83,7 +83,7 @@ mod tests {
 
     fn job(inode: u64) -> Job {
         let file = FileId { inode, ..FileId::default() };
-        Job { content: None, known: Digest::NotWanted, file, path: None, answer: Arc::new(Answer::default()) }
+        Job { content: None, known: Digest::NotWanted, file, path: None, answer: Answer::asked(true) }
     }
 
     #[test]

@@ -41,23 +41,24 @@ impl Outbox {
             all || full || *until_ns <= now_ns || first.file.as_ref().is_none_or(|file| file.facts().is_some())
         };
         let (Reported { mut event, file }, _) = self.waiting.pop_front_if(is_due)?;
-        let facts = file.as_ref().map(|file| file.facts());
-        match facts {
-            Some(Some(facts)) => {
-                match &facts.sha256 {
-                    Digest::Known { hex, .. } => event.exe_sha256 = hex.to_string(),
-                    Digest::Failed => event.unreadable.push("exe_sha256".into()),
-                    Digest::NotWanted => {}
-                }
-                if let Some(package) = &facts.package {
-                    event.package = package.name.clone();
-                    event.package_version = package.version.clone();
-                }
+        let Some(file) = file else { return Some((event, false)) };
+        let facts = file.facts();
+        let failed = match facts.map(|facts| &facts.sha256) {
+            Some(Digest::Known { hex, .. }) => {
+                event.exe_sha256 = hex.to_string();
+                false
             }
-            Some(None) => event.unreadable.push("exe_sha256".into()),
-            None => {}
+            Some(digest) => *digest == Digest::Failed,
+            None => file.wants_digest,
+        };
+        if failed {
+            event.unreadable.push("exe_sha256".into());
         }
-        Some((event, facts == Some(None)))
+        if let Some(package) = facts.and_then(|facts| facts.package.as_ref()) {
+            event.package = package.name.clone();
+            event.package_version = package.version.clone();
+        }
+        Some((event, facts.is_none()))
     }
 }
 
@@ -76,7 +77,7 @@ mod tests {
 
     #[test]
     fn events_wait_for_the_answer_and_keep_their_order() {
-        let (mut outbox, answer) = (Outbox::new(10), Arc::new(Answer::default()));
+        let (mut outbox, answer) = (Outbox::new(10), Answer::asked(true));
         outbox.push(event(1, None), 0);
         outbox.push(event(2, Some(&answer)), 0);
         outbox.push(event(3, None), 0);
@@ -91,7 +92,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_does_not_come_costs_the_digest_and_a_bounded_delay() {
-        let (mut outbox, never) = (Outbox::new(10), Arc::new(Answer::default()));
+        let (mut outbox, never) = (Outbox::new(10), Answer::asked(true));
         for pid in 0..10 {
             outbox.push(event(pid, Some(&never)), u64::from(pid));
         }
@@ -108,9 +109,17 @@ mod tests {
     #[test]
     fn a_digest_that_failed_is_said_and_one_that_nobody_wants_is_not() {
         let mut outbox = Outbox::new(10);
-        outbox.push(event(1, Some(&Answer::of(Facts { sha256: Digest::Failed, ..Facts::default() }))), 0);
-        outbox.push(event(2, Some(&Answer::of(Facts::default()))), 0);
+        let answers = [Digest::Failed, Digest::NotWanted].map(|sha256| {
+            let answer = Answer::asked(true);
+            answer.give(Facts { sha256, ..Facts::default() });
+            answer
+        });
+        outbox.push(event(1, Some(&answers[0])), 0);
+        outbox.push(event(2, Some(&answers[1])), 0);
+        outbox.push(event(3, Some(&Answer::asked(false))), 0);
         assert_eq!(outbox.pop(0, false).expect("answered").0.unreadable, ["exe_sha256"]);
         assert_eq!(outbox.pop(0, false).expect("answered").0.unreadable, Vec::<String>::new());
+        let (late, is_late) = outbox.pop(10, false).expect("over");
+        assert_eq!((late.unreadable.len(), is_late), (0, true), "only a package was asked for");
     }
 }

@@ -261,10 +261,12 @@ impl ProcessSource {
             self.numbers.lock().ledger.see(Origin::Snapshot, 1);
             return self.filter(Filter::KernelThread);
         }
-        if let Some(stat) = reading.stat.as_ref().filter(|_| !self.tracker.knows(pid)) {
+        let lifecycle = self.lifecycle();
+        // Where snapshots are compared, what is learnt silently would not be told as started.
+        let learns = lifecycle == Lifecycle::Reported || self.tracker.is_first_pass();
+        if let Some(stat) = reading.stat.as_ref().filter(|_| learns && !self.tracker.knows(pid)) {
             self.know(stat.parent);
         }
-        let lifecycle = self.lifecycle();
         let events = self.tracker.found(Moment::now(), pid, &reading, lifecycle);
         self.emit_found(events);
     }

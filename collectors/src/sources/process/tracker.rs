@@ -196,6 +196,11 @@ impl Tracker {
         self.pass += 1;
     }
 
+    /// Whether nothing can be compared yet.
+    pub fn is_first_pass(&self) -> bool {
+        self.pass <= 1
+    }
+
     /// A pass over `/proc` showed this process. Where snapshots are compared, a process that the last one did not show
     /// gives FORK, and EXEC if it does not run its parent's program; otherwise it is reported as SNAPSHOT.
     pub fn found(&mut self, at: Moment, pid: u32, reading: &Reading, lifecycle: Lifecycle) -> Vec<Reported> {
@@ -219,7 +224,7 @@ impl Tracker {
             known.parent = before.parent.clone();
             known.lineage = before.lineage.clone();
         }
-        let compared = lifecycle == Lifecycle::Compared && self.pass > 1;
+        let compared = lifecycle == Lifecycle::Compared && !self.is_first_pass();
         let is_new = before.is_none();
         let program_before = before.map(|before| &before.program).or(known.parent.as_ref());
         let runs_other = program_before.is_none_or(|program| program.exe != known.program.exe);
