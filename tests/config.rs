@@ -69,6 +69,16 @@ fn json_is_one_array_of_the_same_problems() {
 }
 
 #[test]
+fn a_pattern_that_cannot_mask_is_named_where_it_stands() {
+    let text = "[agent]\nsign = false\n[process]\nmask = [\"usual\", '--key=(\\S+']\nenvironment = [\"A=b\"]\n";
+    let (output, code) = Case::new(text, &[]).run();
+    assert_eq!(code, 2, "{output}");
+    for part in ["role.toml:4:", "`--key=(\\S+`", "unclosed group", "role.toml:5:", "`A=b`", "2 errors, 0 warnings"] {
+        assert!(output.contains(part), "{part}: {output}");
+    }
+}
+
+#[test]
 fn variables_are_judged_too_under_their_old_and_new_names() {
     let mut case = Case::new("[agent]\nsign = false\n", &[]);
     case.command.env("IS_RETRY_MAX", "21").env("AMOSKYS_AGENT_METRICS_PORT", "0");

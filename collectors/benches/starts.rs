@@ -82,7 +82,7 @@ fn measure(span: Duration, starts_per_second: u64, bus_address: Option<&str>) ->
         |thread: &str| cpu_after.get(thread).copied().unwrap_or(0.0) - cpu_before.get(thread).copied().unwrap_or(0.0);
     let mut own = 0.0;
     println!("| thread | CPU-s per s | CPU-s per million events |\n|---|---|---|");
-    for thread in ["processes", "pipeline", "publisher"] {
+    for thread in ["processes", "files", "pipeline", "publisher"] {
         own += cost(thread);
         println!("| {thread} | {:.4} | {:.2} |", cost(thread) / elapsed, cost(thread) / told as f64 * 1e6);
     }
@@ -94,6 +94,8 @@ fn measure(span: Duration, starts_per_second: u64, bus_address: Option<&str>) ->
         told as f64 / elapsed,
         told as f64 / elapsed / 3.0
     );
+    let bytes = after.published_bytes - before.published_bytes;
+    println!("bytes: {:.0} per event, before the bus compresses them", bytes as f64 / told as f64);
     println!("lost in the kernel: {}; dropped: {}", after.kernel_lost_messages, report.events_dropped);
     let (execs, without_exe) = count_execs(bus.as_ref(), topic)?;
     println!("new programs: {execs}; gone before their executable could be read: {without_exe}");

@@ -1,7 +1,7 @@
 //! One agent: its threads, and the handle to look at it and to stop it.
 //!
 //! sources → queue → pipeline → write-ahead log → publisher → bus. Deliberately not here: configuration files, HTTP,
-//! signals. Limits: those of [`AgentConfig`]; four threads, and those of the write-ahead log (2) and of the bus.
+//! signals. Limits: those of [`AgentConfig`]; four threads, one for executables' digests, and those of the write-ahead log (2) and of the bus.
 
 use crate::{
     clock::Moment,
@@ -91,7 +91,8 @@ impl Agent {
         let (queue, events) = event_queue(config.queue_events_max, stop.clone(), numbers.clone());
         let processes = ProcessSource::open(config.process.clone(), numbers.clone(), queue.clone())?;
         let wishes = SyscallWishes::default();
-        let syscalls = SyscallSource::open(&config.syscall, wishes.clone(), numbers.clone(), queue)?;
+        let syscalls =
+            SyscallSource::open(&config.syscall, config.process.masks.clone(), wishes.clone(), numbers.clone(), queue)?;
         Ok(PreparedAgent { config, signer, boot_id, started, stop, numbers, wal, events, processes, syscalls, wishes })
     }
 }

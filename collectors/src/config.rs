@@ -3,9 +3,13 @@
 //! Parsing, environment variables and range checks happen elsewhere (the binary's `config`); this file only says what
 //! each value means, its unit, its range and its default. Nothing here is checked again.
 
-use crate::{sources::syscall::Choice, stream::Stream};
+use crate::{masks::Masks, sources::syscall::Choice, stream::Stream};
 use amoskys_ebpf::{Limit, List};
-use std::{num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    time::Duration,
+};
 
 /// One agent. Build it with [`AgentConfig::new`] and change what differs.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +61,26 @@ pub struct ProcessConfig {
     pub thread_nice: i32,
     /// Kernel buffer for process connector messages (about 1 KiB each). Default 8 MiB.
     pub netlink_buffer_bytes: usize,
+    /// Ancestors named in each event, 0 to 64. Default 8.
+    pub ancestors_max: usize,
+    /// Environment variables that are collected, by name. Default none.
+    pub environment: Vec<String>,
+    /// What is masked in command lines, collected variables, and the arguments of system calls. Default the usual.
+    pub masks: Masks,
+    pub files: FilesConfig,
+}
+
+/// What is told of executables beyond their names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilesConfig {
+    /// Larger executables have no digest; 0: none has. Default 64 MiB.
+    pub sha256_file_bytes_max: u64,
+    /// How long an event waits for what is told of its executable; then it goes without. Default 1 s.
+    pub wait: Duration,
+    /// Executables remembered, about 300 bytes each. Default 4,096.
+    pub files_max: NonZeroUsize,
+    /// Where dpkg keeps what is installed; `None`, or no such folder: no packages. Default `/var/lib/dpkg`.
+    pub dpkg_folder: Option<PathBuf>,
 }
 
 /// Whether the process connector (netlink) is used.
@@ -240,6 +264,21 @@ impl Default for ProcessConfig {
             kernel_threads: false,
             thread_nice: -10,
             netlink_buffer_bytes: 8 << 20,
+            ancestors_max: 8,
+            environment: Vec::new(),
+            masks: Masks::usual(),
+            files: FilesConfig::default(),
+        }
+    }
+}
+
+impl Default for FilesConfig {
+    fn default() -> Self {
+        Self {
+            sha256_file_bytes_max: 64 << 20,
+            wait: Duration::from_secs(1),
+            files_max: NonZeroUsize::new(4_096).unwrap_or(NonZeroUsize::MIN),
+            dpkg_folder: Some("/var/lib/dpkg".into()),
         }
     }
 }

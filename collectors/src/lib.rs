@@ -14,6 +14,7 @@ mod clock;
 mod config;
 mod envelope;
 pub mod ledger;
+pub mod masks;
 mod metrics;
 mod pipeline;
 mod publisher;
@@ -29,8 +30,8 @@ pub use agent::{Agent, AgentError, AgentHandle, PreparedAgent};
 /// What the configuration of system calls is made of.
 pub use amoskys_ebpf::{Limit, List, PATH_BYTES_MAX, ProbeError};
 pub use config::{
-    AgentConfig, BatchConfig, Fsync, NetlinkMode, ProcessConfig, PublishConfig, RateUnit, SendRate, SyscallConfig,
-    SyscallMode, SyscallsOf, WalConfig, WalFull,
+    AgentConfig, BatchConfig, FilesConfig, Fsync, NetlinkMode, ProcessConfig, PublishConfig, RateUnit, SendRate,
+    SyscallConfig, SyscallMode, SyscallsOf, WalConfig, WalFull,
 };
 pub use metrics::Numbers;
 pub use sources::process::ConnectorError;

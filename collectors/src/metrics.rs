@@ -35,6 +35,15 @@ pub struct Numbers {
     pub forgotten_processes: u64,
     /// Files of `/proc` that were gone or refused.
     pub unreadable_files: u64,
+    /// Executables that were hashed, and their bytes.
+    pub hashed_files: u64,
+    pub hashed_bytes: u64,
+    /// Executables that found no room among those that wait to be hashed.
+    pub unasked_files: u64,
+    /// Events that went without what is told of their executable, because it took too long.
+    pub late_digest_events: u64,
+    /// Process events and system calls in which secrets were masked.
+    pub masked_events: u64,
     /// Whether the kernel's programs are there.
     pub syscalls_open: bool,
     /// Why they are not, where they were wished for.
@@ -119,7 +128,13 @@ impl Page<'_> {
         self.seconds("last_snapshot", "How long the last pass over /proc took", n.last_snapshot_seconds)?;
         self.gauge("known", "Live processes remembered", "processes", n.known_processes)?;
         self.counter("forgotten", "Processes not remembered for lack of room", "processes", n.forgotten_processes)?;
-        self.counter("unreadable", "Files of /proc that were gone or refused", "files", n.unreadable_files)
+        self.counter("unreadable", "Files of /proc that were gone or refused", "files", n.unreadable_files)?;
+        self.counter("hashed", "Executables whose digest was computed", "files", n.hashed_files)?;
+        self.counter("hashed", "Bytes of executables whose digest was computed", "bytes", n.hashed_bytes)?;
+        self.counter("unasked", "Executables for whose digest there was no room to wait", "files", n.unasked_files)?;
+        let help = "Events that did not get their executable's digest and package in time";
+        self.counter("late_digest", help, "events", n.late_digest_events)?;
+        self.counter("masked", "Events in which secrets were masked", "events", n.masked_events)
     }
 
     fn syscalls(&mut self, n: &Numbers) -> fmt::Result {

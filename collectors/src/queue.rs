@@ -1,9 +1,9 @@
 //! The bounded queue between the sources and the pipeline, and the order to stop.
 //!
 //! Limits: `queue_events_max` events. When full, [`EventQueue::push`] waits: the queue never drops, except that an
-//! event which comes after the order to stop, while the queue is full, is counted as lost by `shutdown`.
+//! event for which there is no room at the deadline of an order to stop is counted as lost by `shutdown`.
 
-use crate::{ledger::Loss, metrics::SharedNumbers, stream::Stream};
+use crate::{clock::Moment, ledger::Loss, metrics::SharedNumbers, stream::Stream};
 use prost::Message;
 use std::{
     sync::{
@@ -81,17 +81,21 @@ impl EventQueue {
         self.stop.is_given()
     }
 
+    pub fn stop_order(&self) -> StopOrder {
+        self.stop.clone()
+    }
+
     /// Adds an event, waiting for room.
     pub fn push(&self, event: Queued) {
         let mut event = event;
         loop {
             match self.sender.try_send(event) {
                 Ok(()) => return,
-                Err(TrySendError::Full(back)) if !self.stop.is_given() => {
+                Err(TrySendError::Full(back)) if !self.stop.is_overdue(Moment::now().monotonic_ns) => {
                     event = back;
                     std::thread::sleep(FULL_PAUSE);
                 }
-                // Ordered to stop, or the pipeline is gone.
+                // The deadline has passed, or the pipeline is gone.
                 Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => {
                     return self.numbers.lock().ledger.drop_in_hand(back.stream, Loss::Shutdown, 1);
                 }

@@ -5,6 +5,7 @@
 use super::{
     bus_section,
     kind::Kind,
+    process_section,
     schema::{Fallback, Key, Role, Section},
     syscall_section,
 };
@@ -22,7 +23,7 @@ pub const AGENT: Role = Role {
     about: "Read by `amoskys agent --config FILE` and `amoskys run --agent FILE`.",
     sections: &[
         Section { name: "agent", about: "Who the agent is, what it keeps, how it sends.", keys: AGENT_KEYS },
-        Section { name: "process", about: "The source of process telemetry.", keys: PROCESS_KEYS },
+        process_section::SECTION,
         syscall_section::SECTION,
         bus_section::SECTION,
     ],
@@ -185,57 +186,4 @@ const AGENT_KEYS: &[Key] = &[
         "Port of `/healthz` and `/readyz`; may be the same as `metrics_port`.",
     )
     .formerly("IS_HEALTH_PORT"),
-];
-
-const PROCESS_KEYS: &[Key] = &[
-    Key::new("topic", Kind::Topic, Fallback::Value("amoskys.telemetry.process.v1"), "Topic of process events."),
-    Key::new(
-        "snapshot_interval",
-        Kind::Duration { min: ms(100), max: ms(3_600_000) },
-        Fallback::Value("10s"),
-        "Time between two looks at all processes.",
-    ),
-    Key::new(
-        "connector",
-        Kind::Choice(&["auto", "on", "off"]),
-        Fallback::Value("auto"),
-        "The kernel's process connector, which sees every start and exit: `auto` uses it where it may be opened, `on` \
-         does not start without it, `off` compares snapshots.",
-    ),
-    Key::new(
-        "cmdline_bytes_max",
-        Kind::Bytes { min: 64, max: 128 << 10 },
-        Fallback::Value("4 KiB"),
-        "Most bytes kept of a command line.",
-    ),
-    Key::new(
-        "connector_buffer_bytes",
-        Kind::Bytes { min: 64 << 10, max: GIB },
-        Fallback::Value("8 MiB"),
-        "The kernel's buffer for messages of the connector, about 1 KiB each.",
-    ),
-    Key::new(
-        "processes_max",
-        Kind::Integer { min: 1, max: 4_194_304, unit: "processes" },
-        Fallback::Value("16384"),
-        "Live processes remembered, about 1 KiB each; more are reported without what the memory would have added.",
-    ),
-    Key::new(
-        "descriptors_max",
-        Kind::Integer { min: 0, max: 1_000_000, unit: "open files" },
-        Fallback::Value("256"),
-        "Open files looked at per process to count its sockets.",
-    ),
-    Key::new(
-        "exe_recheck_after",
-        Kind::Duration { min: ms(0), max: ms(60_000) },
-        Fallback::Value("1s"),
-        "How long after a start the executable is looked at again, to see one deleted right after; `0ms`: never.",
-    ),
-    Key::new(
-        "kernel_threads",
-        Kind::Bool,
-        Fallback::Value("false"),
-        "Whether kernel threads are reported in snapshots.",
-    ),
 ];

@@ -8,7 +8,7 @@ use super::{
     check::{Input, Values, values},
     kind::Needed,
     problem::Problem,
-    syscall_section,
+    process_section, syscall_section,
 };
 use amoskys_collectors as collector;
 use std::{
@@ -76,7 +76,6 @@ impl AgentConfig {
 const SIGNING_KEY: Needed = Needed { what: "the agent's ed25519 key", hint: "amoskys keygen PATH", when: None };
 
 const A: &str = "agent";
-const P: &str = "process";
 
 /// Reads and judges the agent's configuration; `None` when a value was refused.
 pub fn check(input: &Input<'_>) -> (Option<AgentConfig>, Vec<Problem>) {
@@ -129,37 +128,16 @@ fn build(values: &Values) -> Option<AgentConfig> {
         metrics_port: values.number(A, "metrics_port")?,
         health_port: values.number(A, "health_port")?,
         signing_key: signing_key(values)?,
-        process_topic: values.text(P, "topic")?,
+        process_topic: values.text("process", "topic")?,
         syscall_topic: values.text("syscall", "topic")?,
         status_topic: values.text(A, "status_topic")?,
         status_interval: values.duration(A, "status_interval")?,
         queue_events_max: values.number(A, "queue_events_max")?,
-        process: build_process(values)?,
+        process: process_section::build(values)?,
         syscall: syscall_section::build(values)?,
         batch: build_batch(values)?,
         wal: build_wal(values)?,
         publish: build_publish(values)?,
-    })
-}
-
-/// Not a key: what is read late is gone, and the thread seldom runs.
-const THREAD_NICE: i32 = -10;
-
-fn build_process(values: &Values) -> Option<collector::ProcessConfig> {
-    Some(collector::ProcessConfig {
-        snapshot_interval: values.duration(P, "snapshot_interval")?,
-        netlink: match values.text(P, "connector")?.as_str() {
-            "on" => collector::NetlinkMode::On,
-            "off" => collector::NetlinkMode::Off,
-            _ => collector::NetlinkMode::Auto,
-        },
-        cmdline_bytes_max: values.number(P, "cmdline_bytes_max")?,
-        processes_max: values.number(P, "processes_max")?,
-        descriptors_max: values.number(P, "descriptors_max")?,
-        exe_recheck_after: values.duration(P, "exe_recheck_after")?,
-        kernel_threads: values.flag(P, "kernel_threads")?,
-        netlink_buffer_bytes: values.number(P, "connector_buffer_bytes")?,
-        thread_nice: THREAD_NICE,
     })
 }
 

@@ -17,6 +17,7 @@ mod file;
 mod kind;
 mod page;
 mod problem;
+mod process_section;
 mod processor;
 mod quantity;
 mod schema;

@@ -1,6 +1,7 @@
 //! A process as known and as read → the message on the wire.
 
 use super::{
+    outbox::Reported,
     parse::Stat,
     procfs::Reading,
     tracker::{Known, Units},
@@ -9,10 +10,10 @@ use crate::clock::Moment;
 use amoskys_proto::v1::{ProcessEvent, ProcessEventKind as Kind};
 
 /// An event from what is known alone.
-pub(super) fn of(kind: Kind, at: Moment, pid: u32, known: &Known, units: &Units) -> ProcessEvent {
+pub(super) fn of(kind: Kind, at: Moment, pid: u32, known: &Known, units: &Units) -> Reported {
     let (program, parent) = (&known.program, known.parent.as_deref());
     let lifetime_ns = known.started_boot_ns.map_or(0, |started| at.boot_ns.saturating_sub(started));
-    ProcessEvent {
+    let event = ProcessEvent {
         observed_at: Some(timestamp(at.wall_us)),
         kind: kind as i32,
         pid,
@@ -36,8 +37,15 @@ pub(super) fn of(kind: Kind, at: Moment, pid: u32, known: &Known, units: &Units)
         parent_comm: parent.map(|parent| parent.comm.clone()).unwrap_or_default(),
         parent_exe: parent.map(|parent| parent.exe.path.clone()).unwrap_or_default(),
         parent_euid: parent.map(|parent| parent.ids.euid).unwrap_or_default(),
+        ancestors: known.lineage.names(),
+        login_uid: program.session.login_uid,
+        session_id: program.session.id,
+        tty: program.session.tty_name(),
+        environment: program.environment.clone(),
+        masked: program.masked.iter().map(|name| (*name).to_owned()).collect(),
         ..ProcessEvent::default()
-    }
+    };
+    Reported { event, file: program.file.clone() }
 }
 
 /// An event with what was read as well.
@@ -48,15 +56,16 @@ pub(super) fn of_reading(
     known: &Known,
     reading: &Reading,
     units: &Units,
-) -> ProcessEvent {
-    let mut event = of(kind, at, pid, known, units);
+) -> Reported {
+    let mut reported = of(kind, at, pid, known, units);
+    let event = &mut reported.event;
     if let Some(stat) = &reading.stat {
-        add_stat(&mut event, stat, units);
+        add_stat(event, stat, units);
     }
     event.open_files = reading.open_files;
     event.sockets = reading.sockets;
     event.unreadable = reading.unreadable.iter().map(|name| (*name).to_owned()).collect();
-    event
+    reported
 }
 
 /// CPU time, memory and threads.

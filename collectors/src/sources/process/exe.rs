@@ -19,6 +19,24 @@ pub struct Executable {
     pub setuid: bool,
     /// "ext4", "tmpfs", "memfd" …; empty if unknown.
     pub fs_type: String,
+    pub file: FileId,
+}
+
+/// A file as it was at one moment: another content has another of these. The time is that of the last change of the
+/// file or of its inode, which no program can set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct FileId {
+    pub device: u64,
+    pub inode: u64,
+    pub bytes: u64,
+    pub changed_ns: i128,
+}
+
+impl FileId {
+    pub fn of(stat: &Stat) -> Self {
+        let changed_ns = i128::from(stat.st_ctime) * 1_000_000_000 + i128::from(stat.st_ctime_nsec);
+        Self { device: stat.st_dev, inode: stat.st_ino, bytes: stat.st_size as u64, changed_ns }
+    }
 }
 
 const MARK: &str = " (deleted)";
@@ -65,7 +83,7 @@ impl FsTypes {
         let (path, deleted) = without_mark(&link, u64::from(stat.st_nlink as u32), same_file_there);
         let fs_type = if path.starts_with(MEMFD) && deleted { "memfd".into() } else { self.of(process, &stat) };
         let setuid = stat.st_mode & SET_USER_ID != 0;
-        Ok(Executable { path: path.to_owned(), deleted, setuid, fs_type })
+        Ok(Executable { path: path.to_owned(), deleted, setuid, fs_type, file: FileId::of(&stat) })
     }
 
     fn of(&mut self, process: &OwnedFd, stat: &Stat) -> String {

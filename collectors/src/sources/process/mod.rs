@@ -2,18 +2,27 @@
 //!
 //! Starts, new programs and exits come from the kernel's process connector; a pass over `/proc` at a set interval shows
 //! what is there, and stands in for the connector where it cannot be opened. One thread does both: a pass goes in
-//! slices between messages, so that reading the short-lived does not wait for it.
+//! slices between messages, so that reading the short-lived does not wait for it. Another hashes executables and knows
+//! packages; events wait for it in their order.
 //!
 //! Deliberately not here: what becomes of an event (see `pipeline`), system calls, files, networks.
 //! Limits: without the connector, processes that start and end between two passes are not seen. A process may be gone
 //! before it is read: then its event lists what is missing; one that replaces its program again before it is read shows
 //! the later program twice. A first thread that ends before the others is reported as the process's exit. An exit that
-//! was found by comparing has no exit code. Memory: `processes_max` live processes, 4,096 second looks.
+//! was found by comparing has no exit code; one whose report was lost is not told when its id is given again at once.
+//! Memory: `processes_max` live processes, `files_max` executables, 4,096 second looks, 4,096 events that wait.
 
 mod connector;
+mod dpkg;
+pub mod environment;
 mod event;
 mod exe;
+mod files;
+mod hashing;
+mod jobs;
+mod lineage;
 mod message;
+mod outbox;
 mod parse;
 mod procfs;
 mod program;

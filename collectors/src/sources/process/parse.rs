@@ -5,6 +5,10 @@
 pub struct Stat {
     pub comm: String,
     pub parent: u32,
+    /// Id of the session; 0 if unknown.
+    pub session: u32,
+    /// Device number of the controlling terminal; 0 for none.
+    pub tty: u32,
     pub kernel_thread: bool,
     /// Clock ticks.
     pub user_ticks: u64,
@@ -26,6 +30,8 @@ pub struct Ids {
     pub egid: u32,
 }
 
+/// What the kernel shows where no login was set.
+const NO_LOGIN: u32 = u32::MAX;
 /// PF_KTHREAD in linux/sched.h.
 const KERNEL_THREAD_FLAG: u64 = 0x0020_0000;
 /// Length of a container id: a SHA-256 in hex.
@@ -40,9 +46,13 @@ pub fn stat(text: &[u8]) -> Option<Stat> {
     // The manual counts fields from 1; the first one after the name is 3.
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    let signed = |field: usize| fields.get(field - 3)?.parse::<i64>().ok();
     Some(Stat {
         comm,
         parent: u32::try_from(number(4)?).ok()?,
+        // Both may be below 0: a session that is gone, a device whose number has its highest bit.
+        session: signed(6).and_then(|session| u32::try_from(session).ok()).unwrap_or(0),
+        tty: signed(7).unwrap_or(0) as i32 as u32,
         kernel_thread: number(9)? & KERNEL_THREAD_FLAG != 0,
         user_ticks: number(14)?,
         system_ticks: number(15)?,
@@ -64,13 +74,10 @@ pub fn ids(text: &[u8]) -> Option<Ids> {
     Some(Ids { uid, euid, gid, egid })
 }
 
-/// `/proc/PID/cmdline`: arguments joined by single spaces, cut at `bytes_max` between characters.
-pub fn cmdline(text: &[u8], bytes_max: usize) -> String {
-    let end = text.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    let joined: Vec<u8> = text[..end].iter().map(|byte| if *byte == 0 { b' ' } else { *byte }).collect();
-    let mut line = String::from_utf8_lossy(&joined).into_owned();
-    line.truncate(line.floor_char_boundary(bytes_max));
-    line
+/// `/proc/PID/loginuid`; `None` when nobody logged in.
+pub fn login_uid(text: &[u8]) -> Option<u32> {
+    let uid = std::str::from_utf8(text).ok()?.trim().parse().ok()?;
+    (uid != NO_LOGIN).then_some(uid)
 }
 
 /// `/proc/PID/cgroup`: the path in the unified hierarchy, and the container id in any of the hierarchies.
@@ -120,11 +127,20 @@ mod tests {
     }
 
     #[test]
-    fn command_lines_are_joined_and_cut_between_characters() {
-        assert_eq!(cmdline(b"ls\0-l\0/tmp\0", 100), "ls -l /tmp");
-        assert_eq!(cmdline(b"a\0\0b\0", 100), "a  b");
-        assert_eq!(cmdline("ä€".as_bytes(), 4), "ä");
-        assert_eq!(cmdline(b"", 4), "");
+    fn sessions_and_terminals_may_be_below_zero() {
+        let stat = |session, tty| {
+            let text =
+                format!("42 (a) S 7 42 {session} {tty} -1 4194304 1 2 3 4 50 60 7 8 20 0 9 0 1234 1000 77 1 0 0");
+            stat(text.as_bytes()).map(|stat| (stat.session, stat.tty))
+        };
+        assert_eq!(stat(42, 34_819), Some((42, 34_819)));
+        assert_eq!(stat(-1, -1), Some((0, u32::MAX)));
+    }
+
+    #[test]
+    fn a_login_is_a_number_unless_it_was_never_set() {
+        assert_eq!((login_uid(b"1000"), login_uid(b"0\n")), (Some(1000), Some(0)));
+        assert_eq!((login_uid(b"4294967295"), login_uid(b""), login_uid(b"-1")), (None, None, None));
     }
 
     #[test]
@@ -147,9 +163,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), bytes_max in 0usize..50) {
-            let _ = (stat(&bytes), ids(&bytes), cgroup(&bytes), mount_type(&bytes, 1, 2));
-            prop_assert!(cmdline(&bytes, bytes_max).len() <= bytes_max);
+        fn any_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = (stat(&bytes), ids(&bytes), cgroup(&bytes), mount_type(&bytes, 1, 2), login_uid(&bytes));
         }
     }
 }

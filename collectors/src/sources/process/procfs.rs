@@ -2,18 +2,23 @@
 //!
 //! The order matters: what is gone once a process ends (executable, command line, folder) is read first, what a zombie
 //! still shows (stat, status, cgroup) after. What could not be read is listed by file name, never guessed.
-//! Limits: `cmdline_bytes_max`, `descriptors_max`; other files are read up to 4 KiB.
+//! Secrets on command lines are masked here, and of the environment nothing leaves here that was not named.
+//! Limits: `cmdline_bytes_max`, `descriptors_max`; other files are read up to 4 KiB, the environment up to 256 KiB.
 
 use super::{
+    environment::{self, ENVIRON_BYTES_MAX},
     exe::{Executable, FsTypes},
+    files::{Answer, Files},
+    jobs::Haste,
     parse::{self, Ids, Stat},
 };
+use crate::{clock::Moment, config::ProcessConfig, masks::Masks};
 use rustix::{
     fd::{AsFd, OwnedFd},
     fs::{AtFlags, Mode, OFlags, RawDir, openat, readlinkat_raw, statat},
     io::{Errno, read},
 };
-use std::mem::MaybeUninit;
+use std::{collections::BTreeMap, mem::MaybeUninit, sync::Arc};
 
 /// Everything that could be read of a process at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,7 +26,14 @@ pub struct Reading {
     pub stat: Option<Stat>,
     pub ids: Option<Ids>,
     pub executable: Option<Executable>,
+    /// What is told of the executable's file, perhaps later.
+    pub file: Option<Arc<Answer>>,
     pub cmdline: Option<String>,
+    pub environment: BTreeMap<String, String>,
+    /// Fields in which secrets were masked.
+    pub masked: Vec<&'static str>,
+    /// `None`: it could not be read. `Some(None)`: nobody logged in.
+    pub login_uid: Option<Option<u32>>,
     pub cwd: Option<String>,
     /// Path in the unified hierarchy, container id.
     pub cgroup: Option<(String, String)>,
@@ -31,27 +43,53 @@ pub struct Reading {
     pub unreadable: Vec<&'static str>,
 }
 
+impl Reading {
+    /// Of a process that is gone.
+    pub fn gone() -> Self {
+        Self { unreadable: FILES.to_vec(), ..Self::default() }
+    }
+}
+
 /// Bytes of the small files.
 const FILE_BYTES_MAX: usize = 4_096;
+/// Read beyond `cmdline_bytes_max`, so that a secret that is cut there is seen whole.
+const MASK_MARGIN_BYTES: usize = 1_024;
 /// Names of all files in [`Reading`], for a process that is gone altogether.
 const FILES: [&str; 7] = ["exe", "cmdline", "cwd", "fd", "stat", "status", "cgroup"];
 
 /// Access to `/proc`, with its buffers.
-#[derive(Debug)]
 pub struct Procfs {
     root: OwnedFd,
     buffer: Vec<u8>,
     fs_types: FsTypes,
     cmdline_bytes_max: usize,
     descriptors_max: usize,
+    environment: Vec<String>,
+    masks: Masks,
+    files: Option<Files>,
 }
 
 impl Procfs {
-    /// An error when there is no `/proc`.
-    pub fn open(cmdline_bytes_max: usize, descriptors_max: usize) -> std::io::Result<Self> {
+    /// An error when there is no `/proc`. Nothing is told of executables' files until [`Procfs::tell_of`].
+    pub fn open(config: &ProcessConfig) -> std::io::Result<Self> {
         let root = rustix::fs::open("/proc", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let buffer = vec![0; FILE_BYTES_MAX.max(cmdline_bytes_max + 1)];
-        Ok(Self { root, buffer, fs_types: FsTypes::default(), cmdline_bytes_max, descriptors_max })
+        let environ_bytes = if config.environment.is_empty() { 0 } else { ENVIRON_BYTES_MAX };
+        let bytes = FILE_BYTES_MAX.max(config.cmdline_bytes_max + MASK_MARGIN_BYTES).max(environ_bytes);
+        Ok(Self {
+            root,
+            buffer: vec![0; bytes],
+            fs_types: FsTypes::default(),
+            cmdline_bytes_max: config.cmdline_bytes_max,
+            descriptors_max: config.descriptors_max,
+            environment: config.environment.clone(),
+            masks: config.masks.clone(),
+            files: None,
+        })
+    }
+
+    /// From now on what `files` knows is told of executables.
+    pub fn tell_of(&mut self, files: Files) {
+        self.files = Some(files);
     }
 
     /// Ids of all processes.
@@ -66,20 +104,29 @@ impl Procfs {
 
     /// Everything about a process.
     pub fn read(&mut self, pid: u32) -> Reading {
+        self.read_in(pid, Haste::Pass)
+    }
+
+    /// Everything about a process that just started a program.
+    pub fn read_started(&mut self, pid: u32) -> Reading {
+        self.read_in(pid, Haste::Start)
+    }
+
+    fn read_in(&mut self, pid: u32, haste: Haste) -> Reading {
         match self.process(pid) {
-            Ok(process) => self.read_open(&process),
-            Err(_) => Reading { unreadable: FILES.to_vec(), ..Reading::default() },
+            Ok(process) => self.read_open(&process, haste),
+            Err(_) => Reading::gone(),
         }
     }
 
     /// As [`Procfs::read`], but nothing beyond `stat` of a kernel thread.
     pub fn read_unless_kernel_thread(&mut self, pid: u32) -> Reading {
         let Ok(process) = self.process(pid) else {
-            return Reading { unreadable: FILES.to_vec(), ..Reading::default() };
+            return Reading::gone();
         };
         match self.stat_of(&process) {
             Some(stat) if stat.kernel_thread => Reading { stat: Some(stat), ..Reading::default() },
-            _ => self.read_open(&process),
+            _ => self.read_open(&process, Haste::Pass),
         }
     }
 
@@ -103,13 +150,20 @@ impl Procfs {
         openat(&self.root, itoa(pid).as_str(), flags, Mode::empty())
     }
 
-    fn read_open(&mut self, process: &OwnedFd) -> Reading {
+    fn read_open(&mut self, process: &OwnedFd, haste: Haste) -> Reading {
         let mut reading = Reading::default();
         reading.executable = note(self.fs_types.executable(process), "exe", &mut reading.unreadable);
-        let cmdline_bytes_max = self.cmdline_bytes_max;
-        let cmdline = self.file(process, "cmdline", self.cmdline_bytes_max + 1);
-        reading.cmdline = note(cmdline, "cmdline", &mut reading.unreadable)
-            .map(|length| parse::cmdline(&self.buffer[..length], cmdline_bytes_max));
+        if let (Some(files), Some(exe)) = (&mut self.files, &reading.executable) {
+            reading.file = files.ask(process, exe, haste, Moment::now().boot_ns);
+        }
+        let cmdline = self.file(process, "cmdline", self.cmdline_bytes_max + MASK_MARGIN_BYTES);
+        reading.cmdline = note(cmdline, "cmdline", &mut reading.unreadable).map(|length| {
+            let (mut line, masked) = self.masks.line(&self.buffer[..length]);
+            line.truncate(line.floor_char_boundary(self.cmdline_bytes_max));
+            reading.masked.extend(masked.then_some("cmdline"));
+            line
+        });
+        self.read_environment(process, &mut reading);
         reading.cwd = note(link(process, "cwd"), "cwd", &mut reading.unreadable);
         let counts = note(self.descriptors(process), "fd", &mut reading.unreadable);
         (reading.open_files, reading.sockets) = counts.unwrap_or_default();
@@ -122,11 +176,25 @@ impl Procfs {
         let cgroup = self.file(process, "cgroup", FILE_BYTES_MAX);
         reading.cgroup =
             note(cgroup, "cgroup", &mut reading.unreadable).map(|length| parse::cgroup(&self.buffer[..length]));
+        // Not there where the kernel does not audit.
+        let login = self.file(process, "loginuid", FILE_BYTES_MAX).ok();
+        reading.login_uid = login.map(|length| parse::login_uid(&self.buffer[..length]));
         if reading.stat.as_ref().is_some_and(|stat| stat.kernel_thread) {
             // It has none.
             reading.unreadable.retain(|name| *name != "exe");
         }
         reading
+    }
+
+    fn read_environment(&mut self, process: &OwnedFd, reading: &mut Reading) {
+        if self.environment.is_empty() {
+            return;
+        }
+        let environ = note(self.file(process, "environ", ENVIRON_BYTES_MAX), "environ", &mut reading.unreadable);
+        let Some(length) = environ else { return };
+        let (named, masked) = environment::named(&self.buffer[..length], &self.environment, &self.masks);
+        reading.environment = named;
+        reading.masked.extend(masked.then_some("environment"));
     }
 
     fn stat_of(&mut self, process: &OwnedFd) -> Option<Stat> {
@@ -199,7 +267,7 @@ mod tests {
 
     #[test]
     fn this_process_is_read_whole() {
-        let mut procfs = Procfs::open(4_096, 256).expect("there is a /proc");
+        let mut procfs = Procfs::open(&ProcessConfig::default()).expect("there is a /proc");
         let _socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
         let reading = procfs.read(std::process::id());
         assert_eq!(reading.unreadable, Vec::<&str>::new());
@@ -215,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_process_that_is_gone_is_unreadable_by_name() {
-        let mut procfs = Procfs::open(4_096, 256).expect("there is a /proc");
+        let mut procfs = Procfs::open(&ProcessConfig::default()).expect("there is a /proc");
         assert_eq!(procfs.read(u32::MAX).unreadable, FILES);
         assert_eq!(procfs.stat(u32::MAX), None);
     }

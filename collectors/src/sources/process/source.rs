@@ -1,12 +1,14 @@
 //! The process source's thread: reads the connector and `/proc`, asks the tracker, hands on events.
 //!
-//! Deliberately not here: decisions (see `tracker`). Limits: a full queue makes it wait; the kernel's buffer then takes
+//! Deliberately not here: decisions (see `tracker`), hashing (see `files`). Limits: a full queue makes it wait; the kernel's buffer then takes
 //! `netlink_buffer_bytes`, and what it drops is counted as `kernel_lost`.
 
 use super::{
     connector::{Connector, ConnectorError, Incoming},
     event::micros,
+    files::Files,
     message::{LossCounter, Message, Received},
+    outbox::{Outbox, Reported},
     procfs::{Procfs, Reading},
     recheck::Rechecks,
     tracker::{Lifecycle, Tracker, Units},
@@ -19,7 +21,6 @@ use crate::{
     queue::{EventQueue, Queued},
     stream::Stream,
 };
-use amoskys_proto::v1::ProcessEvent;
 use std::time::Duration;
 
 /// How long a read of the connector waits: an upper bound on how late a stop or a due pass is noticed.
@@ -39,6 +40,7 @@ pub struct ProcessSource {
     procfs: Procfs,
     tracker: Tracker,
     rechecks: Rechecks,
+    outbox: Outbox,
     pass: Pass,
     /// Messages of one turn; kept for its memory.
     turn: Vec<Received>,
@@ -68,8 +70,8 @@ impl ProcessSource {
                 )
                 .ok(),
         };
-        let procfs = Procfs::open(config.cmdline_bytes_max, config.descriptors_max)
-            .map_err(|source| ConnectorError::Refused { action: "open /proc", source })?;
+        let procfs =
+            Procfs::open(&config).map_err(|source| ConnectorError::Refused { action: "open /proc", source })?;
         let now = Moment::now();
         let units = Units {
             ticks_per_second: rustix::param::clock_ticks_per_second(),
@@ -79,7 +81,8 @@ impl ProcessSource {
         let connector_open = opened.is_some();
         numbers.lock().connector_open = connector_open;
         Ok(Self {
-            tracker: Tracker::new(config.processes_max, units),
+            tracker: Tracker::new(config.processes_max, config.ancestors_max, units),
+            outbox: Outbox::new(config.files.wait.as_nanos() as u64),
             rechecks: Rechecks::new(config.exe_recheck_after.as_nanos() as u64),
             connector: opened,
             losses: LossCounter::default(),
@@ -94,6 +97,11 @@ impl ProcessSource {
 
     /// Runs until the queue is closed or told to stop.
     pub fn run(mut self) {
+        // Before the priority is raised, which a new thread would have too: hashing is in no hurry.
+        match Files::start(&self.config.files, self.queue.stop_order(), self.numbers.clone()) {
+            Ok(files) => self.procfs.tell_of(files),
+            Err(error) => tracing::error!(%error, "executables have no digests: their thread cannot be started"),
+        }
         // On Linux this is the calling thread's. Without the right to it, more of the short-lived are gone when read.
         if let Err(error) = rustix::process::setpriority_process(None, self.config.thread_nice) {
             tracing::debug!(%error, nice = self.config.thread_nice, "the process thread keeps its priority");
@@ -111,7 +119,9 @@ impl ProcessSource {
             }
             self.pass_turn();
             self.look_again();
+            self.send(false);
         }
+        self.send(true);
     }
 
     fn lifecycle(&self) -> Lifecycle {
@@ -126,7 +136,7 @@ impl ProcessSource {
         let readings: Vec<Option<Reading>> = turn
             .iter()
             .map(|received| match received.message {
-                Message::Exec { pid } => Some(self.procfs.read(pid)),
+                Message::Exec { pid } => Some(self.procfs.read_started(pid)),
                 _ => None,
             })
             .collect();
@@ -175,40 +185,52 @@ impl ProcessSource {
             Message::Fork { parent, child, .. } => {
                 self.know(parent);
                 let stat = self.procfs.stat(child);
-                let event = self.tracker.forked(at, parent, child, stat.as_ref());
-                self.emit(event);
+                let reported = self.tracker.forked(at, parent, child, stat.as_ref());
+                self.emit(reported);
             }
             Message::Exec { pid } => {
-                let event = self.tracker.executed(at, pid, &reading.unwrap_or_default());
+                let reported = self.tracker.executed(at, pid, &reading.unwrap_or_default());
+                let event = &reported.event;
                 if !event.exe.is_empty() && !event.exe_deleted {
                     self.rechecks.plan(pid, event.process_key, at.boot_ns);
                 }
-                self.emit(event);
+                self.emit(reported);
             }
             Message::Exit { pid, parent, code, .. } => {
                 let stat = self.procfs.stat(pid);
-                let event = self.tracker.exited(at, pid, parent, code, stat.as_ref());
-                self.emit(event);
+                let reported = self.tracker.exited(at, pid, parent, code, stat.as_ref());
+                self.emit(reported);
             }
             Message::Ids { pid, group, real, effective } => {
-                self.tracker.ids_changed(pid, group, real, effective);
+                if !self.tracker.is_later(pid, at) {
+                    self.tracker.ids_changed(pid, group, real, effective);
+                }
                 self.filter(Filter::OtherKind);
             }
             Message::Comm { pid, comm } => {
-                self.tracker.renamed(pid, &comm);
+                if !self.tracker.is_later(pid, at) {
+                    self.tracker.renamed(pid, &comm);
+                }
                 self.filter(Filter::OtherKind);
             }
             Message::Ack { .. } | Message::Other => self.filter(Filter::OtherKind),
         }
     }
 
-    /// Reads a parent that the first pass has not come to, or whose own start was lost.
+    /// Reads a process that the first pass has not come to, or whose own start was lost, and those that it came from as
+    /// far as they are named.
     fn know(&mut self, pid: u32) {
-        if !self.tracker.knows(pid) {
-            let reading = self.procfs.read(pid);
-            if reading.stat.is_some() {
-                self.tracker.learn(pid, &reading);
-            }
+        let mut unknown: Vec<(u32, Reading)> = Vec::new();
+        let mut next = pid;
+        while next != 0 && !self.tracker.knows(next) && unknown.len() <= self.config.ancestors_max {
+            let reading = self.procfs.read(next);
+            let Some(stat) = &reading.stat else { break };
+            let parent = stat.parent;
+            unknown.push((next, reading));
+            next = parent;
+        }
+        for (pid, reading) in unknown.iter().rev() {
+            self.tracker.learn(*pid, reading);
         }
     }
 
@@ -240,6 +262,11 @@ impl ProcessSource {
             return self.filter(Filter::KernelThread);
         }
         let lifecycle = self.lifecycle();
+        // Where snapshots are compared, what is learnt silently would not be told as started.
+        let learns = lifecycle == Lifecycle::Reported || self.tracker.is_first_pass();
+        if let Some(stat) = reading.stat.as_ref().filter(|_| learns && !self.tracker.knows(pid)) {
+            self.know(stat.parent);
+        }
         let events = self.tracker.found(Moment::now(), pid, &reading, lifecycle);
         self.emit_found(events);
     }
@@ -276,16 +303,30 @@ impl ProcessSource {
     }
 
     /// Hands on events that no kernel message announced.
-    fn emit_found(&mut self, events: Vec<ProcessEvent>) {
-        for event in events {
+    fn emit_found(&mut self, events: Vec<Reported>) {
+        for reported in events {
             self.numbers.lock().ledger.see(Origin::Snapshot, 1);
-            self.emit(event);
+            self.emit(reported);
         }
     }
 
-    fn emit(&self, event: ProcessEvent) {
-        self.numbers.lock().unreadable_files += event.unreadable.len() as u64;
-        let event_time_us = event.observed_at.as_ref().map_or(0, micros);
-        self.queue.push(Queued::of(Stream::Process, event_time_us, &event));
+    fn emit(&mut self, reported: Reported) {
+        let mut numbers = self.numbers.lock();
+        numbers.unreadable_files += reported.event.unreadable.len() as u64;
+        numbers.masked_events += u64::from(!reported.event.masked.is_empty());
+        drop(numbers);
+        self.outbox.push(reported, Moment::now().boot_ns);
+        self.send(false);
+    }
+
+    /// Hands on what need not wait for its executable's digest any longer, or all there is.
+    fn send(&mut self, all: bool) {
+        while let Some((event, late)) = self.outbox.pop(Moment::now().boot_ns, all) {
+            if late {
+                self.numbers.lock().late_digest_events += 1;
+            }
+            let event_time_us = event.observed_at.as_ref().map_or(0, micros);
+            self.queue.push(Queued::of(Stream::Process, event_time_us, &event));
+        }
     }
 }

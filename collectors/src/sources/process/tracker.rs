@@ -6,11 +6,13 @@
 
 use super::{
     event,
+    lineage::{Lineage, Session},
+    outbox::Reported,
     procfs::Reading,
     program::{PID_BITS, Program, process_key},
 };
 use crate::{clock::Moment, sources::process::parse::Stat};
-use amoskys_proto::v1::{ProcessEvent, ProcessEventKind as Kind};
+use amoskys_proto::v1::ProcessEventKind as Kind;
 use std::{collections::HashMap, sync::Arc};
 
 /// How clock ticks and pages of this host convert, and when it booted.
@@ -23,6 +25,9 @@ pub struct Units {
     pub boot_wall_us: i64,
 }
 
+/// Passes that do not show a process before it has ended, where the kernel reports exits.
+const ABSENCES_REPORTED: u64 = 2;
+
 /// A live process.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
@@ -32,6 +37,7 @@ pub(super) struct Known {
     pub parent_pid: u32,
     pub program: Arc<Program>,
     pub parent: Option<Arc<Program>>,
+    pub lineage: Lineage,
     /// The last pass over `/proc` that it was there in.
     pass: u64,
 }
@@ -41,6 +47,7 @@ pub(super) struct Known {
 pub struct Tracker {
     known: HashMap<u32, Known>,
     processes_max: usize,
+    ancestors_max: usize,
     units: Units,
     pass: u64,
     forgotten: u64,
@@ -56,8 +63,8 @@ pub enum Lifecycle {
 }
 
 impl Tracker {
-    pub fn new(processes_max: usize, units: Units) -> Self {
-        Self { known: HashMap::new(), processes_max, units, pass: 0, forgotten: 0 }
+    pub fn new(processes_max: usize, ancestors_max: usize, units: Units) -> Self {
+        Self { known: HashMap::new(), processes_max, ancestors_max, units, pass: 0, forgotten: 0 }
     }
 
     /// Live processes remembered.
@@ -87,39 +94,48 @@ impl Tracker {
     }
 
     /// The kernel reported a new process; `stat` is the child's, if it was still there.
-    pub fn forked(&mut self, at: Moment, parent: u32, child: u32, stat: Option<&Stat>) -> ProcessEvent {
-        let program = self.known.get(&parent).map(|known| known.program.clone());
+    pub fn forked(&mut self, at: Moment, parent: u32, child: u32, stat: Option<&Stat>) -> Reported {
+        let stat = stat.filter(|stat| !self.units.started_after(stat, at));
+        let known_parent = self.known.get(&parent);
+        let program = known_parent.map(|known| known.program.clone());
+        let lineage = known_parent.map(|known| known.lineage_of_child(self.ancestors_max)).unwrap_or_default();
         // Without stat the report's own time stands in; it is the start time to within microseconds.
-        let start_ticks = stat
-            .map_or_else(|| at.boot_ns / (1_000_000_000 / self.units.ticks_per_second.max(1)), |stat| stat.start_ticks);
-        let known = Known {
+        let start_ticks = stat.map_or_else(|| self.units.ns_to_ticks(at.boot_ns), |stat| stat.start_ticks);
+        let mut known = Known {
             key: process_key(start_ticks, child),
             started_boot_ns: Some(at.boot_ns),
             parent_pid: parent,
             program: program.clone().unwrap_or_default(),
             parent: program,
+            lineage,
             pass: self.pass,
         };
-        let mut event = event::of(Kind::Fork, at, child, &known, &self.units);
-        event.threads = 1;
+        if let Some(stat) = stat {
+            known.in_session(stat);
+        }
+        let mut reported = event::of(Kind::Fork, at, child, &known, &self.units);
+        reported.event.threads = 1;
         if stat.is_none() {
-            event.unreadable.push("stat".into());
+            reported.event.unreadable.push("stat".into());
         }
         // A snapshot may have been quicker than the report and then knows more.
         if self.known.get(&child).is_none_or(|older| older.key != known.key) {
             self.remember(child, known);
         }
-        event
+        reported
     }
 
     /// The kernel reported that a process replaced its program.
-    pub fn executed(&mut self, at: Moment, pid: u32, reading: &Reading) -> ProcessEvent {
+    pub fn executed(&mut self, at: Moment, pid: u32, reading: &Reading) -> Reported {
+        let later = reading.stat.as_ref().is_some_and(|stat| self.units.started_after(stat, at));
+        let reading = if later { &Reading::gone() } else { reading };
         let mut known = self.known_from(pid, reading);
         if let Some(before) = self.known.get(&pid).filter(|before| may_be_same(before, &known, reading)) {
             known.key = before.key;
             known.started_boot_ns = before.started_boot_ns;
             known.parent_pid = before.parent_pid;
             known.parent = before.parent.clone();
+            known.lineage = before.lineage.clone();
             known.program = Arc::new(Program::read(reading, Some(&before.program)));
         }
         let event = event::of_reading(Kind::Exec, at, pid, &known, reading, &self.units);
@@ -128,23 +144,32 @@ impl Tracker {
     }
 
     /// The kernel reported an exit; `stat` is the zombie's, if it was still there.
-    pub fn exited(&mut self, at: Moment, pid: u32, parent: u32, code: i32, stat: Option<&Stat>) -> ProcessEvent {
+    pub fn exited(&mut self, at: Moment, pid: u32, parent: u32, code: i32, stat: Option<&Stat>) -> Reported {
         let unknown = || Known {
             key: 0,
             started_boot_ns: None,
             parent_pid: parent,
             program: Arc::default(),
             parent: None,
+            lineage: Lineage::default(),
             pass: 0,
         };
-        let known = self.known.remove(&pid).unwrap_or_else(unknown);
-        let mut event = event::of(Kind::Exit, at, pid, &known, &self.units);
-        match stat {
-            Some(stat) => event::add_stat(&mut event, stat, &self.units),
-            None => event.unreadable.push("stat".into()),
+        // Its id may be another's by now.
+        let is_it = !self.is_later(pid, at);
+        let known = if is_it { self.known.remove(&pid) } else { None }.unwrap_or_else(unknown);
+        let mut reported = event::of(Kind::Exit, at, pid, &known, &self.units);
+        match stat.filter(|stat| !self.units.started_after(stat, at)) {
+            Some(stat) => event::add_stat(&mut reported.event, stat, &self.units),
+            None => reported.event.unreadable.push("stat".into()),
         }
-        event.exit_code = code;
-        event
+        reported.event.exit_code = code;
+        reported
+    }
+
+    /// Whether the remembered process of that id started after that moment, so that a report of then is of another one.
+    pub fn is_later(&self, pid: u32, at: Moment) -> bool {
+        let started_ns = self.known.get(&pid).and_then(|known| known.started_boot_ns);
+        started_ns.is_some_and(|ns| self.units.ns_to_ticks(ns) > self.units.ns_to_ticks(at.boot_ns))
     }
 
     /// A process's ids changed: its later children have the new ones.
@@ -171,17 +196,25 @@ impl Tracker {
         self.pass += 1;
     }
 
+    /// Whether nothing can be compared yet.
+    pub fn is_first_pass(&self) -> bool {
+        self.pass <= 1
+    }
+
     /// A pass over `/proc` showed this process. Where snapshots are compared, a process that the last one did not show
     /// gives FORK, and EXEC if it does not run its parent's program; otherwise it is reported as SNAPSHOT.
-    pub fn found(&mut self, at: Moment, pid: u32, reading: &Reading, lifecycle: Lifecycle) -> Vec<ProcessEvent> {
+    pub fn found(&mut self, at: Moment, pid: u32, reading: &Reading, lifecycle: Lifecycle) -> Vec<Reported> {
         // Gone between the listing and the reading: the exit is reported on its own.
         if reading.stat.is_none() {
             return Vec::new();
         }
         let mut known = self.known_from(pid, reading);
         let mut events = Vec::new();
-        if lifecycle == Lifecycle::Compared && self.key(pid).is_some_and(|key| key != known.key) {
-            // Its id was given to another process between two passes.
+        if self.known.get(&pid).is_some_and(|before| !may_be_same(before, &known, reading)) {
+            // Its id was given to another process. Reports of that may still be on the way; then they tell the rest.
+            if lifecycle == Lifecycle::Reported && self.known[&pid].pass + ABSENCES_REPORTED > self.pass {
+                return events;
+            }
             events.push(self.exited(at, pid, 0, 0, None));
         }
         let before = self.known.get(&pid).filter(|before| may_be_same(before, &known, reading));
@@ -189,8 +222,9 @@ impl Tracker {
             known.key = before.key;
             known.started_boot_ns = before.started_boot_ns;
             known.parent = before.parent.clone();
+            known.lineage = before.lineage.clone();
         }
-        let compared = lifecycle == Lifecycle::Compared && self.pass > 1;
+        let compared = lifecycle == Lifecycle::Compared && !self.is_first_pass();
         let is_new = before.is_none();
         let program_before = before.map(|before| &before.program).or(known.parent.as_ref());
         let runs_other = program_before.is_none_or(|program| program.exe != known.program.exe);
@@ -207,8 +241,8 @@ impl Tracker {
 
     /// The pass is over. Processes that it did not show have ended: at once where snapshots are compared, after a
     /// second absence where the kernel reports exits and its report may still be on the way.
-    pub fn end_pass(&mut self, at: Moment, lifecycle: Lifecycle) -> Vec<ProcessEvent> {
-        let absences = if lifecycle == Lifecycle::Compared { 1 } else { 2 };
+    pub fn end_pass(&mut self, at: Moment, lifecycle: Lifecycle) -> Vec<Reported> {
+        let absences = if lifecycle == Lifecycle::Compared { 1 } else { ABSENCES_REPORTED };
         let pass = self.pass;
         let mut gone: Vec<u32> =
             self.known.iter().filter(|(_, known)| known.pass + absences <= pass).map(|(pid, _)| *pid).collect();
@@ -219,12 +253,14 @@ impl Tracker {
     fn known_from(&self, pid: u32, reading: &Reading) -> Known {
         let stat = reading.stat.as_ref();
         let parent_pid = stat.map_or(0, |stat| stat.parent);
+        let parent = self.known.get(&parent_pid);
         Known {
             key: stat.map_or(0, |stat| process_key(stat.start_ticks, pid)),
             started_boot_ns: stat.map(|stat| self.units.ticks_to_ns(stat.start_ticks)),
             parent_pid,
             program: Arc::new(Program::read(reading, None)),
-            parent: self.known.get(&parent_pid).map(|parent| parent.program.clone()),
+            parent: parent.map(|parent| parent.program.clone()),
+            lineage: parent.map(|parent| parent.lineage_of_child(self.ancestors_max)).unwrap_or_default(),
             pass: self.pass,
         }
     }
@@ -244,7 +280,30 @@ fn may_be_same(before: &Known, now: &Known, reading: &Reading) -> bool {
     reading.stat.is_none() || (before.key >> PID_BITS).abs_diff(now.key >> PID_BITS) <= 1
 }
 
+impl Known {
+    fn lineage_of_child(&self, ancestors_max: usize) -> Lineage {
+        Lineage::of_child(&self.program, &self.lineage, ancestors_max)
+    }
+
+    /// A parent may have gone to another session since it was read.
+    fn in_session(&mut self, stat: &Stat) {
+        let session = Session::read(stat, self.program.session.login_uid);
+        if self.program.session != session {
+            Arc::make_mut(&mut self.program).session = session;
+        }
+    }
+}
+
 impl Units {
+    /// Whether what `/proc` shows is of a process that started after a report, so of a later one with the same id.
+    fn started_after(&self, stat: &Stat, at: Moment) -> bool {
+        stat.start_ticks > self.ns_to_ticks(at.boot_ns)
+    }
+
+    fn ns_to_ticks(&self, ns: u64) -> u64 {
+        (u128::from(ns) * u128::from(self.ticks_per_second) / 1_000_000_000) as u64
+    }
+
     pub fn ticks_to_ns(&self, ticks: u64) -> u64 {
         (u128::from(ticks) * 1_000_000_000 / u128::from(self.ticks_per_second.max(1))) as u64
     }

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     clock::Moment,
+    masks::Masks,
     sources::process::{process_key, timestamp},
 };
 use amoskys_ebpf::{ARGV_BYTES_MAX, RawCall, STRING_BYTES_MAX};
@@ -84,6 +85,13 @@ pub fn decode(call: &RawCall<'_>, clock: &Clock) -> Option<SyscallEvent> {
     ];
     event.cut = is_cut.into_iter().filter(|(_, is)| *is).map(|(name, _)| name.to_owned()).collect();
     Some(event)
+}
+
+/// Masks secrets in the arguments of a program that was started. Whether there were any.
+pub fn mask(event: &mut SyscallEvent, masks: &Masks) -> bool {
+    let any = masks.arguments(&mut event.argv);
+    event.masked.extend(any.then(|| "argv".to_owned()));
+    any
 }
 
 /// Each is ended by a zero; the last may be cut.

@@ -16,5 +16,5 @@ mod source;
 pub mod table;
 
 pub use choice::{Choice, choose, rules};
-pub use decode::{Clock, decode};
+pub use decode::{Clock, decode, mask};
 pub use source::{SyscallSource, SyscallWishes};

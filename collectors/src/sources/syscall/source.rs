@@ -7,6 +7,7 @@ use super::{choice::rules, decode};
 use crate::{
     config::{SyscallConfig, SyscallMode},
     ledger::{Filter, Loss, Origin},
+    masks::Masks,
     metrics::{Numbers, SharedNumbers},
     queue::{EventQueue, Queued},
     sources::process::micros,
@@ -51,6 +52,7 @@ impl SyscallWishes {
 pub struct SyscallSource {
     probe: Probe,
     wishes: SyscallWishes,
+    masks: Masks,
     /// As they were told last.
     counters: Counters,
     /// What they are apart, which they are not unless the kernel's programs have a fault.
@@ -71,6 +73,7 @@ impl SyscallSource {
     /// Where one is demanded and cannot be had.
     pub fn open(
         config: &SyscallConfig,
+        masks: Masks,
         wishes: SyscallWishes,
         numbers: SharedNumbers,
         queue: EventQueue,
@@ -89,7 +92,7 @@ impl SyscallSource {
         };
         numbers.lock().syscalls_open = true;
         let counters = Counters::default();
-        Ok(Some(Self { probe, wishes, counters, gap: 0, taken: 0, turn: Vec::new(), numbers, queue }))
+        Ok(Some(Self { probe, wishes, masks, counters, gap: 0, taken: 0, turn: Vec::new(), numbers, queue }))
     }
 
     /// Runs until told to stop; then takes the programs out of the kernel, and what they had told already.
@@ -128,14 +131,18 @@ impl SyscallSource {
     /// Takes calls, tells the numbers, hands events on. How many calls came.
     fn turn(&mut self, wait: Duration) -> Result<usize, ProbeError> {
         let clock = decode::Clock::now();
-        let turn = &mut self.turn;
+        let (turn, masks, mut masked) = (&mut self.turn, &self.masks, 0);
         let taken = self.probe.poll(wait, TURN_CALLS_MAX, &mut |call| {
-            if let Some(event) = decode::decode(call, &clock) {
+            if let Some(mut event) = decode::decode(call, &clock) {
+                masked += u64::from(decode::mask(&mut event, masks));
                 let event_time_us = event.observed_at.as_ref().map_or(0, micros);
                 turn.push(Queued::of(Stream::Syscall, event_time_us, &event));
             }
         })?;
         self.taken += taken as u64;
+        if masked > 0 {
+            self.numbers.lock().masked_events += masked;
+        }
         let counters = self.count()?;
         self.account(&counters, taken as u64);
         self.counters = counters;
