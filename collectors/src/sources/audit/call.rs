@@ -3,8 +3,9 @@
 //! What audit does not tell is absent: the thread's id, the control group, how long the call took, arguments behind the fourth (but those of
 //! mmap and socket addresses, which have records of their own), the arguments of a program that did not start, and strings that are no
 //! files' names (of memfd_create, of what is mounted, of a module). Who is asked for such a field finds its name in `unreadable`.
-//! Limits: where files are made or removed and the call failed, the path may be known up to its folder; then it is `cut`. Of two files that are
-//! exchanged it is not known which was which.
+//! Limits: where a file is made or removed and the call failed, the path may be known up to its folder; then it is `cut`. Where renaming failed before
+//! the kernel had found the file, it is not known which path was which, and neither is told; nor is it of two files that are exchanged, where one of
+//! the paths stands for both.
 
 use super::event::{Call, Event, PathRecord, Role};
 use crate::{
@@ -99,9 +100,7 @@ fn decode(event: &Event, call: &Call, number: i32, known: &Syscall) -> SyscallEv
             told.cut.push(name.to_owned());
         }
     };
-    let is_parent = |path: Option<&PathRecord>| path.is_some_and(|path| path.is == Role::Parent && path.name.is_some());
-    cut("path", is_parent(path));
-    cut("other_path", is_parent(other_path));
+    cut("path", path.is_some_and(|path| path.is == Role::Parent && path.name.is_some()));
     cut("argv", argv.is_some() && !is_whole);
     forget_unknown(&mut told, event, call, known);
     told
@@ -133,7 +132,6 @@ fn paths<'a>(known: &Syscall, records: &'a [PathRecord]) -> (Option<&'a PathReco
     let mut records: Vec<&PathRecord> = records.iter().collect();
     records.sort_by_key(|record| record.item);
     let of = |role: Role| records.iter().copied().filter(move |record| record.is == role);
-    let (mut normal, mut parents) = (of(Role::Normal), of(Role::Parent));
     let has_other = known.fields.iter().any(|field| matches!(field, Field::OtherPath(_)));
     if !has_other {
         let is_file = |record: &&&PathRecord| record.is != Role::Parent;
@@ -141,13 +139,12 @@ fn paths<'a>(known: &Syscall, records: &'a [PathRecord]) -> (Option<&'a PathReco
     }
     if known.name == "mount" {
         // The kernel looks at where to, before it looks at what if that is a file.
+        let mut normal = of(Role::Normal);
         let target = normal.next();
         return (normal.next(), target);
     }
-    let first = of(Role::Delete).next().or_else(|| normal.next()).or_else(|| parents.next());
-    let is_parent = first.is_some_and(|first| first.is == Role::Parent);
-    let second = of(Role::Create).last().or_else(|| normal.next());
-    (first, second.or_else(|| parents.nth(usize::from(!is_parent))))
+    // The order of the others is that in which the kernel's compiler has arguments evaluated.
+    (of(Role::Delete).next(), of(Role::Create).last())
 }
 
 #[cfg(test)]

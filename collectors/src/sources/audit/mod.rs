@@ -15,6 +15,8 @@ mod auoms;
 mod call;
 mod event;
 mod follow;
+#[cfg(test)]
+mod mixed_tests;
 mod netlink;
 mod record;
 mod source;

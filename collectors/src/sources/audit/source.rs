@@ -60,14 +60,14 @@ enum Reader {
 
 /// What came in a turn.
 #[derive(Default)]
-struct Intake {
-    assembler: Assembler,
+pub(super) struct Intake {
+    pub(super) assembler: Assembler,
     now_ns: u64,
     /// Events that are over.
-    whole: Vec<Event>,
-    records: u64,
-    late_records: u64,
-    malformed_lines: u64,
+    pub(super) whole: Vec<Event>,
+    pub(super) records: u64,
+    pub(super) late_records: u64,
+    pub(super) malformed_lines: u64,
     malformed_example: Option<String>,
     overflows: u64,
 }
@@ -255,12 +255,14 @@ impl Intake {
     fn take_line(&mut self, line: &Line<'_>) {
         match line {
             Line::Whole(b"") => {}
-            Line::Whole(line) => {
-                let text = String::from_utf8_lossy(line);
-                self.take(Record::parse(&text), &text);
-            }
+            Line::Whole(line) => self.take_bytes(line),
             Line::TooLong(beginning) => self.take(None, &String::from_utf8_lossy(beginning)),
         }
+    }
+
+    pub(super) fn take_bytes(&mut self, line: &[u8]) {
+        let text = String::from_utf8_lossy(line);
+        self.take(Record::parse(&text), &text);
     }
 
     fn take_message(&mut self, number: u16, text: &[u8]) {
