@@ -14,20 +14,15 @@ use amoskys_ebpf::{
     Filters,
     testing::{Stopped, compile, probe},
 };
-use amoskys_proto::{
-    EnvelopeView,
-    v1::{Syscall, SyscallBatch, SyscallEvent},
-};
-use prost::Message;
+use amoskys_proto::v1::{Syscall, SyscallEvent};
 use std::{
     num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
-use support::*;
+use support::{audit::events, *};
 use tempfile::TempDir;
 
-const SYSCALLS: &str = "amoskys.telemetry.syscall.v1";
 const DRAIN: Duration = Duration::from_secs(30);
 
 fn calls(words: &[&str]) -> Vec<amoskys_collectors::sources::syscall::Choice> {
@@ -44,19 +39,6 @@ fn config(folder: &Path, words: &[&str]) -> Option<AgentConfig> {
     config.syscall.calls = calls(words);
     config.syscall.limit = None;
     Some(config)
-}
-
-fn events(bus: &FakeBus) -> Vec<SyscallEvent> {
-    let log = bus.log();
-    let payloads = log.iter().filter(|record| record.topic == SYSCALLS).map(|record| &record.payload);
-    let batches = payloads.map(|payload| {
-        let view = EnvelopeView::parse(payload).expect("an envelope");
-        assert_eq!(view.header.schema, Stream::Syscall.schema());
-        let batch = SyscallBatch::decode(view.payload).expect("system calls");
-        assert_eq!(batch.events.len(), view.header.event_count as usize);
-        batch.events
-    });
-    batches.flatten().collect()
 }
 
 fn program(folder: &Path) -> PathBuf {
