@@ -170,7 +170,7 @@ fn the_same_sql_reads_system_calls_of_an_audit_log_where_ebpf_is_refused() {
     let state = state(port);
     assert_eq!(state["syscall_source"], "audit_log");
     let why = state["syscall_problem"].as_str().expect("a reason");
-    assert!(why.contains("eBPF is not used") && why.contains("CAP_BPF and CAP_PERFMON"), "{why}");
+    assert!(why.contains("eBPF is refused") && why.contains("CAP_BPF and CAP_PERFMON"), "{why}");
 
     let record = |kind: &str, body: &str| format!("type={kind} msg=audit(1604994496.155:7): {body}\n");
     let who = "ppid=1 pid=4100 uid=0 gid=0 euid=0 suid=0 fsuid=0 egid=0 sgid=0 fsgid=0 tty=(none) ses=1 comm=\"chmod\"";

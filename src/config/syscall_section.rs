@@ -5,6 +5,7 @@
 use super::{
     check::Values,
     kind::{Kind, ListOf},
+    problem::Problem,
     schema::{Fallback, Key, Section},
 };
 use amoskys_collectors::{
@@ -23,6 +24,8 @@ pub const SECTION: Section = Section {
     keys: KEYS,
 };
 
+/// Instead of the path of a log.
+const NETLINK: &str = "netlink";
 const COMM_BYTES_MAX: usize = 15;
 /// As many as the kernel's maps take.
 const ITEMS_MAX: usize = 4_096;
@@ -67,7 +70,7 @@ const KEYS: &[Key] = &[
     ),
     Key::new(
         "audit_log",
-        Kind::Text { example: "/var/log/audit/audit.log" },
+        Kind::Path { example: "/var/log/audit/audit.log", needs: None },
         Fallback::Unset("the kernel where it may be read, else `/var/log/audit/audit.log`"),
         "Where audit is read: the path of auditd's log, or `netlink` for the kernel itself, which takes CAP_AUDIT_READ and nothing from auditd.",
     ),
@@ -125,6 +128,14 @@ const KEYS: &[Key] = &[
     ),
 ];
 
+/// What is wrong with values that are fine alone.
+pub fn rules(values: &Values) -> Option<Problem> {
+    let from = values.text(S, "audit_log")?;
+    let message = "is neither `netlink` nor a path that begins with `/`".to_owned();
+    let write = "netlink, or /var/log/audit/audit.log".to_owned();
+    (from != NETLINK && !from.starts_with('/')).then(|| values.broken_rule(S, "audit_log", message, write))
+}
+
 /// `None` when a value was refused.
 pub fn build(values: &Values) -> Option<SyscallConfig> {
     let burst = NonZeroU32::new(values.number(S, "process_burst_max")?)?;
@@ -156,7 +167,7 @@ fn audit(values: &Values) -> Option<AuditConfig> {
         return None;
     }
     let from = match values.text(S, "audit_log") {
-        Some(netlink) if netlink == "netlink" => AuditFrom::Netlink,
+        Some(netlink) if netlink == NETLINK => AuditFrom::Netlink,
         Some(path) => AuditFrom::Log(path.into()),
         None => AuditConfig::default().from,
     };

@@ -41,27 +41,32 @@ impl CallSource {
     ) -> Result<Option<Self>, CallsError> {
         let ebpf = || SyscallSource::open(config, wishes.clone(), numbers.clone(), queue.clone());
         let audit = || AuditSource::open(config, wishes.clone(), numbers.clone(), queue.clone());
-        let (source, problem) = match config.source {
+        let (source, refused) = match config.source {
             SyscallMode::Off => return Ok(None),
             SyscallMode::Ebpf => return Ok(Some(Self::Ebpf(Box::new(ebpf()?)))),
-            SyscallMode::Audit => (Some(audit()?), None),
+            SyscallMode::Audit => (audit()?, None),
             SyscallMode::Auto => match ebpf() {
                 Ok(source) => return Ok(Some(Self::Ebpf(Box::new(source)))),
                 Err(refused) => match audit() {
-                    Ok(source) => (Some(source), Some(format!("eBPF is not used: {refused}"))),
-                    Err(error) => (None, Some(format!("eBPF: {refused}; audit: {error}"))),
+                    Ok(source) => {
+                        tracing::warn!(%refused, "system calls are seen by audit, as eBPF is refused");
+                        (source, Some(format!("eBPF is refused: {refused}")))
+                    }
+                    Err(error) => {
+                        tracing::warn!(%refused, audit = %error, "system calls are not seen");
+                        numbers.lock().syscall_problem = Some(format!("eBPF is refused: {refused}; {error}"));
+                        return Ok(None);
+                    }
                 },
             },
         };
-        let off = source.as_ref().and_then(AuditSource::problem).map(str::to_owned);
-        let problem: Vec<String> = problem.into_iter().chain(off).collect();
-        if !problem.is_empty() {
-            let problem = problem.join("; ");
-            let by = if source.is_some() { "audit" } else { "nothing" };
-            tracing::warn!(%by, "system calls: {problem}");
-            numbers.lock().syscall_problem = Some(problem);
+        let silent = source.why_silent();
+        if let Some(why) = silent {
+            tracing::warn!(%why, "no system calls are told");
         }
-        Ok(source.map(|source| Self::Audit(Box::new(source))))
+        let problem: Vec<String> = refused.into_iter().chain(silent.map(str::to_owned)).collect();
+        numbers.lock().syscall_problem = Some(problem.join("; ")).filter(|problem| !problem.is_empty());
+        Ok(Some(Self::Audit(Box::new(source))))
     }
 
     /// Runs until told to stop.

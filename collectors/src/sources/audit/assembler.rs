@@ -4,7 +4,7 @@
 //! PROCTITLE record (the last of a call; log files have no EOE), and where these are left out: when a record comes that is 2 s younger or
 //! [`SERIALS_AHEAD_MAX`] events later, or when nothing has come to it for 2 s. What comes to an event that is over is late, and counted.
 //! Pure: time is an argument, any monotonic nanoseconds. Limits: [`OPEN_EVENTS_MAX`] events, then the oldest is over; the last
-//! [`OVER_EVENTS_MAX`] are remembered, so that what is late is not a new event. Memory: some 10 KiB for an event at most.
+//! [`OVER_EVENTS_MAX`] are remembered, so that what is late is not a new event. Memory: some 40 KiB for an event at most.
 
 use super::{
     event::{Event, Malformed},

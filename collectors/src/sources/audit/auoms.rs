@@ -21,7 +21,7 @@ pub fn read(record: &Record<'_>, event: &mut Event) -> Option<()> {
     let roles = roles.iter().map(|role| Role::of(role).unwrap_or(Role::Normal));
     let names = list(record.body, "path_name");
     for ((item, name), is) in (0..).zip(&names).zip(roles) {
-        event.paths.push(PathRecord::new(item, is, Some(name.as_bytes().to_vec()).filter(|name| !name.is_empty())));
+        event.add_path(PathRecord::new(item, is, Some(name.as_bytes().to_vec()).filter(|name| !name.is_empty())));
     }
     if let Some(argc) = record.number::<usize>("argc") {
         let words = between(record.body, " cmdline=\"", "\" redactors=").and_then(words).unwrap_or_default();

@@ -11,7 +11,11 @@ use super::{
 use amoskys_ebpf::STRING_BYTES_MAX;
 
 /// A call comes upon a handful of files; renaming over another upon five.
-const PATHS_MAX: usize = 16;
+const PATHS_MAX: usize = 8;
+/// Of a `sockaddr_storage`.
+const ADDRESS_BYTES_MAX: usize = 128;
+/// The kernel's names of threads have 15.
+const COMM_BYTES_MAX: usize = 15;
 
 /// What came of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,13 +92,12 @@ impl Event {
             }
             Kind::Path => {
                 let path = PathRecord::of(record).ok_or(Malformed)?;
-                if self.paths.len() < PATHS_MAX {
-                    self.paths.push(path);
-                }
+                self.add_path(path);
             }
             Kind::Execve => self.argv.add(record),
             Kind::Address => {
-                let address = record.text("saddr").ok_or(Malformed)?;
+                let mut address = record.text("saddr").ok_or(Malformed)?;
+                address.truncate(ADDRESS_BYTES_MAX);
                 self.address.get_or_insert(address);
             }
             Kind::Mmap => {
@@ -106,6 +109,12 @@ impl Event {
             Kind::Detail | Kind::Title | Kind::End => {}
         }
         Ok(())
+    }
+
+    pub fn add_path(&mut self, path: PathRecord) {
+        if self.paths.len() < PATHS_MAX {
+            self.paths.push(path);
+        }
     }
 }
 
@@ -124,6 +133,8 @@ impl Call {
             Some("no") => *result < 0,
             _ => false,
         });
+        let mut comm = record.text("comm").unwrap_or_default();
+        comm.truncate(COMM_BYTES_MAX);
         Some(Self {
             arch,
             number,
@@ -135,7 +146,7 @@ impl Call {
             gid: record.number("gid")?,
             euid: record.number("euid")?,
             egid: record.number("egid")?,
-            comm: record.text("comm").unwrap_or_default(),
+            comm,
         })
     }
 }

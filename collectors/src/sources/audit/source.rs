@@ -73,7 +73,7 @@ pub(super) struct Intake {
 }
 
 impl AuditSource {
-    /// Opens what is to be read. Where nothing is heard because audit is not enabled, the log says so, and [`AuditSource::problem`].
+    /// Opens what is to be read. Where nothing is heard because audit is not enabled, [`AuditSource::why_silent`] says so.
     ///
     /// # Errors
     /// It cannot be read.
@@ -108,7 +108,7 @@ impl AuditSource {
     }
 
     /// Why nothing may come although the source is open.
-    pub fn problem(&self) -> Option<&'static str> {
+    pub fn why_silent(&self) -> Option<&'static str> {
         let is_off = self.status.is_some_and(|status| !status.is_enabled);
         (is_off && self.is_netlink())
             .then_some("audit is not enabled in the kernel, so it tells nothing (auditctl -e 1, and rules)")
@@ -136,14 +136,17 @@ impl AuditSource {
     fn turn(&mut self) -> io::Result<()> {
         let now = Moment::now();
         self.intake.now_ns = now.monotonic_ns;
-        let is_quiet = self.reader.read(&mut self.intake)?;
-        self.intake.assembler.take_quiet(now.monotonic_ns, &mut self.intake.whole);
+        let is_drained = self.reader.read(&mut self.intake)?;
+        // As long as there is more, it may be what an event waits for.
+        if is_drained {
+            self.intake.assembler.take_quiet(now.monotonic_ns, &mut self.intake.whole);
+        }
         if now.monotonic_ns >= self.status_due_ns {
             self.status_due_ns = now.monotonic_ns + STATUS_EVERY_NS;
             self.count_lost();
         }
         self.deliver();
-        if is_quiet && !self.is_netlink() {
+        if is_drained && !self.is_netlink() {
             std::thread::sleep(WAIT);
         }
         Ok(())
@@ -233,7 +236,7 @@ impl Reader {
         }
     }
 
-    /// Takes what is there, within bounds. Whether that was nothing.
+    /// Takes what is there, within bounds. Whether there is no more for now.
     fn read(&mut self, intake: &mut Intake) -> io::Result<bool> {
         match self {
             Self::Log(follower) => Ok(follower.read(&mut |line| intake.take_line(&line))? == 0),
@@ -242,7 +245,7 @@ impl Reader {
                     match socket.receive(taken == 0)? {
                         Incoming::Record(number, text) => intake.take_message(number, text),
                         Incoming::Overflow => intake.overflows += 1,
-                        Incoming::Quiet => return Ok(taken == 0),
+                        Incoming::Quiet => return Ok(true),
                     }
                 }
                 Ok(false)
