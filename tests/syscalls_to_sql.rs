@@ -114,10 +114,10 @@ fn an_agent_that_may_not_load_programs_says_which_right_is_missing() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("agent.toml");
     let port = free_port();
-    let start = |source: &str, keep: &str| {
+    let start = |syscall: &str, keep: &str| {
         let text = format!(
             "[agent]\nsign = false\nwal_path = \"{}\"\nmetrics_port = {port}\nhealth_port = {port}\n[process]\nconnector = \"off\"\n\
-             [syscall]\nsource = \"{source}\"\n",
+             [syscall]\n{syscall}\n",
             folder.path().join("wal").display()
         );
         fs::write(&file, text).expect("written");
@@ -128,19 +128,26 @@ fn an_agent_that_may_not_load_programs_says_which_right_is_missing() {
         command
     };
     let without = "-all,+setuid,+net_admin";
-    let output = start("on", without).output().expect("there is setpriv");
+    let output = start("source = \"on\"", without).output().expect("there is setpriv");
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{error}");
     assert!(error.contains("system calls cannot be seen") && error.contains("CAP_BPF and CAP_PERFMON"), "{error}");
-    let output = start("on", "-all,+setuid,+bpf").output().expect("there is setpriv");
+    let output = start("source = \"ebpf\"", "-all,+setuid,+bpf").output().expect("there is setpriv");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(error.contains("takes CAP_PERFMON,"), "{error}");
+    let output = start("source = \"audit\"\naudit_log = \"netlink\"", without).output().expect("there is setpriv");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("system calls cannot be seen") && error.contains("CAP_AUDIT_READ"), "{error}");
     // Where it is not demanded, the agent runs without, and says why.
-    let _agent = Running(start("auto", without).spawn().expect("there is setpriv"));
+    let _agent = Running(
+        start("source = \"auto\"\naudit_log = \"/nonexistent/audit.log\"", without).spawn().expect("there is setpriv"),
+    );
     until("the agent runs", || http_get(port, "/readyz").is_some_and(|(ready, _)| ready));
     let state = state(port);
     assert_eq!(state["syscall_source"], "off");
-    assert!(state["syscall_problem"].as_str().is_some_and(|why| why.contains("CAP_BPF and CAP_PERFMON")), "{state}");
+    let why = state["syscall_problem"].as_str().expect("a reason");
+    assert!(why.contains("CAP_BPF and CAP_PERFMON") && why.contains("/nonexistent/audit.log"), "{state}");
 }
 
 /// Where eBPF is refused, audit stands in: the agent says why, and the same SQL reads the same events.

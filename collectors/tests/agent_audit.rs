@@ -19,6 +19,7 @@ use std::{
     fs::{self, OpenOptions},
     io::Write,
     path::Path,
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 use support::{
@@ -121,7 +122,7 @@ fn back_pressure_reaches_the_log_and_nothing_is_lost() {
     let (agent, registry) = start(config, &bus);
     let lines: String = (0..2_000).map(|serial| removed(serial, "/tmp/x")).collect();
     append(&log, &lines);
-    wait_until("the write-ahead log is full", || agent.numbers().wal_bytes > 56 << 10);
+    wait_until("the write-ahead log is full", || agent.numbers().wal_bytes > 40 << 10);
     assert_identity(&scrape(&registry));
     bus.set(Mode::Take);
     wait_until("all of them", || events(&bus).len() == 2_000);
@@ -129,6 +130,41 @@ fn back_pressure_reaches_the_log_and_nothing_is_lost() {
     let report = agent.join();
     assert_eq!((report.events_dropped, report.events_in_hand), (0, 0));
     assert_identity(&scrape(&registry));
+}
+
+/// The kernel does not wait for the agent.
+#[test]
+fn what_finds_no_room_in_the_socket_is_counted() {
+    let folder = TempDir::new().expect("a folder");
+    let script = format!("read go; while :; do true < {}; done 2>/dev/null", folder.path().join("nowhere").display());
+    let mut shell = Command::new("/bin/sh");
+    let noisy = shell.args(["-c", &script]).stdin(Stdio::piped()).spawn().expect("there is a shell");
+    let mut noisy = Ended(noisy);
+    let Some(rule) = AuditRule::of_process(noisy.0.id()) else { return };
+    let bus = FakeBus::new(Mode::Take);
+    let mut config = config(folder.path(), AuditFrom::Netlink);
+    config.syscall.ring_bytes = 4 << 10;
+    let (agent, registry) = start(config, &bus);
+    noisy.0.stdin.take().expect("piped").write_all(b"go\n").expect("written");
+    wait_until("losses are told", || agent.numbers().ledger.dropped_as(Loss::SocketFull) > 0);
+    // Of events of which a part was lost the rest is told or counted, too.
+    wait_until("events are told", || !events(&bus).is_empty());
+    drop((noisy, rule));
+    agent.stop(PATIENCE);
+    agent.join();
+    let text = scrape(&registry);
+    assert_identity(&text);
+    assert_eq!(sample(&text, "amoskys_agent_unaccounted_events"), 0.0);
+}
+
+/// Ended with the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use rustix::net::{
     recvfrom, sendto, socket_with,
     sockopt::{Timeout, set_socket_timeout},
 };
-use std::{io::Write, time::Duration};
+use std::{fs::File, io::Write, time::Duration};
 
 /// All that came, in order.
 pub fn events(bus: &FakeBus) -> Vec<SyscallEvent> {
@@ -42,11 +42,15 @@ const FLAGS: u16 = 5;
 pub struct AuditRule {
     rule: Vec<u8>,
     was_enabled: bool,
+    /// Audit is the host's: who is first would switch it off under the others.
+    _alone: File,
 }
 
 impl AuditRule {
     /// `None` where the kernel's audit may not be set, which is told.
     pub fn of_process(pid: u32) -> Option<Self> {
+        let alone = File::open(std::env::temp_dir()).expect("a folder");
+        alone.lock().expect("locked");
         let was_enabled = match ask(AUDIT_GET, &[]) {
             Ok(status) if status.len() >= 8 => status[4] != 0,
             other => {
@@ -55,7 +59,7 @@ impl AuditRule {
                 return None;
             }
         };
-        let rule = Self { rule: rule(pid), was_enabled };
+        let rule = Self { rule: rule(pid), was_enabled, _alone: alone };
         set_enabled(true);
         ask(AUDIT_ADD_RULE, &rule.rule).expect("a rule");
         Some(rule)

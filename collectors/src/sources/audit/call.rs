@@ -144,7 +144,7 @@ fn paths<'a>(known: &Syscall, records: &'a [PathRecord]) -> (Option<&'a PathReco
         return (normal.next(), target);
     }
     // The order of the others is that in which the kernel's compiler has arguments evaluated.
-    (of(Role::Delete).next(), of(Role::Create).last())
+    (of(Role::Delete).next(), of(Role::Create).next_back())
 }
 
 #[cfg(test)]

@@ -6,12 +6,12 @@ use super::{
 };
 use proptest::prelude::*;
 
-/// As auditd wrote them (OTRF's Security Datasets, MIT licence), and one as the kernel made it, with a name in hexadecimal.
+/// As auditd wrote them (OTRF's Security Datasets, MIT licence; the folder is another), and one as the kernel made it, with a name in hexadecimal.
 const EVENTS: [&[&str]; 4] = [
     &[
         "type=SYSCALL msg=audit(1604994496.155:92733): arch=c000003e syscall=59 success=yes exit=0 a0=558e251634a0 a1=558e25162a50 a2=558e25160800 a3=8 items=2 ppid=29002 pid=1631 auid=1000 uid=1000 gid=1000 euid=1000 suid=1000 fsuid=1000 egid=1000 sgid=1000 fsgid=1000 tty=pts0 ses=104 comm=\"arp\" exe=\"/usr/sbin/arp\" key=(null)",
         "type=EXECVE msg=audit(1604994496.155:92733): argc=2 a0=\"arp\" a1=\"-a\"",
-        "type=CWD msg=audit(1604994496.155:92733): cwd=\"/home/wardog\"",
+        "type=CWD msg=audit(1604994496.155:92733): cwd=\"/srv\"",
         "type=PATH msg=audit(1604994496.155:92733): item=0 name=\"/usr/sbin/arp\" inode=13181 dev=08:01 mode=0100755 ouid=0 ogid=0 rdev=00:00 nametype=NORMAL cap_fp=0 cap_fi=0 cap_fe=0 cap_fver=0 cap_frootid=0",
         "type=PROCTITLE msg=audit(1604994496.155:92733): proctitle=617270002D61",
     ],

@@ -207,7 +207,7 @@ pub fn text(value: &str) -> Option<Vec<u8>> {
 
 /// `None`: it is no hexadecimal number of whole bytes, as `(null)` is none.
 pub fn hex(digits: &str) -> Option<Vec<u8>> {
-    if digits.is_empty() || digits.len() % 2 != 0 {
+    if digits.is_empty() || !digits.len().is_multiple_of(2) {
         return None;
     }
     let digit = |byte: u8| char::from(byte).to_digit(16);

@@ -94,7 +94,7 @@ impl Wanted {
         }
         let came = self.sampled.entry(choice.call.name).or_default();
         *came += 1;
-        (*came - 1) % one_of != 0
+        !(*came - 1).is_multiple_of(one_of)
     }
 
     /// A generic cell rate: each event pays for itself, and `burst` may be owed.
