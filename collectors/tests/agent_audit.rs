@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 use support::{
-    audit::{AuditRule, events},
+    audit::{Audit, events},
     *,
 };
 use tempfile::TempDir;
@@ -140,7 +140,8 @@ fn what_finds_no_room_in_the_socket_is_counted() {
     let mut shell = Command::new("/bin/sh");
     let noisy = shell.args(["-c", &script]).stdin(Stdio::piped()).spawn().expect("there is a shell");
     let mut noisy = Ended(noisy);
-    let Some(rule) = AuditRule::of_process(noisy.0.id()) else { return };
+    let Some(mut audit) = Audit::take() else { return };
+    audit.look_at(noisy.0.id());
     let bus = FakeBus::new(Mode::Take);
     let mut config = config(folder.path(), AuditFrom::Netlink);
     config.syscall.ring_bytes = 4 << 10;
@@ -149,12 +150,48 @@ fn what_finds_no_room_in_the_socket_is_counted() {
     wait_until("losses are told", || agent.numbers().ledger.dropped_as(Loss::SocketFull) > 0);
     // Of events of which a part was lost the rest is told or counted, too.
     wait_until("events are told", || !events(&bus).is_empty());
-    drop((noisy, rule));
+    drop((noisy, audit));
     agent.stop(PATIENCE);
     agent.join();
     let text = scrape(&registry);
     assert_identity(&text);
     assert_eq!(sample(&text, "amoskys_agent_unaccounted_events"), 0.0);
+}
+
+#[test]
+fn audit_that_is_not_enabled_is_told_until_it_is() {
+    let folder = TempDir::new().expect("a folder");
+    let Some(mut audit) = Audit::take() else { return };
+    let bus = FakeBus::new(Mode::Take);
+    let (agent, _registry) = start(config(folder.path(), AuditFrom::Netlink), &bus);
+    let problem = || agent.status().syscall_problem;
+    if !audit.was_enabled {
+        assert!(problem().is_some_and(|why| why.contains("audit is not enabled")), "{:?}", problem());
+    }
+    audit.look_at(std::process::id());
+    wait_until("it is enabled", || problem().is_none());
+}
+
+/// Other wishes are taken while it runs.
+#[test]
+fn wishes_change_which_calls_of_a_log_are_sent() {
+    let folder = TempDir::new().expect("a folder");
+    let log = folder.path().join("audit.log");
+    append(&log, "");
+    let bus = FakeBus::new(Mode::Take);
+    let mut config = config(folder.path(), AuditFrom::Log(log.clone()));
+    config.syscall.calls = choose(&["chmod".to_owned()]).expect("known");
+    let (agent, _registry) = start(config.clone(), &bus);
+    append(&log, &removed(1, "/tmp/first"));
+    wait_until("it is of no interest", || agent.numbers().ledger.filtered_as(Filter::NotWanted) == 1);
+    config.syscall.calls = choose(&["unlink".to_owned()]).expect("known");
+    agent.syscall_wishes().put(config.syscall);
+    let mut serial = 1;
+    wait_until("the wishes are taken", || {
+        serial += 1;
+        append(&log, &removed(serial, "/tmp/other"));
+        events(&bus).iter().any(|event| event.path == "/tmp/other")
+    });
 }
 
 /// Ended with the test.
@@ -184,7 +221,8 @@ fn every_call_of_the_table_is_told_by_the_kernels_audit() {
     compile(Path::new("tests/syscalls.c"), &program);
     let stopped = Stopped::start(&program, &[]);
     let (pid, stat) = (stopped.pid(), stopped.stat());
-    let Some(rule) = AuditRule::of_process(pid) else { return };
+    let Some(mut audit) = Audit::take() else { return };
+    audit.look_at(pid);
     let bus = FakeBus::new(Mode::Take);
     let mut config = config(folder.path(), AuditFrom::Netlink);
     config.syscall.of.pids = List::Only(vec![pid]);
@@ -193,7 +231,7 @@ fn every_call_of_the_table_is_told_by_the_kernels_audit() {
     let printed: Vec<String> = stopped.go().iter().map(|line| told::sorted(line)).collect();
     let is_last = |event: &SyscallEvent| event.argv.first().is_some_and(|of| of == "told");
     wait_until("the program's end", || events(&bus).iter().any(is_last));
-    drop(rule);
+    drop(audit);
     let all = events(&bus);
     let last = all.iter().position(is_last).expect("just found");
     let without = |line: &str, event: &SyscallEvent| {

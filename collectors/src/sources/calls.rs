@@ -40,33 +40,28 @@ impl CallSource {
         queue: EventQueue,
     ) -> Result<Option<Self>, CallsError> {
         let ebpf = || SyscallSource::open(config, wishes.clone(), numbers.clone(), queue.clone());
-        let audit = || AuditSource::open(config, wishes.clone(), numbers.clone(), queue.clone());
-        let (source, refused) = match config.source {
-            SyscallMode::Off => return Ok(None),
-            SyscallMode::Ebpf => return Ok(Some(Self::Ebpf(Box::new(ebpf()?)))),
-            SyscallMode::Audit => (audit()?, None),
+        let audit = |refused| AuditSource::open(config, refused, wishes.clone(), numbers.clone(), queue.clone());
+        let by_ebpf = |source| Some(Self::Ebpf(Box::new(source)));
+        let by_audit = |source| Some(Self::Audit(Box::new(source)));
+        match config.source {
+            SyscallMode::Off => Ok(None),
+            SyscallMode::Ebpf => Ok(by_ebpf(ebpf()?)),
+            SyscallMode::Audit => Ok(by_audit(audit(None)?)),
             SyscallMode::Auto => match ebpf() {
-                Ok(source) => return Ok(Some(Self::Ebpf(Box::new(source)))),
-                Err(refused) => match audit() {
+                Ok(source) => Ok(by_ebpf(source)),
+                Err(refused) => match audit(Some(format!("eBPF is refused: {refused}"))) {
                     Ok(source) => {
                         tracing::warn!(%refused, "system calls are seen by audit, as eBPF is refused");
-                        (source, Some(format!("eBPF is refused: {refused}")))
+                        Ok(by_audit(source))
                     }
                     Err(error) => {
                         tracing::warn!(%refused, audit = %error, "system calls are not seen");
                         numbers.lock().syscall_problem = Some(format!("eBPF is refused: {refused}; {error}"));
-                        return Ok(None);
+                        Ok(None)
                     }
                 },
             },
-        };
-        let silent = source.why_silent();
-        if let Some(why) = silent {
-            tracing::warn!(%why, "no system calls are told");
         }
-        let problem: Vec<String> = refused.into_iter().chain(silent.map(str::to_owned)).collect();
-        numbers.lock().syscall_problem = Some(problem.join("; ")).filter(|problem| !problem.is_empty());
-        Ok(Some(Self::Audit(Box::new(source))))
     }
 
     /// Runs until told to stop.

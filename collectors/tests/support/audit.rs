@@ -1,4 +1,4 @@
-//! For tests of the audit source: system calls on the bus, and a rule of the kernel's audit that ends with the test.
+//! For tests of the audit source: system calls on the bus, and the kernel's audit with a rule that ends with the test.
 
 use super::FakeBus;
 use amoskys_collectors::{Stream, sources::syscall::table::SYSCALLS};
@@ -38,17 +38,17 @@ const AUDIT_DEL_RULE: u16 = 1_012;
 /// `NLM_F_REQUEST | NLM_F_ACK`.
 const FLAGS: u16 = 5;
 
-/// All calls of the table that one process makes, while this lives; audit is as it was then.
-pub struct AuditRule {
-    rule: Vec<u8>,
-    was_enabled: bool,
+/// The kernel's audit, which nobody else sets while this lives; then it is as it was.
+pub struct Audit {
+    pub was_enabled: bool,
+    rule: Option<Vec<u8>>,
     /// Audit is the host's: who is first would switch it off under the others.
     _alone: File,
 }
 
-impl AuditRule {
+impl Audit {
     /// `None` where the kernel's audit may not be set, which is told.
-    pub fn of_process(pid: u32) -> Option<Self> {
+    pub fn take() -> Option<Self> {
         let alone = File::open(std::env::temp_dir()).expect("a folder");
         alone.lock().expect("locked");
         let was_enabled = match ask(AUDIT_GET, &[]) {
@@ -59,16 +59,23 @@ impl AuditRule {
                 return None;
             }
         };
-        let rule = Self { rule: rule(pid), was_enabled, _alone: alone };
+        Some(Self { was_enabled, rule: None, _alone: alone })
+    }
+
+    /// Has it tell all calls of the table that this process makes.
+    pub fn look_at(&mut self, pid: u32) {
         set_enabled(true);
-        ask(AUDIT_ADD_RULE, &rule.rule).expect("a rule");
-        Some(rule)
+        let rule = rule(pid);
+        ask(AUDIT_ADD_RULE, &rule).expect("a rule");
+        self.rule = Some(rule);
     }
 }
 
-impl Drop for AuditRule {
+impl Drop for Audit {
     fn drop(&mut self) {
-        let _ = ask(AUDIT_DEL_RULE, &self.rule);
+        if let Some(rule) = &self.rule {
+            let _ = ask(AUDIT_DEL_RULE, rule);
+        }
         if !self.was_enabled {
             set_enabled(false);
         }

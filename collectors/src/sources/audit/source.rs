@@ -46,8 +46,11 @@ pub struct AuditSource {
     wanted: Wanted,
     procfs: Procfs,
     ticks_per_second: u64,
+    /// What the kernel said last.
     status: Option<KernelStatus>,
     status_due_ns: u64,
+    /// Why audit is read and not what would be better.
+    refused: Option<String>,
     wishes: SyscallWishes,
     numbers: SharedNumbers,
     queue: EventQueue,
@@ -73,12 +76,13 @@ pub(super) struct Intake {
 }
 
 impl AuditSource {
-    /// Opens what is to be read. Where nothing is heard because audit is not enabled, [`AuditSource::why_silent`] says so.
+    /// Opens what is to be read. `refused`: why it is audit, in the agent's status from now on; and there, whether audit is enabled at all.
     ///
     /// # Errors
     /// It cannot be read.
     pub fn open(
         config: &SyscallConfig,
+        refused: Option<String>,
         wishes: SyscallWishes,
         numbers: SharedNumbers,
         queue: EventQueue,
@@ -94,12 +98,14 @@ impl AuditSource {
             ticks_per_second: rustix::param::clock_ticks_per_second().max(1),
             status: KernelStatus::ask(),
             status_due_ns: 0,
+            refused,
             wishes,
             numbers,
             queue,
         };
         let by = if source.is_netlink() { SyscallsBy::AuditNetlink } else { SyscallsBy::AuditLog };
         source.numbers.lock().syscalls_by = Some(by);
+        source.tell_problem();
         Ok(source)
     }
 
@@ -107,11 +113,16 @@ impl AuditSource {
         matches!(self.reader, Reader::Netlink(_))
     }
 
-    /// Why nothing may come although the source is open.
-    pub fn why_silent(&self) -> Option<&'static str> {
-        let is_off = self.status.is_some_and(|status| !status.is_enabled);
-        (is_off && self.is_netlink())
-            .then_some("audit is not enabled in the kernel, so it tells nothing (auditctl -e 1, and rules)")
+    /// Why it is audit, and why nothing comes although it is open.
+    fn tell_problem(&self) {
+        let is_off = self.is_netlink() && self.status.is_some_and(|status| !status.is_enabled);
+        if is_off {
+            tracing::warn!("audit is not enabled in the kernel: no system calls are told");
+        }
+        let silent = is_off
+            .then(|| "audit is not enabled in the kernel, so it tells nothing (auditctl -e 1, and rules)".to_owned());
+        let problem: Vec<String> = self.refused.iter().cloned().chain(silent).collect();
+        self.numbers.lock().syscall_problem = Some(problem.join("; ")).filter(|problem| !problem.is_empty());
     }
 
     /// Runs until told to stop; events that are not over then are taken as they are.
@@ -143,7 +154,7 @@ impl AuditSource {
         }
         if now.monotonic_ns >= self.status_due_ns {
             self.status_due_ns = now.monotonic_ns + STATUS_EVERY_NS;
-            self.count_lost();
+            self.ask_kernel();
         }
         self.deliver();
         if is_drained && !self.is_netlink() {
@@ -152,11 +163,14 @@ impl AuditSource {
         Ok(())
     }
 
-    /// Records that the kernel lost since it was asked last. Without an auditd it counts others as well.
-    fn count_lost(&mut self) {
+    /// Whether audit is enabled, and how many records were lost since it was asked last; without an auditd the kernel counts others as well.
+    fn ask_kernel(&mut self) {
         let (before, now) = (self.status, KernelStatus::ask());
         let Some((before, now)) = before.zip(now) else { return };
         self.status = Some(now);
+        if before.is_enabled != now.is_enabled {
+            self.tell_problem();
+        }
         let lost = if now.has_daemon { now.lost_records.saturating_sub(before.lost_records) } else { 0 };
         let mut numbers = self.numbers.lock();
         numbers.ledger.see(Origin::Audit, lost.into());
