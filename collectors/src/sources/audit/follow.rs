@@ -109,8 +109,12 @@ impl Follower {
                     return Ok(bytes);
                 }
                 self.end_line(take);
-                self.go_over()?;
-                self.read_chunk(take)
+                match self.go_over() {
+                    // Renamed in this moment.
+                    Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
+                    Err(error) => Err(error),
+                    Ok(()) => self.read_chunk(take),
+                }
             }
         }
     }

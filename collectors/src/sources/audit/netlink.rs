@@ -21,6 +21,7 @@ use std::time::Duration;
 
 /// As a mask.
 const READLOG: u32 = 1;
+const NLMSG_ERROR: u16 = 2;
 const AUDIT_GET: u16 = 1_000;
 const NLM_F_REQUEST: u16 = 1;
 const HEADER_BYTES: usize = 16;
@@ -94,6 +95,7 @@ impl KernelStatus {
         for _ in 0..ANSWERS_MAX {
             match receive(&socket, &mut buffer, true).ok()? {
                 Incoming::Record(AUDIT_GET, body) => return Self::parse(body),
+                Incoming::Record(NLMSG_ERROR, _) => return None,
                 Incoming::Record(..) => {}
                 Incoming::Quiet | Incoming::Overflow => return None,
             }

@@ -165,8 +165,9 @@ impl AuditSource {
 
     /// Whether audit is enabled, and how many records were lost since it was asked last; without an auditd the kernel counts others as well.
     fn ask_kernel(&mut self) {
-        let (before, now) = (self.status, KernelStatus::ask());
-        let Some((before, now)) = before.zip(now) else { return };
+        // Who was not told at the start is not told later.
+        let Some(before) = self.status else { return };
+        let Some(now) = KernelStatus::ask() else { return };
         self.status = Some(now);
         if before.is_enabled != now.is_enabled {
             self.tell_problem();

@@ -18,6 +18,8 @@ use amoskys_proto::v1::SyscallEvent;
 use std::collections::HashMap;
 
 const PROCESSES_MAX: usize = 16_384;
+/// Records of one process may come as much out of order; what is paid for further ahead is of before the clock was set back.
+const DISORDER_US: i64 = 10_000_000;
 
 /// Decides of each call.
 #[derive(Debug)]
@@ -107,9 +109,11 @@ impl Wanted {
             }
         }
         let interval_us = (1_000_000 / i64::from(limit.per_second.get())).max(1);
+        let owed_us_max = interval_us.saturating_mul(i64::from(limit.burst.get()));
         let paid = self.paid_until_us.entry(pid).or_default();
-        let next_us = (*paid).max(time_us).saturating_add(interval_us);
-        if next_us.saturating_sub(time_us) > interval_us.saturating_mul(i64::from(limit.burst.get())) {
+        let is_of_before = paid.saturating_sub(time_us) > owed_us_max.saturating_add(DISORDER_US);
+        let next_us = if is_of_before { time_us } else { (*paid).max(time_us) }.saturating_add(interval_us);
+        if next_us.saturating_sub(time_us) > owed_us_max {
             return false;
         }
         *paid = next_us;
@@ -197,6 +201,8 @@ mod tests {
         assert_eq!([0; 5].map(|time| judged(3, time)), [true, true, true, false, false]);
         assert!(judged(4, 0), "another process");
         assert_eq!([judged(3, 99_999), judged(3, 100_000), judged(3, 100_001)], [false, true, false]);
+        // The clock is set back by an hour.
+        assert!(judged(5, 3_600_000_000) && judged(5, 0));
         // More processes than are remembered.
         assert!((10..40_000).all(|pid| judged(pid, 200_000)) && wanted.paid_until_us.len() <= PROCESSES_MAX);
     }
