@@ -114,10 +114,10 @@ fn an_agent_that_may_not_load_programs_says_which_right_is_missing() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("agent.toml");
     let port = free_port();
-    let start = |source: &str, keep: &str| {
+    let start = |syscall: &str, keep: &str| {
         let text = format!(
             "[agent]\nsign = false\nwal_path = \"{}\"\nmetrics_port = {port}\nhealth_port = {port}\n[process]\nconnector = \"off\"\n\
-             [syscall]\nsource = \"{source}\"\n",
+             [syscall]\n{syscall}\n",
             folder.path().join("wal").display()
         );
         fs::write(&file, text).expect("written");
@@ -128,17 +128,74 @@ fn an_agent_that_may_not_load_programs_says_which_right_is_missing() {
         command
     };
     let without = "-all,+setuid,+net_admin";
-    let output = start("on", without).output().expect("there is setpriv");
+    let output = start("source = \"on\"", without).output().expect("there is setpriv");
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{error}");
     assert!(error.contains("system calls cannot be seen") && error.contains("CAP_BPF and CAP_PERFMON"), "{error}");
-    let output = start("on", "-all,+setuid,+bpf").output().expect("there is setpriv");
+    let output = start("source = \"ebpf\"", "-all,+setuid,+bpf").output().expect("there is setpriv");
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(error.contains("takes CAP_PERFMON,"), "{error}");
+    let output = start("source = \"audit\"\naudit_log = \"netlink\"", without).output().expect("there is setpriv");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("system calls cannot be seen") && error.contains("CAP_AUDIT_READ"), "{error}");
     // Where it is not demanded, the agent runs without, and says why.
-    let _agent = Running(start("auto", without).spawn().expect("there is setpriv"));
+    let _agent = Running(
+        start("source = \"auto\"\naudit_log = \"/nonexistent/audit.log\"", without).spawn().expect("there is setpriv"),
+    );
     until("the agent runs", || http_get(port, "/readyz").is_some_and(|(ready, _)| ready));
     let state = state(port);
     assert_eq!(state["syscall_source"], "off");
-    assert!(state["syscall_problem"].as_str().is_some_and(|why| why.contains("CAP_BPF and CAP_PERFMON")), "{state}");
+    let why = state["syscall_problem"].as_str().expect("a reason");
+    assert!(why.contains("CAP_BPF and CAP_PERFMON") && why.contains("/nonexistent/audit.log"), "{state}");
+}
+
+/// Where eBPF is refused, audit stands in: the agent says why, and the same SQL reads the same events.
+#[test]
+fn the_same_sql_reads_system_calls_of_an_audit_log_where_ebpf_is_refused() {
+    let server = NatsServer::start();
+    let address = server.address().to_string();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, sql, log) =
+        (folder.path().join("agent.toml"), folder.path().join("q.sql"), folder.path().join("audit.log"));
+    fs::write(&sql, SQL).expect("written");
+    fs::write(&log, "").expect("written");
+    let port = free_port();
+    let text = format!(
+        "[agent]\nhost_id = \"here\"\nsign = false\nwal_path = \"{}\"\nbus_address = \"{address}\"\nmetrics_port = {port}\n\
+         health_port = {port}\nbatch_age = \"20ms\"\n[process]\nconnector = \"off\"\n[syscall]\nsource = \"auto\"\n\
+         audit_log = \"{}\"\ncalls = [\"chmod\"]\n",
+        folder.path().join("wal").display(),
+        log.display()
+    );
+    fs::write(&file, text).expect("written");
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set", "-all,+setuid", "--inh-caps", "-all"]).arg(env!("CARGO_BIN_EXE_amoskys"));
+    let agent = command.arg("agent").arg("--config").arg(&file).args(["--create-topics", "1"]).spawn();
+    let _agent = Running(agent.expect("starts"));
+    until("the agent runs", || http_get(port, "/readyz").is_some_and(|(ready, _)| ready));
+    let state = state(port);
+    assert_eq!(state["syscall_source"], "audit_log");
+    let why = state["syscall_problem"].as_str().expect("a reason");
+    assert!(why.contains("eBPF is refused") && why.contains("CAP_BPF and CAP_PERFMON"), "{why}");
+
+    let record = |kind: &str, body: &str| format!("type={kind} msg=audit(1604994496.155:7): {body}\n");
+    let who = "ppid=1 pid=4100 uid=0 gid=0 euid=0 suid=0 fsuid=0 egid=0 sgid=0 fsgid=0 tty=(none) ses=1 comm=\"chmod\"";
+    let lines = [
+        record(
+            "SYSCALL",
+            &format!("arch=c000003e syscall=90 success=yes exit=0 a0=7f a1=1e9 a2=0 a3=0 items=1 {who} key=(null)"),
+        ),
+        record("PATH", "item=0 name=\"/srv/amoskys-mode-first\" inode=1 nametype=NORMAL"),
+        record("PROCTITLE", "proctitle=63"),
+    ];
+    fs::write(&log, lines.concat()).expect("written");
+    let mut command = amoskys();
+    command.args(["sql", "run"]).arg(&sql).args(["--bus", &address, "--view", "changes", "--format", "json"]);
+    let mut run = Running(command.arg("--from-beginning").stdout(Stdio::piped()).spawn().expect("it starts"));
+    let mut printed = BufReader::new(run.0.stdout.take().expect("piped")).lines();
+    let row: serde_json::Value = serde_json::from_str(&printed.next().expect("a row").expect("text")).expect("JSON");
+    assert_eq!((row["host_id"].as_str(), row["syscall"].as_str()), (Some("here"), Some("SYSCALL_CHMOD")), "{row}");
+    assert_eq!((row["path"].as_str(), row["mode"].as_i64()), (Some("/srv/amoskys-mode-first"), Some(0o751)), "{row}");
+    assert_eq!((row["result"].as_i64(), row["is_whole"].as_bool()), (Some(0), Some(false)), "{row}");
 }

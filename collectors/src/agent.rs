@@ -12,14 +12,14 @@ use crate::{
     publisher::Publisher,
     queue::{Queued, StopOrder, event_queue},
     sources::{
+        CallSource, CallsError,
         process::{ConnectorError, ProcessSource},
-        syscall::{SyscallSource, SyscallWishes},
+        syscall::SyscallWishes,
     },
     status::{AgentReport, Health},
     wal::{Wal, WalError},
 };
 use amoskys_bus::Bus;
-use amoskys_ebpf::ProbeError;
 use amoskys_proto::{Signer, SignerError};
 use prometheus_client::registry::Registry;
 use std::{
@@ -38,7 +38,7 @@ pub enum AgentError {
     #[error(transparent)]
     Processes(#[from] ConnectorError),
     #[error("system calls cannot be seen: {0}")]
-    Syscalls(#[from] ProbeError),
+    Syscalls(#[from] CallsError),
     #[error("the kernel's boot id cannot be read from /proc/sys/kernel/random/boot_id: {0}")]
     BootId(std::io::Error),
     #[error("a thread cannot be started: {0}")]
@@ -59,7 +59,7 @@ pub struct PreparedAgent {
     wal: Arc<Wal>,
     events: Receiver<Queued>,
     processes: ProcessSource,
-    syscalls: Option<SyscallSource>,
+    syscalls: Option<CallSource>,
     wishes: SyscallWishes,
 }
 
@@ -91,8 +91,8 @@ impl Agent {
         let (queue, events) = event_queue(config.queue_events_max, stop.clone(), numbers.clone());
         let processes = ProcessSource::open(config.process.clone(), numbers.clone(), queue.clone())?;
         let wishes = SyscallWishes::default();
-        let syscalls =
-            SyscallSource::open(&config.syscall, config.process.masks.clone(), wishes.clone(), numbers.clone(), queue)?;
+        let masks = config.process.masks.clone();
+        let syscalls = CallSource::open(&config.syscall, masks, wishes.clone(), numbers.clone(), queue)?;
         Ok(PreparedAgent { config, signer, boot_id, started, stop, numbers, wal, events, processes, syscalls, wishes })
     }
 }

@@ -105,16 +105,46 @@ pub struct SyscallConfig {
     pub of: SyscallsOf,
     /// Events of one process, so that one that is busy does not take the room of the others. Default 2,000 each second, 10,000 at once.
     pub limit: Option<Limit>,
-    /// Between kernel and agent, rounded up to a power of two. Default 8 MiB.
+    /// Between kernel and agent, rounded up to a power of two; of audit by netlink, the socket's buffer. Default 8 MiB.
     pub ring_bytes: u32,
+    pub audit: AuditConfig,
+}
+
+/// Where the audit source reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditConfig {
+    /// Default: the kernel, else `/var/log/audit/audit.log`.
+    pub from: AuditFrom,
+    /// Default `End`.
+    pub log_start: LogStart,
+}
+
+/// What it reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditFrom {
+    /// The kernel's messages where they may be read, else this file.
+    NetlinkOrLog(PathBuf),
+    Netlink,
+    Log(PathBuf),
+}
+
+/// Where in a log file reading begins when the agent starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogStart {
+    /// What was written while no agent ran is not seen.
+    End,
+    /// What the file holds is sent again at each start.
+    Beginning,
 }
 
 /// Whether system calls are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyscallMode {
     /// By eBPF; starting fails where it cannot be had.
-    On,
-    /// By eBPF where it can be had, else not, with a warning.
+    Ebpf,
+    /// By the kernel's audit; starting fails where it cannot be read.
+    Audit,
+    /// By eBPF where it can be had, else by audit, else not; with a warning.
     Auto,
     Off,
 }
@@ -292,7 +322,14 @@ impl Default for SyscallConfig {
             of: SyscallsOf::default(),
             limit: Some(Limit { per_second: number(2_000), burst: number(10_000) }),
             ring_bytes: 8 << 20,
+            audit: AuditConfig::default(),
         }
+    }
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self { from: AuditFrom::NetlinkOrLog("/var/log/audit/audit.log".into()), log_start: LogStart::End }
     }
 }
 

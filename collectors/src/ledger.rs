@@ -17,6 +17,8 @@ pub enum Origin {
     Status,
     /// A system call, in the kernel.
     Kernel,
+    /// An event of the kernel's audit, when its records are together; and what audit says it lost.
+    Audit,
 }
 
 /// Why an event is of no interest.
@@ -33,6 +35,8 @@ pub enum Filter {
     Compat,
     /// One of those that a rule takes some of.
     SampledOut,
+    /// An event of audit that is no system call: a login, a rule, a denial.
+    NotSyscall,
 }
 
 /// Why an event was given up.
@@ -60,24 +64,32 @@ pub enum Loss {
     Unfinished,
     /// A system call that the kernel told nobody of.
     Missed,
+    /// A record that audit lost before anybody could read it; of which event is not known.
+    AuditLost,
+    /// The socket of audit's messages was full; how many were lost then is not known, at least one.
+    SocketFull,
+    /// An event of audit of which the record of the call itself is missing.
+    Incomplete,
 }
 
 /// The names of the variants as they appear in metrics, in their order.
-pub const ORIGINS: [(Origin, &str); 4] = [
+pub const ORIGINS: [(Origin, &str); 5] = [
     (Origin::Connector, "connector"),
     (Origin::Snapshot, "snapshot"),
     (Origin::Status, "status"),
     (Origin::Kernel, "kernel"),
+    (Origin::Audit, "audit"),
 ];
-pub const FILTERS: [(Filter, &str); 6] = [
+pub const FILTERS: [(Filter, &str); 7] = [
     (Filter::Thread, "thread"),
     (Filter::OtherKind, "other_kind"),
     (Filter::KernelThread, "kernel_thread"),
     (Filter::NotWanted, "not_wanted"),
     (Filter::Compat, "compat"),
     (Filter::SampledOut, "sampled_out"),
+    (Filter::NotSyscall, "not_syscall"),
 ];
-pub const LOSSES: [(Loss, &str); 11] = [
+pub const LOSSES: [(Loss, &str); 14] = [
     (Loss::Oversize, "oversize"),
     (Loss::WalFull, "wal_full"),
     (Loss::WalFailed, "wal_failed"),
@@ -89,6 +101,9 @@ pub const LOSSES: [(Loss, &str); 11] = [
     (Loss::InFlightFull, "in_flight_full"),
     (Loss::Unfinished, "unfinished"),
     (Loss::Missed, "missed"),
+    (Loss::AuditLost, "audit_lost"),
+    (Loss::SocketFull, "socket_full"),
+    (Loss::Incomplete, "incomplete"),
 ];
 
 impl Origin {
@@ -96,7 +111,7 @@ impl Origin {
         match self {
             Self::Connector | Self::Snapshot => Stream::Process,
             Self::Status => Stream::Status,
-            Self::Kernel => Stream::Syscall,
+            Self::Kernel | Self::Audit => Stream::Syscall,
         }
     }
 }
@@ -105,7 +120,7 @@ impl Filter {
     fn stream(self) -> Stream {
         match self {
             Self::Thread | Self::OtherKind | Self::KernelThread => Stream::Process,
-            Self::NotWanted | Self::Compat | Self::SampledOut => Stream::Syscall,
+            Self::NotWanted | Self::Compat | Self::SampledOut | Self::NotSyscall => Stream::Syscall,
         }
     }
 }

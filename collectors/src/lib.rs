@@ -30,11 +30,11 @@ pub use agent::{Agent, AgentError, AgentHandle, PreparedAgent};
 /// What the configuration of system calls is made of.
 pub use amoskys_ebpf::{Limit, List, PATH_BYTES_MAX, ProbeError};
 pub use config::{
-    AgentConfig, BatchConfig, FilesConfig, Fsync, NetlinkMode, ProcessConfig, PublishConfig, RateUnit, SendRate,
-    SyscallConfig, SyscallMode, SyscallsOf, WalConfig, WalFull,
+    AgentConfig, AuditConfig, AuditFrom, BatchConfig, FilesConfig, Fsync, LogStart, NetlinkMode, ProcessConfig,
+    PublishConfig, RateUnit, SendRate, SyscallConfig, SyscallMode, SyscallsOf, WalConfig, WalFull,
 };
-pub use metrics::Numbers;
-pub use sources::process::ConnectorError;
+pub use metrics::{AuditNumbers, Numbers, SyscallsBy};
+pub use sources::{CallsError, audit::AuditError, process::ConnectorError};
 pub use status::{AgentReport, LastError};
 pub use stream::{STREAMS, Stream};
 pub use wal::WalError;

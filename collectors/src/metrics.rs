@@ -44,10 +44,11 @@ pub struct Numbers {
     pub late_digest_events: u64,
     /// Process events and system calls in which secrets were masked.
     pub masked_events: u64,
-    /// Whether the kernel's programs are there.
-    pub syscalls_open: bool,
-    /// Why they are not, where they were wished for.
+    /// How system calls are seen. `None`: they are not.
+    pub syscalls_by: Option<SyscallsBy>,
+    /// Why they are not, or not by what would be better, where that was wished for.
     pub syscall_problem: Option<String>,
+    pub audit: AuditNumbers,
     /// As the kernel counts calls, at the moment in which `ring_calls` was true.
     pub kernel_calls: Counters,
     /// Calls that the kernel told and nobody has taken yet.
@@ -62,6 +63,31 @@ pub struct Numbers {
     pub published_records: u64,
     pub published_bytes: u64,
     pub failed_sends_records: u64,
+}
+
+/// What system calls are seen by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyscallsBy {
+    Ebpf,
+    /// The kernel's audit messages.
+    AuditNetlink,
+    /// A log file of audit.
+    AuditLog,
+}
+
+/// What the audit source counts beside events.
+#[derive(Debug, Clone, Default)]
+pub struct AuditNumbers {
+    /// Records that became part of an event.
+    pub records: u64,
+    /// Records of an event that was over.
+    pub late_records: u64,
+    /// Lines or messages that are no records of audit, or cut.
+    pub malformed_lines: u64,
+    /// The beginning of the last of them.
+    pub malformed_example: Option<String>,
+    /// Events that are not over yet.
+    pub open_events: u64,
 }
 
 /// The numbers of one agent, shared by its threads.
@@ -138,15 +164,20 @@ impl Page<'_> {
     }
 
     fn syscalls(&mut self, n: &Numbers) -> fmt::Result {
-        let open = u64::from(n.syscalls_open);
-        self.gauge("syscalls_open", "1 when system calls are seen", "programs", open)?;
+        let open = u64::from(n.syscalls_by.is_some());
+        self.gauge("syscalls_open", "1 when system calls are seen, by eBPF or by audit", "programs", open)?;
         self.counter(
             "kernel_seen",
             "System calls as the kernel counts them, those that it missed among them",
             "calls",
             n.kernel_calls.seen + n.kernel_calls.missed,
         )?;
-        self.gauge("ring", "System calls told by the kernel and not taken yet", "calls", n.ring_calls)
+        self.gauge("ring", "System calls told by the kernel and not taken yet", "calls", n.ring_calls)?;
+        let audit = &n.audit;
+        self.counter("audit_read", "Records of audit that became part of an event", "records", audit.records)?;
+        self.counter("audit_late", "Records of audit whose event was over", "records", audit.late_records)?;
+        self.counter("audit_malformed", "Lines that are no records of audit, or cut", "lines", audit.malformed_lines)?;
+        self.gauge("audit_open", "Events of audit whose records are not together yet", "events", audit.open_events)
     }
 
     fn wal_and_publisher(&mut self, n: &Numbers) -> fmt::Result {

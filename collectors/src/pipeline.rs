@@ -194,6 +194,8 @@ impl Pipeline {
             syscalls_filtered: ledger.filtered_of(Stream::Syscall),
             syscalls_dropped: ledger.lost_of(Stream::Syscall),
             syscalls_acknowledged: ledger.acknowledged_of(Stream::Syscall),
+            audit_malformed_lines: numbers.audit.malformed_lines,
+            audit_malformed_example: numbers.audit.malformed_example.clone().unwrap_or_default(),
         }
     }
 

@@ -1,6 +1,9 @@
 //! How an agent is, for people and probes: plain values that serialize to JSON.
 
-use crate::{clock::Moment, metrics::Numbers};
+use crate::{
+    clock::Moment,
+    metrics::{Numbers, SyscallsBy},
+};
 use serde::Serialize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,10 +17,13 @@ pub struct AgentReport {
     pub problems: Vec<String>,
     /// "proc_connector" or "snapshots".
     pub process_source: &'static str,
-    /// "ebpf" or "off".
+    /// "ebpf", "audit_netlink", "audit_log" or "off".
     pub syscall_source: &'static str,
-    /// Why system calls are not seen although they were wished for.
+    /// Why system calls are not seen, or not by what comes before in that list, although it was wished for.
     pub syscall_problem: Option<String>,
+    /// Lines of the audit source that are no records of audit, and the beginning of the last of them.
+    pub audit_malformed_lines: u64,
+    pub audit_malformed_example: Option<String>,
     pub uptime_seconds: u64,
     pub events_seen: u64,
     pub events_recovered: u64,
@@ -104,6 +110,8 @@ impl Health {
             process_source: process_source(numbers),
             syscall_source: syscall_source(numbers),
             syscall_problem: numbers.syscall_problem.clone(),
+            audit_malformed_lines: numbers.audit.malformed_lines,
+            audit_malformed_example: numbers.audit.malformed_example.clone(),
             uptime_seconds: Moment::now().boot_ns.saturating_sub(started.boot_ns) / 1_000_000_000,
             events_seen: ledger.seen(),
             events_recovered: ledger.recovered(),
@@ -135,5 +143,10 @@ pub(crate) fn process_source(numbers: &Numbers) -> &'static str {
 
 /// The words of AgentStatus.syscall_source.
 pub(crate) fn syscall_source(numbers: &Numbers) -> &'static str {
-    if numbers.syscalls_open { "ebpf" } else { "off" }
+    match numbers.syscalls_by {
+        None => "off",
+        Some(SyscallsBy::Ebpf) => "ebpf",
+        Some(SyscallsBy::AuditNetlink) => "audit_netlink",
+        Some(SyscallsBy::AuditLog) => "audit_log",
+    }
 }

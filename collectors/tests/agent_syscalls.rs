@@ -14,20 +14,15 @@ use amoskys_ebpf::{
     Filters,
     testing::{Stopped, compile, probe},
 };
-use amoskys_proto::{
-    EnvelopeView,
-    v1::{Syscall, SyscallBatch, SyscallEvent},
-};
-use prost::Message;
+use amoskys_proto::v1::{Syscall, SyscallEvent};
 use std::{
     num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
-use support::*;
+use support::{audit::events, *};
 use tempfile::TempDir;
 
-const SYSCALLS: &str = "amoskys.telemetry.syscall.v1";
 const DRAIN: Duration = Duration::from_secs(30);
 
 fn calls(words: &[&str]) -> Vec<amoskys_collectors::sources::syscall::Choice> {
@@ -40,23 +35,10 @@ fn config(folder: &Path, words: &[&str]) -> Option<AgentConfig> {
     let mut config = snapshot_config(folder);
     config.process.snapshot_interval = Duration::from_secs(3_600);
     config.batch.events_max = 500;
-    config.syscall.source = SyscallMode::On;
+    config.syscall.source = SyscallMode::Ebpf;
     config.syscall.calls = calls(words);
     config.syscall.limit = None;
     Some(config)
-}
-
-fn events(bus: &FakeBus) -> Vec<SyscallEvent> {
-    let log = bus.log();
-    let payloads = log.iter().filter(|record| record.topic == SYSCALLS).map(|record| &record.payload);
-    let batches = payloads.map(|payload| {
-        let view = EnvelopeView::parse(payload).expect("an envelope");
-        assert_eq!(view.header.schema, Stream::Syscall.schema());
-        let batch = SyscallBatch::decode(view.payload).expect("system calls");
-        assert_eq!(batch.events.len(), view.header.event_count as usize);
-        batch.events
-    });
-    batches.flatten().collect()
 }
 
 fn program(folder: &Path) -> PathBuf {
@@ -94,7 +76,7 @@ fn a_programs_calls_come_out_and_every_call_is_accounted_for() {
     assert!(last == printed.len() && told[..=last].iter().all(|event| event.pid == pid), "{last} of {}", printed.len());
     agent.stop(DRAIN);
     let numbers = agent.numbers();
-    assert!(numbers.syscalls_open);
+    assert!(numbers.syscalls_by.is_some());
     let report = agent.join();
     assert_eq!((report.events_dropped, report.events_in_hand, report.events_in_wal), (0, 0, 0));
     let text = scrape(&registry);

@@ -121,7 +121,7 @@ fn arguments_that_system_calls_start_programs_with_are_masked() {
         return;
     }
     let mut config = connector_config(folder.path());
-    config.syscall.source = SyscallMode::On;
+    config.syscall.source = SyscallMode::Ebpf;
     config.syscall.calls = choose(&["execve".to_owned()]).expect("a call");
     config.syscall.of.trees = List::Only(vec![std::process::id()]);
     let topic = config.syscall_topic.clone();

@@ -3,6 +3,9 @@
 //!
 //! Needs root (or CAP_BPF and CAP_PERFMON) and BTF; where that is not to be had it says so loudly and counts as skipped.
 
+#[path = "support/told.rs"]
+mod told;
+
 use amoskys_collectors::sources::syscall::{Choice, Clock, decode, rules, table::SYSCALLS};
 use amoskys_ebpf::{
     Filters, List,
@@ -14,39 +17,7 @@ use std::{
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-
-/// Of an event what the program says of it: name, result, fields; fields that no call has are left out.
-fn line(event: &SyscallEvent) -> String {
-    let name = Syscall::try_from(event.syscall).expect("in the enum").as_str_name();
-    let mut fields: Vec<String> = Vec::new();
-    let mut put = |name: &str, value: Option<String>| fields.extend(value.map(|value| format!("{name}={value}")));
-    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    put("fd", event.fd.map(|fd| fd.to_string()));
-    put("path", text(&event.path));
-    put("other_path", text(&event.other_path));
-    put("start_address", event.start_address.map(|of| of.to_string()));
-    put("size", event.size.map(|of| of.to_string()));
-    put("protection", text(&event.protection));
-    put("address", text(&event.address));
-    put("port", text(&event.address_family).map(|_| event.port.to_string()));
-    put("address_family", text(&event.address_family));
-    put("command", text(&event.command));
-    put("flags", text(&event.flags));
-    put("mode", event.mode.map(|of| of.to_string()));
-    put("target_pid", event.target_pid.map(|of| of.to_string()));
-    put("signal", event.signal.map(|of| of.to_string()));
-    put("new_id", event.new_id.map(|of| of.to_string()));
-    fields.sort();
-    let name = name.trim_start_matches("SYSCALL_").to_lowercase();
-    format!("{name}\t{}\t{}", event.result, fields.join("\t"))
-}
-
-/// With its fields in the same order.
-fn sorted(line: &str) -> String {
-    let mut parts: Vec<&str> = line.split('\t').collect();
-    parts[2..].sort_unstable();
-    parts.join("\t")
-}
+use told::{line, sorted};
 
 #[test]
 fn every_call_of_the_table_comes_out_as_it_was_made() {
@@ -140,6 +111,36 @@ fn fields(call: &amoskys_collectors::sources::syscall::table::Syscall) -> String
     call.fields.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
+const FROM_AUDIT: &str = "
+## From audit
+
+Where eBPF may not be used, the same events come from the kernel's audit (`source = \"auto\"` or `\"audit\"`). It tells the calls that a rule of
+audit asks for, and nothing else: the agent sets no rules. For the usual calls, in `/etc/audit/rules.d/amoskys.rules`:
+
+```text
+-a always,exit -F arch=b64 -S execve,execveat,connect,bind,ptrace,process_vm_writev,memfd_create,chmod,fchmod,fchmodat -k amoskys
+-a always,exit -F arch=b64 -S chown,lchown,fchown,fchownat,setuid,setgid,setreuid,setregid,setresuid,setresgid,setfsuid -k amoskys
+-a always,exit -F arch=b64 -S setns,unshare,mount,init_module,finit_module,bpf,kill,prctl,io_uring_setup -k amoskys
+-a always,exit -F arch=b64 -S mmap,mprotect -F a2&4 -k amoskys
+```
+
+What audit has not is absent, so that a query finds no wrong value:
+
+| field | from audit |
+|---|---|
+| `tid`, `cgroup_id`, `duration_ns` | absent |
+| `process_key` | if the process is still there when its records have come |
+| `observed_at` | in milliseconds |
+| `arguments` | the first four |
+| `comm` | of a program that was started its own, where eBPF has that of the one before |
+| `argv` | of a program that was started; not of one that was not |
+| `path`, `other_path` | of files; not the name given to `memfd_create`, the parameters of a module, nor a source of `mount` that is no file. Where creating or removing failed it may be cut at the folder; where renaming failed before the file was found there are none |
+| `flags` | not of `execveat` and `renameat2` |
+| `fd` | of `mmap` where the kernel adds a record of it |
+
+Fields that a call has and that could not be told are named in `unreadable`, those of which the beginning is there in `cut`.
+";
+
 /// `docs/syscalls.md`; `AMOSKYS_WRITE_PAGES=1` writes it.
 #[test]
 fn the_page_is_the_table() {
@@ -160,6 +161,11 @@ fn the_page_is_the_table() {
         ));
     }
     page.push_str("\nUsual are those that are rare on a quiet host; the others are made all the time by programs that are busy.\n");
+    page.push_str(FROM_AUDIT);
+    let rules: Vec<&str> = FROM_AUDIT.split([' ', ',', '\n']).collect();
+    let unasked: Vec<&str> =
+        SYSCALLS.iter().filter(|call| call.is_usual && !rules.contains(&call.name)).map(|call| call.name).collect();
+    assert_eq!(unasked, Vec::<&str>::new(), "usual calls that no rule of the page asks audit for");
     if std::env::var_os("AMOSKYS_WRITE_PAGES").is_some() {
         std::fs::write(PAGE, &page).expect("written");
     }

@@ -81,6 +81,7 @@ const A: &str = "agent";
 pub fn check(input: &Input<'_>) -> (Option<AgentConfig>, Vec<Problem>) {
     let (values, mut problems) = values(&AGENT, input);
     problems.extend(bus_section::rules(&values));
+    problems.extend(syscall_section::rules(&values));
     problems.extend(wal_holds_an_envelope(&values));
     problems.extend(pauses_are_in_order(&values));
     problems.extend(signing_key_is_there(&values, input));

@@ -5,10 +5,12 @@
 use super::{
     check::Values,
     kind::{Kind, ListOf},
+    problem::Problem,
     schema::{Fallback, Key, Section},
 };
 use amoskys_collectors::{
-    Limit, List, PATH_BYTES_MAX, SyscallConfig, SyscallMode, SyscallsOf, sources::syscall::choose,
+    AuditConfig, AuditFrom, Limit, List, LogStart, PATH_BYTES_MAX, SyscallConfig, SyscallMode, SyscallsOf,
+    sources::syscall::choose,
 };
 use std::num::NonZeroU32;
 
@@ -16,11 +18,14 @@ const S: &str = "syscall";
 
 pub const SECTION: Section = Section {
     name: S,
-    about: "The source of system calls, by eBPF. A call that any of the lists leaves out is filtered in the kernel. A list names those \
-            that are looked at, or with `!` before each those that are not; `[]` and what is left out looks at all. On SIGHUP the agent reads the file again and goes over to other calls and lists.",
+    about: "The source of system calls: eBPF, or the kernel's audit. A call that any of the lists leaves out is filtered, by eBPF in the kernel. A list names those \
+            that are looked at, or with `!` before each those that are not; `[]` and what is left out looks at all. On SIGHUP the agent reads the file again and goes over to other calls and lists. \
+            Audit tells only what a rule of the operator's asks for (`auditctl`, `/etc/audit/rules.d`), and less of it: [system calls](syscalls.md).",
     keys: KEYS,
 };
 
+/// Instead of the path of a log.
+const NETLINK: &str = "netlink";
 const COMM_BYTES_MAX: usize = 15;
 /// As many as the kernel's maps take.
 const ITEMS_MAX: usize = 4_096;
@@ -57,10 +62,24 @@ const KEYS: &[Key] = &[
     Key::new("topic", Kind::Topic, Fallback::Value("amoskys.telemetry.syscall.v1"), "Topic of system calls."),
     Key::new(
         "source",
-        Kind::Choice(&["auto", "on", "off"]),
+        Kind::Choice(&["auto", "ebpf", "audit", "on", "off"]),
         Fallback::Value("off"),
-        "eBPF programs, which take CAP_BPF, CAP_PERFMON and a kernel with BTF: `auto` looks at system calls where they may be loaded and \
-         says why not elsewhere, `on` does not start without them.",
+        "`ebpf` (or `on`): programs in the kernel, which take CAP_BPF, CAP_PERFMON and a kernel with BTF. `audit`: the kernel's audit. The agent \
+         does not start without the one that is named; `auto` takes eBPF where it may be loaded, else audit where it may be read, \
+         and says why not elsewhere.",
+    ),
+    Key::new(
+        "audit_log",
+        Kind::Path { example: "/var/log/audit/audit.log", needs: None },
+        Fallback::Unset("the kernel where it may be read, else `/var/log/audit/audit.log`"),
+        "Where audit is read: the path of auditd's log, or `netlink` for the kernel itself, which takes CAP_AUDIT_READ and nothing from auditd.",
+    ),
+    Key::new(
+        "audit_log_start",
+        Kind::Choice(&["end", "beginning"]),
+        Fallback::Value("end"),
+        "Where reading of `audit_log` begins when the agent starts. From the end, what was written while no agent ran is not seen; from \
+         the beginning, what the file holds is sent at each start.",
     ),
     Key::new(
         "calls",
@@ -75,13 +94,13 @@ const KEYS: &[Key] = &[
         "process_trees",
         Kind::List(PIDS),
         Fallback::Unset("all"),
-        "Whose calls, by process id, with all processes that come from it after the agent has started.",
+        "Whose calls, by process id, with all processes that come from it after the agent has started. Audit cannot tell: it leaves nothing out there, with a warning.",
     ),
     Key::new(
         "cgroups",
         Kind::List(CGROUPS),
         Fallback::Unset("all"),
-        "Whose calls, by control group, such as a container's.",
+        "Whose calls, by control group, such as a container's. Audit cannot tell: it leaves nothing out there, with a warning.",
     ),
     Key::new(
         "paths",
@@ -105,9 +124,17 @@ const KEYS: &[Key] = &[
         "ring_bytes",
         Kind::Bytes { min: 4 << 10, max: 1 << 30 },
         Fallback::Value("8 MiB"),
-        "Room between kernel and agent, rounded up to a power of two; what finds none is dropped, counted.",
+        "Room between kernel and agent, rounded up to a power of two; what finds none is dropped, counted. Of audit by netlink: the socket's buffer.",
     ),
 ];
+
+/// What is wrong with values that are fine alone.
+pub fn rules(values: &Values) -> Option<Problem> {
+    let from = values.text(S, "audit_log")?;
+    let message = "is neither `netlink` nor a path that begins with `/`".to_owned();
+    let write = "netlink, or /var/log/audit/audit.log".to_owned();
+    (from != NETLINK && !from.starts_with('/')).then(|| values.broken_rule(S, "audit_log", message, write))
+}
 
 /// `None` when a value was refused.
 pub fn build(values: &Values) -> Option<SyscallConfig> {
@@ -115,7 +142,8 @@ pub fn build(values: &Values) -> Option<SyscallConfig> {
     let per_second = NonZeroU32::new(values.number(S, "process_rate_max")?);
     Some(SyscallConfig {
         source: match values.text(S, "source")?.as_str() {
-            "on" => SyscallMode::On,
+            "on" | "ebpf" => SyscallMode::Ebpf,
+            "audit" => SyscallMode::Audit,
             "auto" => SyscallMode::Auto,
             _ => SyscallMode::Off,
         },
@@ -130,7 +158,21 @@ pub fn build(values: &Values) -> Option<SyscallConfig> {
         },
         limit: per_second.map(|per_second| Limit { per_second, burst }),
         ring_bytes: values.number(S, "ring_bytes")?,
+        audit: audit(values)?,
     })
+}
+
+fn audit(values: &Values) -> Option<AuditConfig> {
+    if values.refused(S, "audit_log") {
+        return None;
+    }
+    let from = match values.text(S, "audit_log") {
+        Some(netlink) if netlink == NETLINK => AuditFrom::Netlink,
+        Some(path) => AuditFrom::Log(path.into()),
+        None => AuditConfig::default().from,
+    };
+    let is_end = values.text(S, "audit_log_start")? == "end";
+    Some(AuditConfig { from, log_start: if is_end { LogStart::End } else { LogStart::Beginning } })
 }
 
 /// `None` when it was refused.

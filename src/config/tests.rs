@@ -99,6 +99,8 @@ fn every_key_of_the_agent_reaches_its_field() {
         [syscall]
         topic = "sc"
         source = "auto"
+        audit_log = "/al"
+        audit_log_start = "beginning"
         calls = ["execve", "openat:failure/7"]
         uids = [0, 33]
         comms = ["!cron"]
@@ -120,7 +122,7 @@ fn every_key_of_the_agent_reaches_its_field() {
         properties = { "a.b" = "c" }
     "#;
     let config = agent(text, &[]).expect("valid").config;
-    let expected = r#"AgentConfig { agent_id: "a", host_id: "h", process_topic: "t", syscall_topic: "sc", status_topic: "st", status_interval: 60s, queue_events_max: 8, signing_key_path: Some("/s"), process: ProcessConfig { snapshot_interval: 3600s, netlink: Off, cmdline_bytes_max: 64, processes_max: 5, descriptors_max: 6, exe_recheck_after: 0ns, kernel_threads: true, thread_nice: -10, netlink_buffer_bytes: 65536, ancestors_max: 7, environment: ["LD_PRELOAD"], masks: Masks(["usual", "x(y)"]), files: FilesConfig { sha256_file_bytes_max: 8, wait: 9ms, files_max: 10, dpkg_folder: None } }, syscall: SyscallConfig { source: Auto, calls: [execve Any 1/1, openat Failures 1/7], of: SyscallsOf { pids: Except([1]), trees: Only([2]), uids: Only([0, 33]), comms: Except(["cron"]), cgroups: Only(["/c"]), path_prefixes: Only(["/etc/"]) }, limit: Some(Limit { per_second: 4, burst: 6 }), ring_bytes: 1048576 }, batch: BatchConfig { max_env_bytes: 1000, events_max: 7, age_max: 20ms }, wal: WalConfig { path: "/w", bytes_max: 2097152, when_full: Block, fsync: Always }, publish: PublishConfig { send_rate: Some(SendRate { unit: Events, per_second: 9, burst: 9 }), retry_max: 20, retry_timeout: 1s, retry_pause_min: 2ms, retry_pause_max: 3ms, in_flight_records_max: 3, in_flight_bytes_max: 4 } }"#;
+    let expected = r#"AgentConfig { agent_id: "a", host_id: "h", process_topic: "t", syscall_topic: "sc", status_topic: "st", status_interval: 60s, queue_events_max: 8, signing_key_path: Some("/s"), process: ProcessConfig { snapshot_interval: 3600s, netlink: Off, cmdline_bytes_max: 64, processes_max: 5, descriptors_max: 6, exe_recheck_after: 0ns, kernel_threads: true, thread_nice: -10, netlink_buffer_bytes: 65536, ancestors_max: 7, environment: ["LD_PRELOAD"], masks: Masks(["usual", "x(y)"]), files: FilesConfig { sha256_file_bytes_max: 8, wait: 9ms, files_max: 10, dpkg_folder: None } }, syscall: SyscallConfig { source: Auto, calls: [execve Any 1/1, openat Failures 1/7], of: SyscallsOf { pids: Except([1]), trees: Only([2]), uids: Only([0, 33]), comms: Except(["cron"]), cgroups: Only(["/c"]), path_prefixes: Only(["/etc/"]) }, limit: Some(Limit { per_second: 4, burst: 6 }), ring_bytes: 1048576, audit: AuditConfig { from: Log("/al"), log_start: Beginning } }, batch: BatchConfig { max_env_bytes: 1000, events_max: 7, age_max: 20ms }, wal: WalConfig { path: "/w", bytes_max: 2097152, when_full: Block, fsync: Always }, publish: PublishConfig { send_rate: Some(SendRate { unit: Events, per_second: 9, burst: 9 }), retry_max: 20, retry_timeout: 1s, retry_pause_min: 2ms, retry_pause_max: 3ms, in_flight_records_max: 3, in_flight_bytes_max: 4 } }"#;
     assert_eq!(format!("{:?}", config.collector("other")), expected);
     assert_eq!(config.bus_address.to_string(), "local:/l");
     assert_eq!(config.metrics_address().to_string(), "[::1]:1");
@@ -293,6 +295,14 @@ fn keys_that_need_others_say_which() {
 fn a_wal_that_holds_no_envelope_is_refused() {
     let problems = agent("[agent]\nwal_bytes_max = '1 MiB'\nmax_env_bytes = '2 MiB'", &[]).expect_err("too small");
     assert_eq!(summary(&problems), ["Error agent.wal_bytes_max 2"]);
+}
+
+#[test]
+fn audit_is_read_from_the_kernel_or_a_path() {
+    let problems = agent("[syscall]\naudit_log = \"netlnik\"", &[]).expect_err("no path");
+    assert_eq!(summary(&problems), ["Error syscall.audit_log 2"]);
+    let netlink = agent("[syscall]\naudit_log = \"netlink\"", &[]).expect("valid").config.collector("h").syscall.audit;
+    assert_eq!(netlink.from, amoskys_collectors::AuditFrom::Netlink);
 }
 
 #[test]

@@ -9,7 +9,9 @@ use crate::{
     topics::own_topics,
 };
 use amoskys_bus::{Address, Bus};
-use amoskys_collectors::{Agent, AgentError, AgentHandle, PreparedAgent, ProbeError, SyscallConfig, WalError};
+use amoskys_collectors::{
+    Agent, AgentError, AgentHandle, CallsError, PreparedAgent, ProbeError, SyscallConfig, WalError,
+};
 use amoskys_proto::Signer;
 use anyhow::Result;
 use clap::Args;
@@ -98,7 +100,8 @@ impl Reloading {
             }
         };
         let (syscall, before) = (&now.syscall, &self.started_as.syscall);
-        let changeable = SyscallConfig { source: before.source, ring_bytes: before.ring_bytes, ..syscall.clone() };
+        let (source, ring_bytes, audit) = (before.source, before.ring_bytes, before.audit.clone());
+        let changeable = SyscallConfig { source, ring_bytes, audit, ..syscall.clone() };
         let others = amoskys_collectors::AgentConfig { syscall: changeable, ..self.started_as.clone() };
         if others != now {
             tracing::warn!(
@@ -131,9 +134,10 @@ fn cannot_start(error: AgentError) -> anyhow::Error {
         // The user's to change, as with a log that is in use.
         AgentError::Key(_)
         | AgentError::Wal(WalError::InUse { .. })
-        | AgentError::Syscalls(ProbeError::Capability { .. } | ProbeError::NoBtf | ProbeError::Filter(_)) => {
-            Misuse::because(error)
-        }
+        | AgentError::Syscalls(
+            CallsError::Ebpf(ProbeError::Capability { .. } | ProbeError::NoBtf | ProbeError::Filter(_))
+            | CallsError::Audit(_),
+        ) => Misuse::because(error),
         error => anyhow::Error::from(error).context("the agent cannot start"),
     }
 }

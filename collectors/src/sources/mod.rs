@@ -1,4 +1,8 @@
 //! Where events come from. One folder per kind of source; each runs in a thread of its own.
 
+pub mod audit;
+mod calls;
 pub mod process;
 pub mod syscall;
+
+pub use calls::{CallSource, CallsError};

@@ -1,6 +1,8 @@
 //! What the agent's tests share: a bus that can be told to hold, refuse or be away, and ways to look at its log.
 #![allow(dead_code)]
 
+pub mod audit;
+
 use amoskys_bus::{
     Address, Bus, BusError, DeliveryReport, Member, MemberOptions, Outgoing, Producer, ProducerOptions, Reader,
     ReaderOptions, SendError, TopicInfo, TopicSpec,

@@ -32,5 +32,6 @@ mod tracker;
 
 pub use connector::ConnectorError;
 pub use event::{micros, timestamp};
+pub(super) use procfs::Procfs;
 pub(super) use program::process_key;
 pub use source::ProcessSource;

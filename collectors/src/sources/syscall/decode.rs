@@ -30,14 +30,21 @@ impl Clock {
 /// `None`: a call that the table has not.
 pub fn decode(call: &RawCall<'_>, clock: &Clock) -> Option<SyscallEvent> {
     let (number, known) = Syscall::of_number(call.number)?;
+    Some(SyscallEvent {
+        observed_at: Some(timestamp(clock.0.wall_us_at_boot(call.entered_ns))),
+        process_key: process_key(call.process_started_ns / TICK_NS, call.pid),
+        ..event_of(call, number, known)
+    })
+}
+
+/// All but the time and the process's key. `number` is that of the enum.
+pub fn event_of(call: &RawCall<'_>, number: i32, known: &Syscall) -> SyscallEvent {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut event = SyscallEvent {
-        observed_at: Some(timestamp(clock.0.wall_us_at_boot(call.entered_ns))),
         syscall: number,
         pid: call.pid,
         tid: call.tid,
         parent_pid: call.parent_pid,
-        process_key: process_key(call.process_started_ns / TICK_NS, call.pid),
         uid: call.uid,
         gid: call.gid,
         euid: call.euid,
@@ -84,7 +91,7 @@ pub fn decode(call: &RawCall<'_>, clock: &Clock) -> Option<SyscallEvent> {
         ("argv", call.argv.is_some_and(|argv| argv.len() >= ARGV_BYTES_MAX)),
     ];
     event.cut = is_cut.into_iter().filter(|(_, is)| *is).map(|(name, _)| name.to_owned()).collect();
-    Some(event)
+    event
 }
 
 /// Masks secrets in the arguments of a program that was started. Whether there were any.

@@ -16,5 +16,6 @@ mod source;
 pub mod table;
 
 pub use choice::{Choice, choose, rules};
+pub(super) use decode::event_of;
 pub use decode::{Clock, decode, mask};
 pub use source::{SyscallSource, SyscallWishes};

@@ -5,10 +5,10 @@
 
 use super::{choice::rules, decode};
 use crate::{
-    config::{SyscallConfig, SyscallMode},
+    config::SyscallConfig,
     ledger::{Filter, Loss, Origin},
     masks::Masks,
-    metrics::{Numbers, SharedNumbers},
+    metrics::{Numbers, SharedNumbers, SyscallsBy},
     queue::{EventQueue, Queued},
     sources::process::micros,
     stream::Stream,
@@ -43,7 +43,7 @@ impl SyscallWishes {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(config);
     }
 
-    fn take(&self) -> Option<SyscallConfig> {
+    pub(in crate::sources) fn take(&self) -> Option<SyscallConfig> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -66,33 +66,21 @@ pub struct SyscallSource {
 }
 
 impl SyscallSource {
-    /// Puts the programs into the kernel. `None`: there is to be no source, or none can be had and it is not demanded; then the
-    /// reason is in the numbers.
+    /// Puts the programs into the kernel.
     ///
     /// # Errors
-    /// Where one is demanded and cannot be had.
+    /// They cannot be had.
     pub fn open(
         config: &SyscallConfig,
         masks: Masks,
         wishes: SyscallWishes,
         numbers: SharedNumbers,
         queue: EventQueue,
-    ) -> Result<Option<Self>, ProbeError> {
-        if config.source == SyscallMode::Off {
-            return Ok(None);
-        }
-        let probe = match Probe::load(&rules(&config.calls), &filters(config), config.ring_bytes) {
-            Ok(probe) => probe,
-            Err(error) if config.source == SyscallMode::Auto => {
-                tracing::warn!(%error, "system calls are not seen");
-                numbers.lock().syscall_problem = Some(error.to_string());
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
-        numbers.lock().syscalls_open = true;
+    ) -> Result<Self, ProbeError> {
+        let probe = Probe::load(&rules(&config.calls), &filters(config), config.ring_bytes)?;
+        numbers.lock().syscalls_by = Some(SyscallsBy::Ebpf);
         let counters = Counters::default();
-        Ok(Some(Self { probe, wishes, masks, counters, gap: 0, taken: 0, turn: Vec::new(), numbers, queue }))
+        Ok(Self { probe, wishes, masks, counters, gap: 0, taken: 0, turn: Vec::new(), numbers, queue })
     }
 
     /// Runs until told to stop; then takes the programs out of the kernel, and what they had told already.
@@ -105,7 +93,7 @@ impl SyscallSource {
             tracing::error!(%error, "system calls are not seen any more");
             self.numbers.lock().syscall_problem = Some(error.to_string());
         }
-        self.numbers.lock().syscalls_open = false;
+        self.numbers.lock().syscalls_by = None;
     }
 
     fn run_until_stopped(&mut self) -> Result<(), ProbeError> {

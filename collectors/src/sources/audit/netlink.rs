@@ -1,0 +1,154 @@
+//! The kernel's audit messages by netlink: records as all may read them, and what the kernel says of itself.
+//!
+//! Records come by the multicast group for readers (AUDIT_NLGRP_READLOG), which takes nothing from auditd; it needs CAP_AUDIT_READ in the
+//! initial user namespace. The kernel's state (whether audit is enabled, how many records it lost) is asked for as `auditctl -s` does, which needs
+//! CAP_AUDIT_CONTROL; without it, it is unknown.
+//! Deliberately not here: rules and settings, which are the operator's; the connection that auditd has, which is one of a kind.
+//! Limits: what finds no room in the socket's buffer is lost; the kernel says that it is so, not how much.
+
+use super::AuditError;
+use rustix::{
+    fd::OwnedFd,
+    io::Errno,
+    net::{
+        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind,
+        netlink::{self, SocketAddrNetlink},
+        recvfrom, sendto, socket_with,
+        sockopt::{Timeout, set_socket_recv_buffer_size, set_socket_recv_buffer_size_force, set_socket_timeout},
+    },
+};
+use std::time::Duration;
+
+/// As a mask.
+const READLOG: u32 = 1;
+const NLMSG_ERROR: u16 = 2;
+const AUDIT_GET: u16 = 1_000;
+const NLM_F_REQUEST: u16 = 1;
+const HEADER_BYTES: usize = 16;
+/// A record has at most 8,970 bytes.
+const DATAGRAM_BYTES_MAX: usize = 16 << 10;
+/// The kernel answers at once.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// Messages that may come before the answer.
+const ANSWERS_MAX: usize = 8;
+
+/// An open subscription.
+#[derive(Debug)]
+pub struct AuditSocket {
+    socket: OwnedFd,
+    buffer: Vec<u8>,
+}
+
+/// What a read gave.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Incoming<'a> {
+    /// A record's type and its text.
+    Record(u16, &'a [u8]),
+    /// Nothing came in time.
+    Quiet,
+    /// The socket's buffer was full.
+    Overflow,
+}
+
+impl AuditSocket {
+    /// Subscribes. `wait` is how long [`AuditSocket::receive`] waits.
+    pub fn open(buffer_bytes: usize, wait: Duration) -> Result<Self, AuditError> {
+        let refused = |action| move |errno: Errno| AuditError::Netlink { action, source: errno.into() };
+        let socket = socket().map_err(refused("socket"))?;
+        // Beyond the system's limit only the privileged may go; the others get what the limit gives.
+        if set_socket_recv_buffer_size_force(&socket, buffer_bytes).is_err() {
+            set_socket_recv_buffer_size(&socket, buffer_bytes).map_err(refused("set buffer size"))?;
+        }
+        bind(&socket, &SocketAddrNetlink::new(0, READLOG)).map_err(refused("bind"))?;
+        set_socket_timeout(&socket, Timeout::Recv, Some(wait)).map_err(refused("set timeout"))?;
+        Ok(Self { socket, buffer: vec![0; DATAGRAM_BYTES_MAX] })
+    }
+
+    /// The next message. With `block` waits for as long as [`AuditSocket::open`] was told, else not at all. What does not come from the
+    /// kernel, or is no message, counts as quiet.
+    pub fn receive(&mut self, block: bool) -> std::io::Result<Incoming<'_>> {
+        receive(&self.socket, &mut self.buffer, block)
+    }
+}
+
+/// What the kernel says of its audit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KernelStatus {
+    pub is_enabled: bool,
+    /// Whether there is an auditd. Without one the kernel also counts as lost what it could not print.
+    pub has_daemon: bool,
+    /// Records, since the machine started or somebody set it back.
+    pub lost_records: u32,
+}
+
+impl KernelStatus {
+    /// `None`: the kernel does not say, as to the unprivileged.
+    pub fn ask() -> Option<Self> {
+        let socket = socket().ok()?;
+        set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER_TIMEOUT)).ok()?;
+        let mut request = [0; HEADER_BYTES];
+        request[..4].copy_from_slice(&(HEADER_BYTES as u32).to_ne_bytes());
+        request[4..6].copy_from_slice(&AUDIT_GET.to_ne_bytes());
+        request[6..8].copy_from_slice(&NLM_F_REQUEST.to_ne_bytes());
+        sendto(&socket, &request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0)).ok()?;
+        let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
+        for _ in 0..ANSWERS_MAX {
+            match receive(&socket, &mut buffer, true).ok()? {
+                Incoming::Record(AUDIT_GET, body) => return Self::parse(body),
+                Incoming::Record(NLMSG_ERROR, _) => return None,
+                Incoming::Record(..) => {}
+                Incoming::Quiet | Incoming::Overflow => return None,
+            }
+        }
+        None
+    }
+
+    /// Of a `struct audit_status`: mask, enabled, failure, pid, rate_limit, backlog_limit, lost …
+    fn parse(body: &[u8]) -> Option<Self> {
+        let word = |place: usize| Some(u32::from_ne_bytes(body.get(place * 4..place * 4 + 4)?.try_into().ok()?));
+        Some(Self { is_enabled: word(1)? != 0, has_daemon: word(3)? != 0, lost_records: word(6)? })
+    }
+}
+
+fn socket() -> Result<OwnedFd, Errno> {
+    socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::AUDIT))
+}
+
+fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8], block: bool) -> std::io::Result<Incoming<'a>> {
+    let flags = if block { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
+    match recvfrom(socket, &mut *buffer, flags) {
+        Ok((length, _, sender)) => {
+            let is_kernels = sender.is_some_and(|a| SocketAddrNetlink::try_from(a).is_ok_and(|from| from.pid() == 0));
+            let message = if is_kernels { split(&buffer[..length]) } else { None };
+            Ok(message.map_or(Incoming::Quiet, |(number, text)| Incoming::Record(number, text)))
+        }
+        Err(Errno::AGAIN | Errno::INTR) => Ok(Incoming::Quiet),
+        Err(Errno::NOBUFS) => Ok(Incoming::Overflow),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Type and body. A datagram holds one message; the length in its header is not asked, as old kernels leave the header out of it.
+fn split(datagram: &[u8]) -> Option<(u16, &[u8])> {
+    let number = u16::from_ne_bytes(datagram.get(4..6)?.try_into().ok()?);
+    let body = datagram.get(HEADER_BYTES..)?;
+    Some((number, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_split_and_the_kernels_state_is_read() {
+        let mut message = vec![0; HEADER_BYTES];
+        message[4..6].copy_from_slice(&1_300_u16.to_ne_bytes());
+        message.extend(b"audit(1.000:1): a=1");
+        assert_eq!(split(&message), Some((1_300, &b"audit(1.000:1): a=1"[..])));
+        assert!((0..HEADER_BYTES).all(|end| split(&message[..end]).is_none()));
+        let body: Vec<u8> = [0u32, 1, 1, 812, 0, 64, 7, 0].iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let status = KernelStatus { is_enabled: true, has_daemon: true, lost_records: 7 };
+        assert_eq!(KernelStatus::parse(&body), Some(status));
+        assert_eq!(KernelStatus::parse(&body[..27]), None);
+    }
+}
