@@ -56,7 +56,7 @@ fn every_view_and_detection_that_ships_passes_its_tests_and_has_some_that_alert_
 fn steps_of_every_kind_do_what_they_say() {
     let out = ends_with(0, &["sql", "test", "tests/sql_test"]);
     assert!(out.contains("ok tests/sql_test/windows.test.sql: 14 tests\n"), "{out}");
-    assert!(out.contains("41 tests passed in "), "{out}");
+    assert!(out.contains("42 tests passed in "), "{out}");
     // As many plans as there are tests, and one.
     for jobs in ["1", "20"] {
         ends_with(0, &["sql", "test", "tests/sql_test", "--jobs", jobs]);
@@ -79,7 +79,7 @@ fn what_fails_is_shown_and_can_be_blessed() {
         "      - | a    | 21        |\n      + | a    | 20        |\n",
         "      + | it's | t3  |\n",
         "(on_error is 'stop'); was to fail with `not a YAML object`",
-        "38 tests passed, 3 failed in ",
+        "39 tests passed, 3 failed in ",
     ] {
         assert!(out.contains(part), "{part}\n{out}");
     }
@@ -152,7 +152,7 @@ fn tests_that_are_none_are_told_all_at_once() {
     let err = ends_with(2, &["sql", "test", empty.path().to_str().expect("text")]);
     assert!(err.contains("no test is below"), "{err}");
     let err = ends_with(2, &["sql", "test", "tests/sql_test", "--filter", "no such"]);
-    assert!(err.contains("none of 41 tests has `no such`"), "{err}");
+    assert!(err.contains("none of 42 tests has `no such`"), "{err}");
     let err = ends_with(2, &["sql", "test", "tests/sql_test/windows.test.sql"]);
     assert!(err.contains("tests need the SQL that they are of"), "{err}");
 }
