@@ -187,6 +187,17 @@ fn what_is_read_of_a_later_process_is_not_taken_for_the_reported_one() {
 }
 
 #[test]
+fn a_report_of_before_is_nothing_of_the_process_that_has_the_id_now() {
+    let mut tracker = tracker();
+    tracker.learn(20, &reading("later", "/later", 10, 700));
+    let orphan = tracker.forked(at(5), 20, 30, None).event;
+    assert_eq!((orphan.ancestors.len(), orphan.parent_exe.as_str(), orphan.exe.as_str()), (0, "", ""));
+    let exec = tracker.executed(at(5), 20, &gone()).event;
+    assert_eq!((exec.process_key, exec.exe.as_str(), exec.ancestors.len()), (0, "", 0));
+    assert_eq!(tracker.forked(at(8), 20, 31, None).event.ancestors, ["/later", "/bin/bash"], "which is as it was");
+}
+
+#[test]
 fn a_pass_leaves_a_reused_id_to_the_reports_until_it_is_sure_that_they_are_lost() {
     let mut tracker = tracker();
     let reused = reading("b", "/b", 1, 900);
