@@ -201,6 +201,14 @@ impl Tracker {
         self.pass += 1;
     }
 
+    /// A pass over `/proc` came by this process and tells nothing of it.
+    pub fn still_there(&mut self, pid: u32, stat: &Stat) {
+        let pass = self.pass;
+        if let Some(known) = self.known.get_mut(&pid).filter(|known| known.key == process_key(stat.start_ticks, pid)) {
+            known.pass = pass;
+        }
+    }
+
     /// Whether nothing can be compared yet.
     pub fn is_first_pass(&self) -> bool {
         self.pass <= 1

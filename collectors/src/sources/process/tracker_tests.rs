@@ -130,6 +130,19 @@ fn where_the_kernel_reports_exits_it_gets_time_to_do_so() {
 }
 
 #[test]
+fn what_is_passed_by_in_silence_has_not_ended() {
+    let mut tracker = Tracker::new(100, 8, UNITS);
+    let thread = reading("kthreadd", "", 0, 1);
+    tracker.learn(2, &thread);
+    for second in 1..5 {
+        tracker.begin_pass();
+        tracker.still_there(2, thread.stat.as_ref().expect("read"));
+        assert_eq!(tracker.end_pass(at(second), Lifecycle::Reported), []);
+    }
+    assert!(tracker.knows(2));
+}
+
+#[test]
 fn the_memory_is_bounded_and_says_when_it_was_short() {
     let mut tracker = Tracker::new(2, 8, UNITS);
     for pid in 1..=3 {
