@@ -140,7 +140,7 @@ impl Page<'_> {
         let acknowledged = by_stream(&|stream| ledger.acknowledged_of(stream));
         self.counters("acknowledged", "Events acknowledged by the bus, by stream", "stream", &acknowledged)?;
         let in_hand = by_stream(&|stream| ledger.in_hand_of(stream));
-        self.gauges("in_hand", "Events in the queue or the open batch, by stream", &in_hand)?;
+        self.gauges("in_hand", "Events that wait for a digest, in the queue or the open batch, by stream", &in_hand)?;
         self.gauges("wal", "Events in the WAL, by stream", &by_stream(&|stream| ledger.in_wal_of(stream)))?;
         let gaps = by_stream(&|stream| ledger.gap_of(stream));
         self.gauges("unaccounted", "Events that the ledger cannot place, by stream; not 0 is a fault", &gaps)

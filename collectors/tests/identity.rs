@@ -3,7 +3,6 @@
 
 mod support;
 
-use amoskys_collectors::AgentConfig;
 use amoskys_proto::v1::{ProcessEvent, ProcessEventKind as Kind};
 use std::{
     fs,
@@ -67,13 +66,6 @@ fn me() -> String {
 fn sha256sum(path: &Path) -> String {
     let said = Command::new("sha256sum").arg(path).output().expect("coreutils").stdout;
     String::from_utf8_lossy(&said).split(' ').next().expect("a digest").to_owned()
-}
-
-/// However slow the machine is, executables are hashed before their events leave.
-fn patient_config(folder: &Path) -> AgentConfig {
-    let mut config = connector_config(folder);
-    config.process.files.wait = Duration::from_secs(30);
-    config
 }
 
 /// A shell that leaves a child behind, and that child.
@@ -168,7 +160,7 @@ fn lives_of_a_millisecond_come_out_with_their_whole_lineage() {
     let folder = TempDir::new().expect("a folder");
     let bus = FakeBus::new(Mode::Take);
     // Snapshots come once an hour, so that all of this is from the kernel's reports.
-    let (agent, _) = start_listening(patient_config(folder.path()), &bus);
+    let (agent, _) = start_listening(connector_config(folder.path()), &bus);
     let (outer, inner) = (copy(&folder, "/bin/sh", "outer"), copy(&folder, "/bin/sh", "inner"));
     let script = format!("i=0; while [ $i -lt {LIVES} ]; do /bin/true; i=$((i+1)); done; :");
     let mut shell = Command::new(&outer);
@@ -246,7 +238,7 @@ fn a_login_and_its_terminal_are_told_of_all_that_comes_from_it() {
 fn executables_have_their_digest_and_only_files_of_the_host_a_package() {
     let folder = TempDir::new().expect("a folder");
     let bus = FakeBus::new(Mode::Take);
-    let (agent, registry) = start_listening(patient_config(folder.path()), &bus);
+    let (agent, registry) = start_listening(connector_config(folder.path()), &bus);
     let sleep = fs::canonicalize("/bin/sleep").expect("there is a sleep");
     let of_host = Running::start(Command::new(&sleep).arg("1000"));
     let exec = bus.wait_for_kind(of_host.pid(), Kind::Exec);

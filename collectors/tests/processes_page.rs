@@ -39,7 +39,8 @@ are explained in `proto/amoskys/v1/process.proto`; the keys are in [configuratio
   millisecond has its FORK, EXEC and EXIT. What could not be read before it was gone is in `unreadable`.
 - **Lineage.** `ancestors` are executables, nearest first, {ancestors} unless the agent is told otherwise; taken when the
   process is forked. `array_has(ancestors, '/usr/sbin/sshd')` asks whether something came from a login by SSH.
-- **Login.** `login_uid` is who logged in, also after `su` or `sudo`; `tty` and `session_id` are of now.
+- **Login.** `login_uid` is who logged in, also after `su` or `sudo`; `tty` and `session_id` are the
+  process's own.
 - **Executable.** `exe_sha256` is of the file that runs, also when it is deleted, only in memory, or a container's. Files of
   more than {mib} MiB and those on network or FUSE file systems have none. Each file is hashed once, and again when its
   inode or its time of change is another. An event waits {wait} s for it at most, and those behind it with it.
@@ -51,8 +52,8 @@ are explained in `proto/amoskys/v1/process.proto`; the keys are in [configuratio
 ## Secrets
 
 What the groups of a pattern match is replaced by `{MASK}` in `cmdline`, in collected variables, and in `argv` of system calls;
-`masked` then names the field. Nothing else leaves the agent. Patterns are regular expressions over the arguments joined
-by single spaces, as `cmdline` shows them. A secret ends with its argument at the latest. It is the whole rest of its
+`masked` then names the field. What was masked never leaves the agent, nor is it written to its disk. Patterns are regular
+expressions over the arguments joined by single spaces, as `cmdline` shows them. A secret ends with its argument at the latest. It is the whole rest of its
 argument, spaces included, where it follows an option or a program that the pattern names (`--password 'two words'`,
 `mysql -p…`) and behind `--option=`. Within a longer argument, such as a script, it ends where the pattern ends, most at a space.
 

@@ -104,7 +104,8 @@ fn of_the_environment_only_what_is_named_leaves() {
             assert_eq!((got, exec.masked.len()), (vec![], 0));
         } else {
             assert_eq!(got, [("AMOSKYS_NAMED", "/x.so"), ("AMOSKYS_PROXY", "http://a:***@proxy")]);
-            assert_eq!((exec.masked, exec.unreadable), (vec!["environment".to_owned()], vec![]));
+            assert_eq!(exec.masked, ["environment"]);
+            assert!(!exec.unreadable.contains(&"environ".to_owned()), "{:?}", exec.unreadable);
         }
         drop(shell);
         bus.wait_for_kind(exec.pid, Kind::Exit);

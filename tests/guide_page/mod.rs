@@ -69,24 +69,28 @@ fn single_spaced(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Targets of `[text](target)`.
+/// Targets of `[text](target)` outside of blocks.
 pub fn links(page: &str) -> Vec<&str> {
-    page.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target).collect()
+    let parts = prose(page).into_iter().flat_map(|line| line.split("](").skip(1));
+    parts.filter_map(|rest| rest.split_once(')')).map(|(target, _)| target).collect()
 }
 
 /// What stands between single backticks outside of blocks.
 pub fn inline_code(page: &str) -> Vec<String> {
-    let mut within_block = false;
-    let prose: Vec<&str> = page
-        .lines()
-        .filter(|line| {
-            let fence = line.starts_with("```");
-            within_block ^= fence;
-            !within_block && !fence
-        })
-        .collect();
+    let text = prose(page).join("\n");
     // A paragraph at a time, because code may go over the end of a line.
-    prose.join("\n").split("\n\n").flat_map(|part| part.split('`').skip(1).step_by(2).map(single_spaced)).collect()
+    text.split("\n\n").flat_map(|part| part.split('`').skip(1).step_by(2).map(single_spaced)).collect()
+}
+
+/// Lines outside of blocks.
+fn prose(page: &str) -> Vec<&str> {
+    let mut within_block = false;
+    let is_prose = |line: &&str| {
+        let fence = line.starts_with("```");
+        within_block ^= fence;
+        !within_block && !fence
+    };
+    page.lines().filter(is_prose).collect()
 }
 
 /// Every fenced block's text.

@@ -118,6 +118,8 @@ pub fn snapshot_config(folder: &Path) -> AgentConfig {
     let mut config = AgentConfig::new("agent-1", "host-1", folder.join("wal"));
     config.process.netlink = NetlinkMode::Off;
     config.process.snapshot_interval = Duration::from_millis(20);
+    // However slow the machine is, executables are hashed before their events leave.
+    config.process.files.wait = Duration::from_secs(30);
     config.batch.age_max = Duration::from_millis(20);
     config.batch.events_max = 20;
     config.wal.fsync = Fsync::Never;

@@ -136,26 +136,26 @@ impl Files {
             }
         }
         let answer = Answer::asked(wants_digest);
-        let failed = |answer: Arc<Answer>| {
-            let sha256 = if wants_digest { Digest::Failed } else { Digest::NotWanted };
+        let known = matches!(before, Digest::Known { settled: true, .. });
+        let failed = |answer: Arc<Answer>, before: Digest| {
+            let sha256 = if wants_digest && !known { Digest::Failed } else { before };
             answer.give(Facts { sha256, ..Facts::default() });
             Some(answer)
         };
-        let known = matches!(before, Digest::Known { settled: true, .. });
         let content = if wants_digest && !known {
             let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
             match openat(process, "exe", flags, Mode::empty()) {
                 Ok(file) => Some(File::from(file)),
-                Err(_) => return failed(answer),
+                Err(_) => return failed(answer, before),
             }
         } else {
             None
         };
         let path = wants_package.then(|| exe.path.clone());
-        let job = Job { content, known: before, file: exe.file, path, answer: answer.clone() };
+        let job = Job { content, known: before.clone(), file: exe.file, path, answer: answer.clone() };
         if !self.jobs.put(job, haste) {
             self.numbers.lock().unasked_files += 1;
-            return failed(answer);
+            return failed(answer, before);
         }
         self.by_file.put(key, answer.clone());
         Some(answer)

@@ -64,6 +64,10 @@ impl Hashing {
     fn digest(&mut self, content: File, file: &FileId) -> Digest {
         let begun_ns = i128::from(Moment::now().wall_us) * 1_000;
         let Ok(before) = fstat(&content) else { return Digest::Failed };
+        // The process may have gone on to another program after its executable was looked at.
+        if (before.st_dev, before.st_ino) != (file.device, file.inode) {
+            return Digest::Failed;
+        }
         let Some((hex, bytes)) = self.hash(&content, file.bytes) else { return Digest::Failed };
         let mut numbers = self.numbers.lock();
         numbers.hashed_files += 1;

@@ -257,7 +257,9 @@ impl ProcessSource {
     fn look(&mut self, pid: u32) {
         let reading =
             if self.config.kernel_threads { self.procfs.read(pid) } else { self.procfs.read_unless_kernel_thread(pid) };
-        if !self.config.kernel_threads && reading.stat.as_ref().is_some_and(|stat| stat.kernel_thread) {
+        if let Some(stat) = reading.stat.as_ref().filter(|stat| stat.kernel_thread && !self.config.kernel_threads) {
+            // One that was learnt as somebody's parent has not ended because it is not told of.
+            self.tracker.still_there(pid, stat);
             self.numbers.lock().ledger.see(Origin::Snapshot, 1);
             return self.filter(Filter::KernelThread);
         }

@@ -96,7 +96,8 @@ impl Tracker {
     /// The kernel reported a new process; `stat` is the child's, if it was still there.
     pub fn forked(&mut self, at: Moment, parent: u32, child: u32, stat: Option<&Stat>) -> Reported {
         let stat = stat.filter(|stat| !self.units.started_after(stat, at));
-        let known_parent = self.known.get(&parent);
+        // Of a later process with the parent's id it is no child.
+        let known_parent = self.known.get(&parent).filter(|_| !self.is_later(parent, at));
         let program = known_parent.map(|known| known.program.clone());
         let lineage = known_parent.map(|known| known.lineage_of_child(self.ancestors_max)).unwrap_or_default();
         // Without stat the report's own time stands in; it is the start time to within microseconds.
@@ -130,7 +131,9 @@ impl Tracker {
         let later = reading.stat.as_ref().is_some_and(|stat| self.units.started_after(stat, at));
         let reading = if later { &Reading::gone() } else { reading };
         let mut known = self.known_from(pid, reading);
-        if let Some(before) = self.known.get(&pid).filter(|before| may_be_same(before, &known, reading)) {
+        let is_later = self.is_later(pid, at);
+        let before = self.known.get(&pid).filter(|before| !is_later && may_be_same(before, &known, reading));
+        if let Some(before) = before {
             known.key = before.key;
             known.started_boot_ns = before.started_boot_ns;
             known.parent_pid = before.parent_pid;
@@ -138,9 +141,11 @@ impl Tracker {
             known.lineage = before.lineage.clone();
             known.program = Arc::new(Program::read(reading, Some(&before.program)));
         }
-        let event = event::of_reading(Kind::Exec, at, pid, &known, reading, &self.units);
-        self.remember(pid, known);
-        event
+        let reported = event::of_reading(Kind::Exec, at, pid, &known, reading, &self.units);
+        if !is_later {
+            self.remember(pid, known);
+        }
+        reported
     }
 
     /// The kernel reported an exit; `stat` is the zombie's, if it was still there.
@@ -194,6 +199,14 @@ impl Tracker {
     /// A pass over `/proc` begins.
     pub fn begin_pass(&mut self) {
         self.pass += 1;
+    }
+
+    /// A pass over `/proc` came by this process and tells nothing of it.
+    pub fn still_there(&mut self, pid: u32, stat: &Stat) {
+        let pass = self.pass;
+        if let Some(known) = self.known.get_mut(&pid).filter(|known| known.key == process_key(stat.start_ticks, pid)) {
+            known.pass = pass;
+        }
     }
 
     /// Whether nothing can be compared yet.

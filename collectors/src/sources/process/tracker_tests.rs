@@ -130,6 +130,19 @@ fn where_the_kernel_reports_exits_it_gets_time_to_do_so() {
 }
 
 #[test]
+fn what_is_passed_by_in_silence_has_not_ended() {
+    let mut tracker = Tracker::new(100, 8, UNITS);
+    let thread = reading("kthreadd", "", 0, 1);
+    tracker.learn(2, &thread);
+    for second in 1..5 {
+        tracker.begin_pass();
+        tracker.still_there(2, thread.stat.as_ref().expect("read"));
+        assert_eq!(tracker.end_pass(at(second), Lifecycle::Reported), []);
+    }
+    assert!(tracker.knows(2));
+}
+
+#[test]
 fn the_memory_is_bounded_and_says_when_it_was_short() {
     let mut tracker = Tracker::new(2, 8, UNITS);
     for pid in 1..=3 {
@@ -184,6 +197,17 @@ fn what_is_read_of_a_later_process_is_not_taken_for_the_reported_one() {
         (0, Some(700 << 22 | 20)),
         "nobody's identity, rather than a wrong one"
     );
+}
+
+#[test]
+fn a_report_of_before_is_nothing_of_the_process_that_has_the_id_now() {
+    let mut tracker = tracker();
+    tracker.learn(20, &reading("later", "/later", 10, 700));
+    let orphan = tracker.forked(at(5), 20, 30, None).event;
+    assert_eq!((orphan.ancestors.len(), orphan.parent_exe.as_str(), orphan.exe.as_str()), (0, "", ""));
+    let exec = tracker.executed(at(5), 20, &gone()).event;
+    assert_eq!((exec.process_key, exec.exe.as_str(), exec.ancestors.len()), (0, "", 0));
+    assert_eq!(tracker.forked(at(8), 20, 31, None).event.ancestors, ["/later", "/bin/bash"], "which is as it was");
 }
 
 #[test]
