@@ -58,6 +58,8 @@ pub struct Numbers {
     pub wal_bytes_max: u64,
     /// Damaged write-ahead logs that were renamed and replaced by an empty one.
     pub wal_set_aside_folders: u64,
+    /// Last batches of the WAL that were cut off at the start: torn, or damaged.
+    pub wal_torn_batches: u64,
     pub in_flight_records: u64,
     pub in_flight_bytes: u64,
     pub published_records: u64,
@@ -185,6 +187,12 @@ impl Page<'_> {
         self.gauge("wal", "Envelope bytes in the WAL", "bytes", n.wal_bytes)?;
         self.gauge("wal_limit", "Most envelope bytes that the WAL keeps", "bytes", n.wal_bytes_max)?;
         self.counter("wal_set_aside", "Damaged WALs replaced at start", "folders", n.wal_set_aside_folders)?;
+        self.counter(
+            "wal_torn",
+            "Last batches of the WAL cut off at start, torn or damaged",
+            "batches",
+            n.wal_torn_batches,
+        )?;
         self.gauge("in_flight", "Envelopes sent and not acknowledged", "records", n.in_flight_records)?;
         self.gauge("in_flight", "Bytes sent and not acknowledged", "bytes", n.in_flight_bytes)?;
         self.counter("published", "Envelopes acknowledged", "records", n.published_records)?;

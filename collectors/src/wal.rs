@@ -15,7 +15,7 @@ use crate::{
     metrics::SharedNumbers,
     stream::{STREAMS, Stream},
 };
-use amoskys_bus::local::open_mended;
+use amoskys_bus::local::{LastBatch, open_mended};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use std::{
     path::{Path, PathBuf},
@@ -100,12 +100,12 @@ impl Wal {
     /// which they start when nothing is known, so that a number is never used for two envelopes of one boot.
     pub fn open(config: &WalConfig, boot_id: &str, boot_ns: u64, numbers: SharedNumbers) -> Result<Self, WalError> {
         let opened = open_mended(&config.path, || open_database(&config.path));
-        let ((database, records), mended) = match opened {
+        let ((database, records), last_batch) = match opened {
             Err(error) if is_damage(&error) => {
                 let aside = set_aside(&config.path)?;
                 tracing::error!(%error, aside = %aside.display(), "damaged write-ahead log; starting an empty one");
                 numbers.lock().wal_set_aside_folders += 1;
-                (open_database(&config.path).map_err(|error| open_error(&config.path, error))?, false)
+                (open_database(&config.path).map_err(|error| open_error(&config.path, error))?, LastBatch::Whole)
             }
             opened => opened.map_err(|error| open_error(&config.path, error))?,
         };
@@ -113,7 +113,7 @@ impl Wal {
             database,
             records,
             config: config.clone(),
-            numbers,
+            numbers: numbers.clone(),
             state: Mutex::new(State {
                 boot_id: boot_id.to_owned(),
                 next_index: 0,
@@ -127,9 +127,15 @@ impl Wal {
             changed: Condvar::new(),
         };
         wal.recover().map_err(|error| wal.failed("read back", &error))?;
-        if mended {
-            // The lost batch may have held an envelope that was sent: its number is not for another one.
-            wal.lock().next_sequence += 1;
+        match last_batch {
+            LastBatch::Whole => {}
+            // Never handed out: an envelope is there for others when it is written to its end.
+            LastBatch::Torn => numbers.lock().wal_torn_batches += 1,
+            LastBatch::Damaged => {
+                numbers.lock().wal_torn_batches += 1;
+                // It may have held an envelope that was sent: its number is not for another one.
+                wal.lock().next_sequence += 1;
+            }
         }
         Ok(wal)
     }

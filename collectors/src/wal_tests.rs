@@ -139,19 +139,46 @@ fn written_bytes(journal: &Path) -> usize {
     bytes.iter().rposition(|byte| *byte != 0).expect("something was written") + 1
 }
 
+/// A write that ended anywhere, as by a kill or for want of power: cut at each byte of the last batch, and for each with what the
+/// journal was preallocated with behind it.
 #[test]
-fn a_torn_tail_costs_the_torn_envelope_only() {
+fn wherever_the_last_batch_is_torn_all_before_it_is_there() {
     let folder = TempDir::new().expect("a folder");
     let config = config(&folder, 1 << 20, WalFull::DropOldest);
     let (wal, numbers) = open(&config, BOOT);
-    (0..3).for_each(|_| append(&wal, &numbers, 1_000));
+    let begun = journal(&config);
+    (0..2).for_each(|_| append(&wal, &numbers, 100));
+    let before = written_bytes(&begun);
+    append(&wal, &numbers, 100);
     drop(wal);
-    let journal = journal(&config);
-    let file = std::fs::OpenOptions::new().write(true).open(&journal).expect("opens");
-    file.set_len(written_bytes(&journal) as u64 - 10).expect("cuts");
-    let (wal, numbers) = open(&config, BOOT);
-    assert_eq!(numbers.lock().wal_set_aside_folders, 0);
-    assert_eq!(sequences(&wal), [5_000, 5_001]);
+    let (whole, end) = (std::fs::read(&begun).expect("reads"), written_bytes(&begun));
+    assert!((100..400).contains(&(end - before)), "{before} {end}");
+    for cut in before..=end {
+        for is_preallocated in [false, true] {
+            let torn = TempDir::new().expect("a folder");
+            let config = WalConfig { path: torn.path().join("wal"), ..config.clone() };
+            copy(&folder.path().join("wal"), &config.path);
+            let mut bytes = whole[..cut].to_vec();
+            if is_preallocated {
+                bytes.resize(end + 4_096, 0);
+            }
+            std::fs::write(journal(&config), bytes).expect("written");
+            let (wal, numbers) = open(&config, BOOT);
+            let told = numbers.lock().clone();
+            let (batches, folders) = (told.wal_torn_batches, told.wal_set_aside_folders);
+            let kept = if cut == end { vec![5_000, 5_001, 5_002] } else { vec![5_000, 5_001] };
+            // Cut between two batches nothing is torn.
+            let is_torn = u64::from(cut > before && cut < end);
+            let words = format!("cut at {cut} of {before} to {end}, preallocated: {is_preallocated}");
+            assert_eq!((folders, batches), (0, is_torn), "{words}");
+            assert_eq!(told.ledger.recovered(), 2 * kept.len() as u64, "{words}");
+            append(&wal, &numbers, 100);
+            let next = sequences(&wal);
+            assert_eq!(next[..kept.len()], kept, "{words}");
+            assert!(next.len() == kept.len() + 1 && next.is_sorted(), "{words}: {next:?}");
+            assert_eq!(numbers.lock().ledger.gap(), 0, "{words}");
+        }
+    }
 }
 
 #[test]

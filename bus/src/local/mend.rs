@@ -13,10 +13,29 @@ use std::{
 
 const READ_BYTES: usize = 1 << 20;
 
-/// Opens what is in `folder`, without its last batch where that is damaged; whether it was.
-pub fn open_mended<T>(folder: &Path, open: impl Fn() -> fjall::Result<T>) -> fjall::Result<(T, bool)> {
+/// What became of a journal's last batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastBatch {
+    /// It is whole, or there is none.
+    Whole,
+    /// It was not written to its end, as when the process was killed in it or the machine lost its power: cut off.
+    Torn,
+    /// It was written, and is not what was written any more: cut off.
+    Damaged,
+}
+
+/// Opens what is in `folder`, without its last batch where that is torn or damaged.
+pub fn open_mended<T>(folder: &Path, open: impl Fn() -> fjall::Result<T>) -> fjall::Result<(T, LastBatch)> {
+    let before = if folder.is_dir() { End::find(folder)? } else { None };
     let error = match open() {
-        Ok(opened) => return Ok((opened, false)),
+        Ok(opened) => {
+            let is_torn = before.is_some_and(|before| End::of(&before.path).is_ok_and(|after| after < Some(before.at)));
+            if is_torn {
+                let journal = folder.display();
+                tracing::warn!(%journal, "the last batch of the journal was not written to its end and is cut off");
+            }
+            return Ok((opened, if is_torn { LastBatch::Torn } else { LastBatch::Whole }));
+        }
         Err(error) => error,
     };
     if !matches!(error, Error::JournalRecovery(_)) {
@@ -28,7 +47,7 @@ pub fn open_mended<T>(folder: &Path, open: impl Fn() -> fjall::Result<T>) -> fja
         Ok(opened) => {
             let journal = end.path.display();
             tracing::error!(%error, %journal, "the last batch of the journal was damaged and is cut off; what it held is lost");
-            Ok((opened, true))
+            Ok((opened, LastBatch::Damaged))
         }
         Err(_) => {
             end.restore()?;
@@ -55,7 +74,18 @@ impl End {
             newest = newest.max(number.map(|number| (number, path)));
         }
         let Some((_, path)) = newest else { return Ok(None) };
+        let file_bytes = fs::metadata(&path)?.len();
+        let Some(at) = Self::of(&path)? else { return Ok(None) };
+        let mut last = [0];
         let mut file = File::open(&path)?;
+        file.seek(SeekFrom::Start(at))?;
+        file.read_exact(&mut last)?;
+        Ok(Some(Self { path, file_bytes, at, last: last[0] }))
+    }
+
+    /// Where the last byte of a journal is.
+    fn of(path: &Path) -> io::Result<Option<u64>> {
+        let mut file = File::open(path)?;
         let file_bytes = file.metadata()?.len();
         let mut buffer = Vec::new();
         let mut end = file_bytes;
@@ -65,7 +95,7 @@ impl End {
             buffer.resize((end - begin) as usize, 0);
             file.read_exact(&mut buffer)?;
             if let Some(index) = buffer.iter().rposition(|byte| *byte != 0) {
-                return Ok(Some(Self { path, file_bytes, at: begin + index as u64, last: buffer[index] }));
+                return Ok(Some(begin + index as u64));
             }
             end = begin;
         }
@@ -146,7 +176,17 @@ mod tests {
     #[test]
     fn what_is_whole_is_opened_as_it_is() {
         let folder = written();
-        let (_, mended) = open_mended(folder.path(), || open(folder.path())).expect("opens");
-        assert!(!mended);
+        let (_, last) = open_mended(folder.path(), || open(folder.path())).expect("opens");
+        assert_eq!(last, LastBatch::Whole);
+    }
+
+    #[test]
+    fn a_batch_that_was_not_written_to_its_end_is_told_and_cut_off() {
+        let folder = written();
+        let end = End::find(folder.path()).expect("reads").expect("a journal");
+        OpenOptions::new().write(true).open(&end.path).and_then(|file| file.set_len(end.at - 3)).expect("cut");
+        let ((_database, keyspace), last) = open_mended(folder.path(), || open(folder.path())).expect("opens");
+        let there = ["a", "b", "c"].map(|key| keyspace.contains_key(key).expect("reads"));
+        assert_eq!((there, last), ([true, true, false], LastBatch::Torn));
     }
 }

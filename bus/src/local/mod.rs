@@ -38,7 +38,7 @@ const SETTINGS: [&str; 4] = ["retention.ms", "retention.bytes", "max.message.byt
 const FIXED: (&str, &str) = ("message.timestamp.type", "LogAppendTime");
 
 pub use marker::is_log;
-pub use mend::open_mended;
+pub use mend::{LastBatch, open_mended};
 
 /// An open embedded log.
 #[derive(Clone)]
