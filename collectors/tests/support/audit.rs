@@ -15,19 +15,22 @@ use rustix::net::{
 };
 use std::{fs::File, io::Write, time::Duration};
 
+pub const SYSCALLS_TOPIC: &str = "amoskys.telemetry.syscall.v1";
+
 /// All that came, in order.
 pub fn events(bus: &FakeBus) -> Vec<SyscallEvent> {
     let log = bus.log();
-    let payloads =
-        log.iter().filter(|record| record.topic == "amoskys.telemetry.syscall.v1").map(|record| &record.payload);
-    let batches = payloads.map(|payload| {
-        let view = EnvelopeView::parse(payload).expect("an envelope");
-        assert_eq!(view.header.schema, Stream::Syscall.schema());
-        let batch = SyscallBatch::decode(view.payload).expect("system calls");
-        assert_eq!(batch.events.len(), view.header.event_count as usize);
-        batch.events
-    });
-    batches.flatten().collect()
+    let payloads = log.iter().filter(|record| record.topic == SYSCALLS_TOPIC).map(|record| &record.payload);
+    payloads.flat_map(|payload| events_in(payload)).collect()
+}
+
+/// Those of one envelope.
+pub fn events_in(payload: &[u8]) -> Vec<SyscallEvent> {
+    let view = EnvelopeView::parse(payload).expect("an envelope");
+    assert_eq!(view.header.schema, Stream::Syscall.schema());
+    let batch = SyscallBatch::decode(view.payload).expect("system calls");
+    assert_eq!(batch.events.len(), view.header.event_count as usize);
+    batch.events
 }
 
 const NLMSG_ERROR: u16 = 2;
