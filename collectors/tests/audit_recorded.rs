@@ -1,17 +1,22 @@
-//! Recorded attacks through a whole agent that follows an audit log: every event is accounted for, and ten are what was written down by
-//! hand from their records.
+//! Recorded attacks through a whole agent that follows an audit log, to the embedded log: every event is accounted for, and ten are what was
+//! written down by hand from their records.
 
 #[path = "support/recorded.rs"]
 mod recorded;
 mod support;
 
+use amoskys_bus::{Address, Bus, BusOptions, ReaderOptions, Security, TopicPartition, TopicSpec};
 use amoskys_collectors::{
-    AgentConfig, AuditFrom, LogStart, Stream, SyscallMode,
+    Agent, AgentConfig, AuditFrom, LogStart, Stream, SyscallMode,
     ledger::{Filter, Origin},
 };
 use amoskys_proto::v1::{Syscall, SyscallEvent};
-use std::{fs, path::Path, time::Duration};
-use support::{audit::events, *};
+use prometheus_client::registry::Registry;
+use std::{fs, path::Path, sync::Arc, time::Duration};
+use support::{
+    audit::{SYSCALLS_TOPIC, events_in},
+    *,
+};
 use tempfile::TempDir;
 
 fn config(folder: &Path, log: &Path) -> AgentConfig {
@@ -21,6 +26,39 @@ fn config(folder: &Path, log: &Path) -> AgentConfig {
     config.syscall.audit.from = AuditFrom::Log(log.to_owned());
     config.syscall.audit.log_start = LogStart::Beginning;
     config
+}
+
+/// The log within a folder, with the topics of an agent.
+fn bus(folder: &Path) -> Arc<dyn Bus> {
+    let options = BusOptions {
+        address: Address::Local { path: folder.join("bus") },
+        security: Security::default(),
+        client_id: "agent-test".into(),
+        extra: Vec::new(),
+    };
+    let bus = amoskys_bus::open(&options).expect("opens");
+    for topic in [TELEMETRY, STATUS, SYSCALLS_TOPIC] {
+        let spec = TopicSpec { name: topic.into(), partitions: 1, replication: 1, settings: Vec::new() };
+        bus.create_topic(&spec).expect("creates the topic");
+    }
+    bus
+}
+
+fn events_on(bus: &dyn Bus) -> Vec<SyscallEvent> {
+    let partition = TopicPartition { topic: SYSCALLS_TOPIC.into(), partition: 0 };
+    let mut reader = bus.reader(&ReaderOptions::default()).expect("a reader");
+    let (start, end) = reader.bounds(&partition).expect("bounds");
+    reader.assign(&partition, start).expect("assigns");
+    let (mut next, mut events) = (start, Vec::new());
+    wait_until("the end of the partition", || {
+        let mut take = |record: &amoskys_bus::Record<'_>| {
+            events.extend(events_in(record.payload));
+            next = record.offset + 1;
+        };
+        reader.poll(Duration::from_millis(100), 1_000, &mut take).expect("reads");
+        next >= end
+    });
+    events
 }
 
 /// Time, who, result, what, and what audit does not say.
@@ -109,16 +147,19 @@ fn every_recorded_event_comes_out_and_ten_are_as_written_by_hand() {
     let folder = TempDir::new().expect("a folder");
     let log = folder.path().join("audit.log");
     fs::write(&log, lines.join("\n") + "\n").expect("written");
-    let bus = FakeBus::new(Mode::Take);
-    let (agent, registry) = start(config(folder.path(), &log), &bus);
-    wait_until("all events", || events(&bus).len() >= EVENTS);
+    let bus = bus(folder.path());
+    let mut registry = Registry::default();
+    let agent = Agent::start(config(folder.path(), &log), Arc::clone(&bus), &mut registry).expect("starts");
+    let acknowledged = || agent.numbers().ledger.acknowledged_of(Stream::Syscall);
+    wait_until("all events", || acknowledged() >= EVENTS as u64);
     let report = agent.status();
     assert_eq!((report.syscall_source, report.syscall_problem, report.audit_malformed_lines), ("audit_log", None, 0));
     agent.stop(PATIENCE);
     let numbers = agent.numbers();
     agent.join();
     assert_identity(&scrape(&registry));
-    let told: Vec<String> = events(&bus).iter().map(written).collect();
+    let events = events_on(bus.as_ref());
+    let told: Vec<String> = events.iter().map(written).collect();
     for (place, expected) in EXPECTED {
         assert!(told[place].starts_with(expected), "{place}\n{expected}\n{}", told[place]);
     }
@@ -128,10 +169,10 @@ fn every_recorded_event_comes_out_and_ten_are_as_written_by_hand() {
         (told.len(), ledger.seen_from(Origin::Audit), ledger.filtered_of(Stream::Syscall)),
         (EVENTS, EVENTS as u64, 0)
     );
-    let failed = events(&bus).iter().filter(|event| event.result == -2 && event.unreadable == ["argv"]).count();
-    let started = events(&bus).iter().filter(|event| event.result == 0 && !event.argv.is_empty()).count();
+    let failed = events.iter().filter(|event| event.result == -2 && event.unreadable == ["argv"]).count();
+    let started = events.iter().filter(|event| event.result == 0 && !event.argv.is_empty()).count();
     assert_eq!((failed, started), (23, 30), "as `success=no` and `success=yes` are in the files");
-    assert!(events(&bus).iter().all(|event| event.process_key == 0), "who has such an id now is another");
+    assert!(events.iter().all(|event| event.process_key == 0), "who has such an id now is another");
     assert_eq!((numbers.audit.records, numbers.audit.late_records), (lines.len() as u64, 0));
     assert_eq!(ledger.filtered_as(Filter::NotSyscall), 0);
 }

@@ -15,19 +15,22 @@ use rustix::net::{
 };
 use std::{fs::File, io::Write, time::Duration};
 
+pub const SYSCALLS_TOPIC: &str = "amoskys.telemetry.syscall.v1";
+
 /// All that came, in order.
 pub fn events(bus: &FakeBus) -> Vec<SyscallEvent> {
     let log = bus.log();
-    let payloads =
-        log.iter().filter(|record| record.topic == "amoskys.telemetry.syscall.v1").map(|record| &record.payload);
-    let batches = payloads.map(|payload| {
-        let view = EnvelopeView::parse(payload).expect("an envelope");
-        assert_eq!(view.header.schema, Stream::Syscall.schema());
-        let batch = SyscallBatch::decode(view.payload).expect("system calls");
-        assert_eq!(batch.events.len(), view.header.event_count as usize);
-        batch.events
-    });
-    batches.flatten().collect()
+    let payloads = log.iter().filter(|record| record.topic == SYSCALLS_TOPIC).map(|record| &record.payload);
+    payloads.flat_map(|payload| events_in(payload)).collect()
+}
+
+/// Those of one envelope.
+pub fn events_in(payload: &[u8]) -> Vec<SyscallEvent> {
+    let view = EnvelopeView::parse(payload).expect("an envelope");
+    assert_eq!(view.header.schema, Stream::Syscall.schema());
+    let batch = SyscallBatch::decode(view.payload).expect("system calls");
+    assert_eq!(batch.events.len(), view.header.event_count as usize);
+    batch.events
 }
 
 const NLMSG_ERROR: u16 = 2;
@@ -40,10 +43,35 @@ const FLAGS: u16 = 5;
 
 /// The kernel's audit, which nobody else sets while this lives; then it is as it was.
 pub struct Audit {
-    pub was_enabled: bool,
+    was: Settings,
     rule: Option<Vec<u8>>,
     /// Audit is the host's: who is first would switch it off under the others.
     _alone: File,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Settings {
+    enabled: u32,
+    /// Records that wait to be told; then whoever makes more waits as well, asleep, for as many ticks of the clock.
+    backlog_records_max: u32,
+    backlog_wait_ticks: u32,
+}
+
+/// Nobody waits: a test that ends its programs would have to wait for them.
+const TEST_SETTINGS: Settings = Settings { enabled: 1, backlog_records_max: 8_192, backlog_wait_ticks: 0 };
+
+impl Settings {
+    /// Of a `struct audit_status`; its first word says which of the others are to be set.
+    fn read(status: &[u8]) -> Option<Self> {
+        let word = |place: usize| Some(u32::from_ne_bytes(status.get(place * 4..place * 4 + 4)?.try_into().ok()?));
+        Some(Self { enabled: word(1)?, backlog_records_max: word(5)?, backlog_wait_ticks: word(9)? })
+    }
+
+    fn set(self) {
+        const WHICH: u32 = 0x01 | 0x10 | 0x20;
+        let words = [WHICH, self.enabled, 0, 0, 0, self.backlog_records_max, 0, 0, 0, self.backlog_wait_ticks];
+        let _ = ask(AUDIT_SET, &bytes(&words));
+    }
 }
 
 impl Audit {
@@ -51,20 +79,30 @@ impl Audit {
     pub fn take() -> Option<Self> {
         let alone = File::open(std::env::temp_dir()).expect("a folder");
         alone.lock().expect("locked");
-        let was_enabled = match ask(AUDIT_GET, &[]) {
-            Ok(status) if status.len() >= 8 => status[4] != 0,
-            other => {
-                let why = other.err().map_or("it does not answer".to_owned(), |error| error.to_string());
-                let _ = writeln!(std::io::stderr(), "SKIPPED: the kernel's audit cannot be asked here: {why}");
-                return None;
+        match ask(AUDIT_GET, &[]) {
+            Ok(status) => {
+                let was = Settings::read(&status).expect("a status");
+                Some(Self { was, rule: None, _alone: alone })
             }
-        };
-        Some(Self { was_enabled, rule: None, _alone: alone })
+            Err(error) => {
+                let _ = writeln!(std::io::stderr(), "SKIPPED: the kernel's audit cannot be asked here: {error}");
+                None
+            }
+        }
+    }
+
+    pub fn was_enabled(&self) -> bool {
+        self.was.enabled != 0
+    }
+
+    /// Lets few records wait, so that the kernel loses some.
+    pub fn narrow(&self) {
+        Settings { backlog_records_max: 16, ..TEST_SETTINGS }.set();
     }
 
     /// Has it tell all calls of the table that this process makes.
     pub fn look_at(&mut self, pid: u32) {
-        set_enabled(true);
+        TEST_SETTINGS.set();
         let rule = rule(pid);
         ask(AUDIT_ADD_RULE, &rule).expect("a rule");
         self.rule = Some(rule);
@@ -76,16 +114,8 @@ impl Drop for Audit {
         if let Some(rule) = &self.rule {
             let _ = ask(AUDIT_DEL_RULE, rule);
         }
-        if !self.was_enabled {
-            set_enabled(false);
-        }
+        self.was.set();
     }
-}
-
-fn set_enabled(is: bool) {
-    // Which, and the value; the rest is not set.
-    let words = [1, u32::from(is), 0, 0, 0, 0, 0, 0, 0, 0];
-    let _ = ask(AUDIT_SET, &bytes(&words));
 }
 
 /// A `struct audit_rule_data`: always, when a call returns, if the process is this one.

@@ -109,12 +109,7 @@ impl Follower {
                     return Ok(bytes);
                 }
                 self.end_line(take);
-                match self.go_over() {
-                    // Renamed in this moment.
-                    Err(error) if error.kind() == ErrorKind::NotFound => Ok(0),
-                    Err(error) => Err(error),
-                    Ok(()) => self.read_chunk(take),
-                }
+                if self.go_over()? { self.read_chunk(take) } else { Ok(0) }
             }
         }
     }
@@ -174,19 +169,28 @@ impl Follower {
         self.skipping = Skipping::No;
     }
 
-    fn go_over(&mut self) -> Result<()> {
-        let (file, metadata) = open(&self.next_path())?;
-        (self.file, self.identity, self.position) = (file, identity(&metadata), 0);
-        Ok(())
-    }
-
-    /// Of the file that was begun after this one.
-    fn next_path(&self) -> PathBuf {
-        let is_ours = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|now| identity(&now) == self.identity);
-        match (1..=ROTATED_MAX).find(|number| is_ours(&rotated(&self.path, *number))) {
+    /// To the file that was begun after this one. Whether it is known which: if files are renamed in this moment, at the next look.
+    fn go_over(&mut self) -> Result<bool> {
+        let number = self.rotated_as();
+        let next = match number {
             Some(number) if number > 1 => rotated(&self.path, number - 1),
             _ => self.path.clone(),
+        };
+        let (file, metadata) = match open(&next) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            other => other?,
+        };
+        let is_next = self.rotated_as() == number;
+        if is_next {
+            (self.file, self.identity, self.position) = (file, identity(&metadata), 0);
         }
+        Ok(is_next)
+    }
+
+    /// The number behind the name that this file has now.
+    fn rotated_as(&self) -> Option<usize> {
+        let is_ours = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|now| identity(&now) == self.identity);
+        (1..=ROTATED_MAX).find(|number| is_ours(&rotated(&self.path, *number)))
     }
 }
 

@@ -75,13 +75,20 @@ impl AuditSocket {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KernelStatus {
     pub is_enabled: bool,
-    /// Whether there is an auditd. Without one the kernel also counts as lost what it could not print.
+    /// Whether there is an auditd.
     pub has_daemon: bool,
     /// Records, since the machine started or somebody set it back.
     pub lost_records: u32,
 }
 
 impl KernelStatus {
+    /// Records that were lost since `before`. A kernel that was started with `audit=1` keeps records for an auditd and counts as lost what it
+    /// cannot keep, although the readers' group has them: without an auditd it is not known what is lost there, and nothing is counted.
+    pub fn lost_since(&self, before: &Self, is_kept_for_daemon: bool) -> u64 {
+        let is_known = self.has_daemon || !is_kept_for_daemon;
+        if is_known { self.lost_records.saturating_sub(before.lost_records).into() } else { 0 }
+    }
+
     /// `None`: the kernel does not say, as to the unprivileged.
     pub fn ask() -> Option<Self> {
         let socket = socket().ok()?;
@@ -108,6 +115,12 @@ impl KernelStatus {
         let word = |place: usize| Some(u32::from_ne_bytes(body.get(place * 4..place * 4 + 4)?.try_into().ok()?));
         Some(Self { is_enabled: word(1)? != 0, has_daemon: word(3)? != 0, lost_records: word(6)? })
     }
+}
+
+/// Whether the kernel was started with audit on, by its command line.
+pub fn is_on_from_start() -> bool {
+    let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    line.split_ascii_whitespace().any(|word| ["audit=1", "audit=on"].contains(&word))
 }
 
 fn socket() -> Result<OwnedFd, Errno> {
@@ -150,5 +163,10 @@ mod tests {
         let status = KernelStatus { is_enabled: true, has_daemon: true, lost_records: 7 };
         assert_eq!(KernelStatus::parse(&body), Some(status));
         assert_eq!(KernelStatus::parse(&body[..27]), None);
+        let later = KernelStatus { has_daemon: false, lost_records: 9, ..status };
+        let set_back = KernelStatus { lost_records: 1, ..status };
+        let lost =
+            [later.lost_since(&status, false), later.lost_since(&status, true), set_back.lost_since(&status, true)];
+        assert_eq!(lost, [2, 0, 0]);
     }
 }

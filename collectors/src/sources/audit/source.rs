@@ -9,7 +9,7 @@ use super::{
     call::{Meaning, meaning},
     event::Event,
     follow::{Follower, Line},
-    netlink::{AuditSocket, Incoming, KernelStatus},
+    netlink::{AuditSocket, Incoming, KernelStatus, is_on_from_start},
     record::Record,
     wanted::{Reason, Wanted},
 };
@@ -50,6 +50,7 @@ pub struct AuditSource {
     /// What the kernel said last.
     status: Option<KernelStatus>,
     status_due_ns: u64,
+    is_kept_for_daemon: bool,
     /// Why audit is read and not what would be better.
     refused: Option<String>,
     masks: Masks,
@@ -103,6 +104,7 @@ impl AuditSource {
             ticks_per_second: rustix::param::clock_ticks_per_second().max(1),
             status: KernelStatus::ask(),
             status_due_ns: 0,
+            is_kept_for_daemon: is_on_from_start(),
             refused,
             masks,
             wishes,
@@ -169,7 +171,7 @@ impl AuditSource {
         Ok(())
     }
 
-    /// Whether audit is enabled, and how many records were lost since it was asked last; without an auditd the kernel counts others as well.
+    /// Whether audit is enabled, and how many records were lost since it was asked last.
     fn ask_kernel(&mut self) {
         // Who was not told at the start is not told later.
         let Some(before) = self.status else { return };
@@ -178,10 +180,10 @@ impl AuditSource {
         if before.is_enabled != now.is_enabled {
             self.tell_problem();
         }
-        let lost = if now.has_daemon { now.lost_records.saturating_sub(before.lost_records) } else { 0 };
+        let lost = now.lost_since(&before, self.is_kept_for_daemon);
         let mut numbers = self.numbers.lock();
-        numbers.ledger.see(Origin::Audit, lost.into());
-        numbers.ledger.drop_in_hand(Stream::Syscall, Loss::AuditLost, lost.into());
+        numbers.ledger.see(Origin::Audit, lost);
+        numbers.ledger.drop_in_hand(Stream::Syscall, Loss::AuditLost, lost);
     }
 
     /// Enters into the ledger, at once, what was seen and what becomes of it; then hands on what is wanted.
@@ -231,7 +233,8 @@ impl AuditSource {
         audit.malformed_lines += std::mem::take(&mut intake.malformed_lines);
         audit.open_events = intake.assembler.open_events() as u64;
         if let Some(example) = intake.malformed_example.take() {
-            audit.malformed_example = Some(example);
+            // It may be a part of a command line.
+            audit.malformed_example = Some(self.masks.line(example.as_bytes()).0);
         }
     }
 
