@@ -7,6 +7,7 @@
 mod answer;
 mod gather;
 mod question;
+mod written;
 
 use super::{Planning, over};
 use crate::{
@@ -140,7 +141,7 @@ fn find(id: &str, command: &Command, planning: &Planning, reading: &Reading) -> 
         Reading::Topics { bus, .. } => {
             let topics: std::collections::BTreeSet<&str> = dataflow.written_topics().collect();
             for topic in topics {
-                found = found.or(gather::record_with_id(bus.as_ref(), topic, id)?);
+                found = found.or(written::record_with_id(bus.as_ref(), topic, id)?);
             }
         }
         Reading::Files(..) => {

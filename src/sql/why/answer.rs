@@ -1,8 +1,9 @@
 //! The answer, for people and for programs.
 
 use super::{
-    gather::{Apart, Gathered, Sample, Seen, Written},
+    gather::{Apart, Gathered, Sample, Seen},
     question::Question,
+    written::Written,
 };
 use crate::print::counted;
 use amoskys_pipeline::sql::ProbePlace;

@@ -393,7 +393,7 @@ mod tests {
         for option in known_options() {
             let name = format!("`{option}`");
             let is_named = |line: &&str| line.split(" | ").next().is_some_and(|names| names.contains(&name));
-            assert!(table.iter().any(|line| is_named(line)), "{option}");
+            assert!(table.iter().any(is_named), "{option}");
         }
     }
 }
