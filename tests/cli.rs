@@ -283,6 +283,25 @@ CREATE VIEW again AS SELECT k, c + 1 AS d FROM o;",
 }
 
 #[test]
+fn what_is_computed_of_a_stream_without_a_file_is_left_out_and_told() {
+    let place = Place::new();
+    let other = "CREATE EXTERNAL TABLE eo (t TIMESTAMP, k VARCHAR) STORED AS JSON LOCATION 'eo' OPTIONS (event_time 't', lateness '1s');
+                 CREATE EXTERNAL TABLE others (k VARCHAR) STORED AS JSON LOCATION 'others';
+                 INSERT INTO others SELECT k FROM eo;";
+    let sql = place.write("q.sql", &format!("{EVENTS}\n{INSERTED}\n{other}"));
+    let rows = place.write("ev.jsonl", "{\"t\":\"2026-01-01T00:00:00Z\",\"k\":\"a\"}\n".repeat(2).as_str());
+    let (out, told, code) = amoskys(&["sql", "run", &sql, "--from", &format!("ev={rows}"), "--format", "json"]);
+    assert_eq!((out.lines().count(), code), (1, 0), "{out}{told}");
+    assert!(
+        told.contains("stream `eo` has no file, and what is computed of it is left out; --from eo=FILE adds it"),
+        "{told}"
+    );
+    // What needs both is not computed of one.
+    let (_, told, code) = amoskys(&["sql", "run", &sql, "--from", &format!("ev={rows}"), "--view", "others"]);
+    assert!(code == 2 && told.contains("`ev` is read by no view that is asked for; streams are eo"), "{code} {told}");
+}
+
+#[test]
 fn warnings_are_told_and_denied_on_demand() {
     let place = Place::new();
     let sql = place.write("q.sql", &format!("{EVENTS}\n{INSERTED}\nCREATE VIEW nobody AS SELECT k FROM ev;"));
@@ -303,7 +322,7 @@ fn warnings_are_told_and_denied_on_demand() {
     assert!(code == 2 && out.contains("now()"), "{code} {out}");
     // What ships has none that is not meant.
     let (out, _, code) = amoskys(&["sql", "check", "sql", "--deny", "warnings"]);
-    assert!(code == 0 && out == "1 stream, 7 INSERTs: no problem\n", "{code} {out}");
+    assert!(code == 0 && out == "2 streams, 19 INSERTs: no problem\n", "{code} {out}");
 }
 
 #[test]

@@ -111,7 +111,19 @@ fn fields(call: &amoskys_collectors::sources::syscall::table::Syscall) -> String
     call.fields.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
-const FROM_AUDIT: &str = "
+const BEHIND_THE_TABLE: &str = "
+## For the detections that ship
+
+Some of `sql/detections` look at calls that are not usual: files that are written, renamed and deleted, connections that are taken. An agent
+whose file says this sends what all of them look at:
+
+```toml
+[syscall]
+source = \"auto\"
+calls = [\"usual\", \"open:success\", \"openat:success\", \"openat2:success\", \"creat:success\", \"unlink:success\", \"unlinkat:success\",
+         \"rename:success\", \"renameat:success\", \"renameat2:success\", \"accept:success\", \"accept4:success\"]
+```
+
 ## From audit
 
 Where eBPF may not be used, the same events come from the kernel's audit (`source = \"auto\"` or `\"audit\"`). It tells the calls that a rule of
@@ -161,8 +173,8 @@ fn the_page_is_the_table() {
         ));
     }
     page.push_str("\nUsual are those that are rare on a quiet host; the others are made all the time by programs that are busy.\n");
-    page.push_str(FROM_AUDIT);
-    let rules: Vec<&str> = FROM_AUDIT.split([' ', ',', '\n']).collect();
+    page.push_str(BEHIND_THE_TABLE);
+    let rules: Vec<&str> = BEHIND_THE_TABLE.split([' ', ',', '\n']).collect();
     let unasked: Vec<&str> =
         SYSCALLS.iter().filter(|call| call.is_usual && !rules.contains(&call.name)).map(|call| call.name).collect();
     assert_eq!(unasked, Vec::<&str>::new(), "usual calls that no rule of the page asks audit for");

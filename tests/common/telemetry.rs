@@ -11,13 +11,14 @@ use prost_reflect::DynamicMessage;
 use serde_json::Value;
 
 pub const TELEMETRY: &str = "amoskys.telemetry.process.v1";
+pub const SYSCALLS: &str = "amoskys.telemetry.syscall.v1";
 pub const ALERTS: &str = "amoskys.alerts.v1";
 pub const FEATURES: &str = "amoskys.features.process_activity.v1";
 pub const DEAD_LETTERS: &str = "amoskys.deadletter.v1";
 
 /// The topics that the shipped SQL reads and writes.
 pub fn create_topics(bus: &dyn Bus, partitions: i32) {
-    [TELEMETRY, ALERTS, FEATURES].iter().for_each(|topic| create(bus, topic, partitions));
+    [TELEMETRY, SYSCALLS, ALERTS, FEATURES].iter().for_each(|topic| create(bus, topic, partitions));
     create(bus, DEAD_LETTERS, 1);
 }
 

@@ -9,6 +9,9 @@ import numpy as np
 import onnxruntime
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType
+from sklearn.ensemble import IsolationForest
+
+from . import forest
 
 OPSET = {"": 21, "ai.onnx.ml": 3}
 # float32 against float64 sums of a few hundred trees.
@@ -18,6 +21,8 @@ PARITY_MAX = 1e-4
 def to_onnx(learned, name, features):
     """Serialised ONNX with one input [rows, features] and only the output that is scored."""
     tensor = {"probability": "probabilities", "raw": "scores"}[learned.kind]
+    if isinstance(learned.estimator, IsolationForest):
+        return tensor, forest.to_onnx(learned.estimator, name, features, OPSET, tensor)
     options = {id(learned.estimator): {"zipmap": False}} if learned.kind == "probability" else None
     inputs = [("features", FloatTensorType([None, features]))]
     model = convert_sklearn(learned.estimator, name, inputs, options=options, target_opset=OPSET)

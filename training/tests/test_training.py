@@ -4,12 +4,14 @@ import json
 import tomllib
 
 import numpy as np
+import onnx
 import onnxruntime
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sklearn.ensemble import IsolationForest
 
-from amoskys_training import dataset, evaluate, learn, train, workload
+from amoskys_training import dataset, evaluate, export, learn, train, workload
 
 SECOND = 1_000_000
 START = 1_795_000_000 * SECOND
@@ -56,6 +58,23 @@ def test_trains_and_exports_a_model_that_finds_the_attacks(tmp_path, algorithm):
     session = onnxruntime.InferenceSession(tmp_path / "models/m/1/model.onnx")
     assert [i.shape[1] for i in session.get_inputs()] == [2]
     assert [o.name for o in session.get_outputs()] == [about["output"]["tensor"]]
+
+
+def test_a_forest_is_one_operator_for_all_trees_and_scores_as_it_was_trained():
+    random = np.random.default_rng(3)
+    # Ties, few distinct values and numbers that float32 rounds: where a branch could go the other way.
+    rows = np.column_stack([random.normal(size=3000), random.integers(0, 3, 3000), random.lognormal(12, 3, 3000),
+                            np.round(random.normal(size=3000), 1), np.zeros(3000)]).astype(np.float32)
+    forest = IsolationForest(n_estimators=100, max_samples=256, random_state=learn.SEED).fit(rows)
+    learned = learn.Learned(forest, "raw", zero_at=0.1, one_at=-0.3)
+    tensor, exported = export.to_onnx(learned, "m", rows.shape[1])
+    onnx.checker.check_model(onnx.load_from_string(exported), full_check=True)
+    assert [node.op_type for node in onnx.load_from_string(exported).graph.node].count("TreeEnsembleRegressor") == 1
+    difference = np.abs(export.served_raw(exported, tensor, rows) - forest.decision_function(rows))
+    assert difference.max() < 1e-6
+    few = IsolationForest(n_estimators=3, max_features=2, random_state=learn.SEED).fit(rows)
+    with pytest.raises(ValueError, match="max_features=1.0"):
+        export.to_onnx(learn.Learned(few, "raw", zero_at=0.1, one_at=-0.3), "m", rows.shape[1])
 
 
 def test_the_same_rows_give_the_same_model_and_the_next_version(tmp_path):

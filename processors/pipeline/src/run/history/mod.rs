@@ -268,7 +268,22 @@ fn plan(
             let is_fed = dataflow.written_topics().any(|topic| topic == of.stream.topic);
             if is_fed { HistoryError::Fed { name: name.clone() } } else { HistoryError::Missing { name: name.clone() } }
         };
-        let patterns = history.get(name).ok_or_else(missing)?;
+        let Some(patterns) = history.get(name) else {
+            let is_sent = |flow: &StreamFlow| flow.shuffle.as_ref().is_some_and(|of| of.streams.contains(name));
+            // What is computed of this stream alone is nothing to the others.
+            match missing() {
+                error @ HistoryError::Missing { .. } if history.is_empty() || dataflow.streams.iter().any(is_sent) => {
+                    return Err(error);
+                }
+                HistoryError::Missing { .. } => {
+                    tracing::warn!(
+                        "stream `{name}` has no file, and what is computed of it is left out; --from {name}=FILE adds it"
+                    );
+                    continue;
+                }
+                error => return Err(error),
+            }
+        };
         let files = files::find(patterns)?;
         bytes_total += files.iter().map(|file| file.bytes).sum::<u64>();
         let own = files.iter().map(names).collect::<Result<Vec<_>, _>>()?;

@@ -1,0 +1,28 @@
+-- test: by a user, and by root through a descriptor
+INSERT INTO syscalls (observed_at, syscall, pid, process_key, comm, uid, euid, result, error, path, fd, mode) VALUES
+  ('12:00:00.100', 'SYSCALL_FCHMODAT', 131, 1311, 'chmod', 1000, 1000, 0, '', '/home/u/sh', NULL, 2541),
+  ('12:00:00.200', 'SYSCALL_FCHMOD', 132, 1321, 'python3', 0, 0, 0, '', '', 3, 2541);
+-- advance: 5m
+SELECT detection, entity, time, severity, technique FROM alerts ORDER BY time, entity;
+-- | detection      | entity                         | time                    | severity | technique |
+-- |----------------|--------------------------------|-------------------------|----------|-----------|
+-- | setuid_bit_set | chmod (pid 131) /home/u/sh     | 2026-01-01 12:00:00.100 | HIGH     | T1548.001 |
+-- | setuid_bit_set | python3 (pid 132) descriptor 3 | 2026-01-01 12:00:00.200 | HIGH     | T1548.001 |
+
+-- test: it fails, and the bit of the group and other bits
+INSERT INTO syscalls (observed_at, syscall, pid, process_key, comm, uid, euid, result, error, path, fd, mode) VALUES
+  ('12:01:00.100', 'SYSCALL_FCHMODAT', 133, 1331, 'chmod', 1000, 1000, -1, 'EPERM', '/usr/bin/sh', NULL, 2541),
+  ('12:01:00.200', 'SYSCALL_CHMOD', 134, 1341, 'chmod', 1000, 1000, 0, '', '/home/u/x', NULL, 1517),
+  ('12:01:00.300', 'SYSCALL_CHMOD', 134, 1341, 'chmod', 1000, 1000, 0, '', '/home/u/x', NULL, 493);
+-- advance: 5m
+SELECT detection, entity, time, severity, technique FROM alerts ORDER BY time, entity;
+-- | detection | entity | time | severity | technique |
+-- |-----------|--------|------|----------|-----------|
+
+-- test: a package with such a program is installed
+INSERT INTO syscalls (observed_at, syscall, pid, process_key, comm, uid, euid, result, error, path, fd, mode) VALUES
+  ('12:02:00.100', 'SYSCALL_FCHMOD', 135, 1351, 'dpkg', 0, 0, 0, '', '', 9, 2541);
+-- advance: 5m
+SELECT detection, entity, time, severity, technique FROM alerts ORDER BY time, entity;
+-- | detection | entity | time | severity | technique |
+-- |-----------|--------|------|----------|-----------|

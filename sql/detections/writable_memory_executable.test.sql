@@ -1,0 +1,36 @@
+-- test: it writes code into memory and makes that executable
+INSERT INTO syscalls (observed_at, syscall, pid, process_key, comm, uid, euid, result, error, protection, flags, size, start_address) VALUES
+  ('12:00:00.100', 'SYSCALL_MPROTECT', 88, 881, 'loader', 1000, 1000, 0, '', 'PROT_READ|PROT_EXEC', '', 4096, 140000000);
+-- advance: 5m
+SELECT detection, entity, time, severity, technique FROM alerts ORDER BY time, entity;
+-- | detection                  | entity          | time                    | severity | technique   |
+-- |----------------------------|-----------------|-------------------------|----------|-------------|
+-- | writable_memory_executable | loader (pid 88) | 2026-01-01 12:00:00.100 | HIGH     | T1055,T1620 |
+
+-- test: it maps memory that is both
+INSERT INTO syscalls (observed_at, syscall, pid, process_key, comm, uid, euid, result, error, protection, flags, size, start_address) VALUES
+  ('12:01:00.100', 'SYSCALL_MMAP', 89, 891, 'loader', 1000, 1000, 140737000000, '', 'PROT_READ|PROT_WRITE|PROT_EXEC', 'MAP_PRIVATE|MAP_ANONYMOUS', 4096, 140000000),
+  ('12:01:00.200', 'SYSCALL_MPROTECT', 89, 891, 'loader', 1000, 1000, 0, '', 'PROT_READ|PROT_WRITE|PROT_EXEC', '', 4096, 140000000);
+-- advance: 5m
+SELECT detection, entity, time, severity, technique FROM alerts ORDER BY time, entity;
+-- | detection                  | entity          | time                    | severity | technique   |
+-- |----------------------------|-----------------|-------------------------|----------|-------------|
+-- | writable_memory_executable | loader (pid 89) | 2026-01-01 12:01:00.200 | HIGH     | T1055,T1620 |
+
+-- test: a loader maps the code of a library from its file, and a call that fails
+INSERT INTO syscalls (observed_at, syscall, pid, process_key, comm, uid, euid, result, error, protection, flags, size, start_address) VALUES
+  ('12:02:00.100', 'SYSCALL_MMAP', 91, 911, 'cat', 1000, 1000, 140737000000, '', 'PROT_READ|PROT_EXEC', 'MAP_PRIVATE|MAP_DENYWRITE', 4096, 140000000),
+  ('12:02:00.200', 'SYSCALL_MPROTECT', 91, 911, 'cat', 1000, 1000, -13, 'EACCES', 'PROT_READ|PROT_EXEC', '', 4096, 140000000);
+-- advance: 5m
+SELECT detection, entity, time, severity, technique FROM alerts ORDER BY time, entity;
+-- | detection | entity | time | severity | technique |
+-- |-----------|--------|------|----------|-----------|
+
+-- test: a runtime compiles what it runs
+INSERT INTO syscalls (observed_at, syscall, pid, process_key, comm, uid, euid, result, error, protection, flags, size, start_address) VALUES
+  ('12:03:00.100', 'SYSCALL_MPROTECT', 92, 921, 'node', 1000, 1000, 0, '', 'PROT_READ|PROT_EXEC', '', 4096, 140000000),
+  ('12:03:00.200', 'SYSCALL_MMAP', 93, 931, 'java', 1000, 1000, 140737000000, '', 'PROT_READ|PROT_WRITE|PROT_EXEC', 'MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE', 4096, 140000000);
+-- advance: 5m
+SELECT detection, entity, time, severity, technique FROM alerts ORDER BY time, entity;
+-- | detection | entity | time | severity | technique |
+-- |-----------|--------|------|----------|-----------|
