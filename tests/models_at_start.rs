@@ -170,8 +170,11 @@ fn every_worker_of_every_process_loads_the_models() {
         processor.until_read(TELEMETRY, &[turn; PARTITIONS as usize]);
         processor.until("each worker has a partition", |processor| {
             let metrics = processor.get("/metrics").map(|(_, text)| text).unwrap_or_default();
-            let owns = |worker: u32| format!("amoskys_processor_owned_partitions{{worker=\"{worker}\"}} 1\n");
-            (0..2).all(|worker| metrics.contains(&owns(worker)))
+            let owns = |worker: u32| {
+                let name = format!("amoskys_processor_owned_partitions{{worker=\"{worker}\"}} ");
+                metrics.lines().any(|line| line.strip_prefix(&name).is_some_and(|count| count != "0"))
+            };
+            (0..2).all(owns)
         });
         processor.terminate();
         // The windows of this turn's event may be closed, too, by the clock.
