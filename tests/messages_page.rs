@@ -60,15 +60,21 @@ const MARKS: &[(&str, &str)] = &[
     ("tracing::warn!(", "log, warning"),
 ];
 
-fn sources(path: &Path, found: &mut Vec<PathBuf>) {
+/// Files of an ending at a path or below it, in their order.
+fn files(path: &Path, ending: &str, found: &mut Vec<PathBuf>) {
     if path.is_dir() {
         let mut entries: Vec<PathBuf> =
             fs::read_dir(path).expect("reads").map(|entry| entry.expect("an entry").path()).collect();
         entries.sort();
-        entries.iter().for_each(|entry| sources(entry, found));
-    } else if path.extension().is_some_and(|ending| ending == "rs") && !path.ends_with("tests.rs") {
+        entries.iter().for_each(|entry| files(entry, ending, found));
+    } else if path.extension().is_some_and(|of| of == ending) {
         found.push(path.to_owned());
     }
+}
+
+fn sources(path: &Path, found: &mut Vec<PathBuf>) {
+    files(path, "rs", found);
+    found.retain(|path| !path.ends_with("tests.rs"));
 }
 
 /// The string literal at the beginning of `code`, and what follows it.
@@ -272,16 +278,16 @@ fn is_of(template: &str, said: &str) -> bool {
 /// So that `docs/messages.md`, which is made of these files, has every message.
 #[test]
 fn every_message_about_sql_is_said_by_a_file_of_sql() {
-    let (mut files, mut tests) = (Vec::new(), Vec::new());
-    OF_SQL.iter().for_each(|place| sources(Path::new(place), &mut files));
-    sql_files(Path::new("processors/pipeline/tests/sql"), &mut tests);
+    let (mut all, mut tests) = (Vec::new(), Vec::new());
+    OF_SQL.iter().for_each(|place| sources(Path::new(place), &mut all));
+    files(Path::new("processors/pipeline/tests/sql"), "sql", &mut tests);
     let mut said = Vec::new();
     for test in &tests {
         let text = fs::read_to_string(test).expect("reads");
         said.extend(text.lines().filter(|line| line.starts_with("-- ")).map(str::to_owned));
     }
     let mut unsaid = Vec::new();
-    for file in files {
+    for file in all {
         for (_, text) in texts_of(&file, [("Fault::new(", "error")].iter()) {
             if !NOT_OF_ONE_STATEMENT.contains(&text.as_str()) && !said.iter().any(|said| is_of(&text, said)) {
                 unsaid.push(format!("{}: {text}", file.display()));
@@ -289,17 +295,6 @@ fn every_message_about_sql_is_said_by_a_file_of_sql() {
         }
     }
     assert!(unsaid.is_empty(), "no file in processors/pipeline/tests/sql has\n{}", unsaid.join("\n"));
-}
-
-fn sql_files(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("reads") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            sql_files(&path, found);
-        } else if path.extension().is_some_and(|ending| ending == "sql") {
-            found.push(path);
-        }
-    }
 }
 
 #[test]

@@ -9,42 +9,12 @@ use std::{
     io::{BufRead, BufReader},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread,
     time::Duration,
 };
-use support::*;
+use support::{children::Running, *};
 use tempfile::TempDir;
-
-/// A child that is ended with the test.
-struct Running(Child);
-
-impl Running {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command.spawn();
-        // A program that was just written may still be open in a child of another thread.
-        while child.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::ExecutableFileBusy) {
-            thread::sleep(Duration::from_millis(1));
-            child = command.spawn();
-        }
-        Self(child.unwrap_or_else(|error| panic!("{command:?} cannot be run: {error}")))
-    }
-
-    fn pid(&self) -> u32 {
-        self.0.id()
-    }
-
-    fn end(&mut self) {
-        let _ = self.0.kill();
-        self.0.wait().expect("waits for its own child");
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
 
 /// A copy of a program, under a name of its own.
 fn copy(folder: &TempDir, program: &str, name: &str) -> PathBuf {

@@ -6,49 +6,16 @@ use amoskys_collectors::{NetlinkMode, WalFull};
 use amoskys_proto::v1::{ProcessEvent, ProcessEventKind as Kind};
 use std::{
     fs,
-    io::ErrorKind,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
+    process::{Command, Stdio},
+    time::Duration,
 };
-use support::*;
+use support::{children::Running, *};
 use tempfile::TempDir;
 
-/// A child that is ended with the test.
-struct Running(Child);
-
-impl Running {
-    fn start(program: impl AsRef<Path>, arguments: &[&str]) -> Self {
-        let mut command = Command::new(program.as_ref());
-        command.args(arguments).stdin(Stdio::null());
-        let mut child = command.spawn();
-        let begun = Instant::now();
-        // A child that another thread was just starting has the file open for writing until it is a program itself.
-        while child.as_ref().is_err_and(|error| error.kind() == ErrorKind::ExecutableFileBusy)
-            && begun.elapsed() < Duration::from_secs(10)
-        {
-            thread::sleep(Duration::from_millis(1));
-            child = command.spawn();
-        }
-        Self(child.unwrap_or_else(|error| panic!("{} cannot be run: {error}", program.as_ref().display())))
-    }
-
-    fn pid(&self) -> u32 {
-        self.0.id()
-    }
-
-    fn end(&mut self) {
-        let _ = self.0.kill();
-        self.0.wait().expect("waits for its own child");
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.end();
-    }
+fn run(program: impl AsRef<Path>, arguments: &[&str]) -> Running {
+    Running::start(Command::new(program.as_ref()).args(arguments).stdin(Stdio::null()))
 }
 
 fn sleep_program() -> PathBuf {
@@ -76,7 +43,7 @@ fn a_child_is_seen_from_start_to_end() {
     let bus = FakeBus::new(Mode::Take);
     let (agent, registry) = start_listening(connector_config(folder.path()), &bus);
     assert_eq!(agent.status().process_source, "proc_connector");
-    let mut child = Running::start("/bin/sleep", &["1000", "2000"]);
+    let mut child = run("/bin/sleep", &["1000", "2000"]);
     let pid = child.pid();
     let fork = bus.wait_for_kind(pid, Kind::Fork);
     let exec = bus.wait_for_kind(pid, Kind::Exec);
@@ -125,7 +92,7 @@ fn every_one_of_many_short_lives_is_told_whole() {
     let (agent, _) = start_listening(connector_config(folder.path()), &bus);
     let pids: Vec<u32> = (0..CHILDREN)
         .map(|_| {
-            let mut child = Running::start("/bin/true", &[]);
+            let mut child = run("/bin/true", &[]);
             child.0.wait().expect("it ends by itself");
             child.pid()
         })
@@ -154,7 +121,7 @@ fn a_binary_deleted_while_it_runs_is_seen_at_the_second_look() {
     config.process.exe_recheck_after = Duration::from_millis(300);
     let (_agent, _) = start_listening(config, &bus);
     let program = copy_in_memory(&memory, "kworker");
-    let child = Running::start(&program, &["1000"]);
+    let child = run(&program, &["1000"]);
     fs::remove_file(&program).expect("removes");
     let found = bus.wait_for("the deletion", |event| event.pid == child.pid() && event.exe_deleted);
     assert_eq!((found.exe.as_str(), found.exe_fs_type.as_str()), (program.to_string_lossy().as_ref(), "tmpfs"));
@@ -169,7 +136,7 @@ fn a_binary_deleted_while_it_runs_is_seen_by_a_snapshot() {
     config.process.snapshot_interval = Duration::from_millis(200);
     let (_agent, _) = start_listening(config, &bus);
     let program = copy_in_memory(&memory, "kworker");
-    let child = Running::start(&program, &["1000"]);
+    let child = run(&program, &["1000"]);
     let exec = bus.wait_for_kind(child.pid(), Kind::Exec);
     assert!(!exec.exe_deleted);
     fs::remove_file(&program).expect("removes");
@@ -183,7 +150,7 @@ fn a_path_that_really_ends_so_is_not_taken_for_deleted() {
     let bus = FakeBus::new(Mode::Take);
     let (_agent, _) = start_listening(connector_config(folder.path()), &bus);
     let program = copy_in_memory(&memory, "tool (deleted)");
-    let child = Running::start(&program, &["1000"]);
+    let child = run(&program, &["1000"]);
     let exec = bus.wait_for_kind(child.pid(), Kind::Exec);
     assert_eq!((exec.exe.as_str(), exec.exe_deleted), (program.to_string_lossy().as_ref(), false));
 }
@@ -195,14 +162,14 @@ fn set_user_id_programs_and_programs_without_a_file_are_told() {
     let (_agent, _) = start_listening(connector_config(folder.path()), &bus);
     let program = copy_in_memory(&memory, "privileged");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).expect("sets the bit");
-    let child = Running::start(&program, &["1000"]);
+    let child = run(&program, &["1000"]);
     assert!(bus.wait_for_kind(child.pid(), Kind::Exec).exe_setuid);
 
     let file = rustix::fs::memfd_create("payload", rustix::fs::MemfdFlags::empty()).expect("a memfd");
     rustix::io::write(&file, &[]).expect("writes nothing");
     let path = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&file));
     fs::write(&path, fs::read(sleep_program()).expect("reads")).expect("writes");
-    let child = Running::start(&path, &["1000"]);
+    let child = run(&path, &["1000"]);
     let exec = bus.wait_for_kind(child.pid(), Kind::Exec);
     assert_eq!((exec.exe.as_str(), exec.exe_fs_type.as_str(), exec.exe_deleted), ("/memfd:payload", "memfd", true));
 }
@@ -217,7 +184,7 @@ fn without_the_connector_comparing_snapshots_gives_starts_and_exits() {
     let (agent, _) = start(config, &bus);
     assert_eq!(agent.status().process_source, "snapshots");
     bus.wait_for_kind(std::process::id(), Kind::Snapshot);
-    let mut child = Running::start("/bin/sleep", &["1000"]);
+    let mut child = run("/bin/sleep", &["1000"]);
     let pid = child.pid();
     let fork = bus.wait_for_kind(pid, Kind::Fork);
     let exec = bus.wait_for_kind(pid, Kind::Exec);
@@ -268,12 +235,12 @@ fn an_agent_that_may_not_drop_lets_the_kernel_drop_and_counts_it() {
     let (agent, registry) = start(config, &bus);
     wait_until("the WAL to be full", || agent.numbers().wal_records == 1);
     for _ in 0..100 {
-        Running::start("/bin/true", &[]).0.wait().expect("it ends by itself");
+        run("/bin/true", &[]).0.wait().expect("it ends by itself");
     }
     assert_eq!(agent.status().events_dropped, 0, "nothing is dropped by the agent");
     bus.set(Mode::Take);
     wait_until("the loss to be noticed", || {
-        Running::start("/bin/true", &[]).0.wait().expect("it ends by itself");
+        run("/bin/true", &[]).0.wait().expect("it ends by itself");
         agent.numbers().kernel_lost_messages > 0
     });
     agent.stop(Duration::from_secs(30));

@@ -2,6 +2,7 @@
 
 pub mod audit;
 mod calls;
+mod netlink;
 pub mod process;
 pub mod syscall;
 

@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod audit;
+pub mod children;
 
 use amoskys_bus::{
     Address, Bus, BusError, DeliveryReport, Member, MemberOptions, Outgoing, Producer, ProducerOptions, Reader,

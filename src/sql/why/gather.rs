@@ -16,7 +16,7 @@ use amoskys_pipeline::{
 use amoskys_proto::v1::Alert;
 use anyhow::{Context, Result, bail};
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray},
+    array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array},
     compute::cast,
     datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampNanosecondType},
 };
@@ -72,6 +72,54 @@ pub struct Verdict {
 pub enum Apart {
     Number(f64),
     Nanoseconds(i64),
+}
+
+impl Apart {
+    /// How much, whichever way.
+    fn size(self) -> f64 {
+        match self {
+            Self::Number(number) => number.abs(),
+            Self::Nanoseconds(ns) => ns.unsigned_abs() as f64,
+        }
+    }
+}
+
+/// Of two columns of numbers, times or durations, row by row.
+enum Differences {
+    Numbers(Float64Array),
+    Nanoseconds(Int64Array),
+}
+
+impl Differences {
+    /// `None`: they are of other types.
+    fn of(left: &ArrayRef, right: &ArrayRef) -> Result<Option<Self>> {
+        let ns = |column: &ArrayRef| -> Result<Option<ArrayRef>> {
+            let to = match column.data_type() {
+                DataType::Timestamp(..) => DataType::Timestamp(TimeUnit::Nanosecond, None),
+                DataType::Duration(_) => DataType::Duration(TimeUnit::Nanosecond),
+                _ => return Ok(None),
+            };
+            Ok(Some(cast(&cast(column, &to)?, &DataType::Int64)?))
+        };
+        if let (Some(left), Some(right)) = (ns(left)?, ns(right)?) {
+            let pairs = left.as_primitive::<Int64Type>().iter().zip(right.as_primitive::<Int64Type>());
+            return Ok(Some(Self::Nanoseconds(pairs.map(|(left, right)| right?.checked_sub(left?)).collect())));
+        }
+        if !left.data_type().is_numeric() || !right.data_type().is_numeric() {
+            return Ok(None);
+        }
+        let [left, right] = [cast(left, &DataType::Float64)?, cast(right, &DataType::Float64)?];
+        let pairs = left.as_primitive::<Float64Type>().iter().zip(right.as_primitive::<Float64Type>());
+        Ok(Some(Self::Numbers(pairs.map(|(left, right)| Some(right? - left?)).collect())))
+    }
+
+    /// `None`: one is NULL.
+    fn at(&self, row: usize) -> Option<Apart> {
+        match self {
+            Self::Numbers(of) => of.is_valid(row).then(|| Apart::Number(of.value(row))),
+            Self::Nanoseconds(of) => of.is_valid(row).then(|| Apart::Nanoseconds(of.value(row))),
+        }
+    }
 }
 
 impl fmt::Display for Apart {
@@ -389,11 +437,12 @@ impl Seen {
             self.probe.conditions.iter().map(|condition| batch.column(condition.holds).as_boolean()).collect();
         let holds = |condition: usize, row: usize| holds[condition].is_valid(row) && holds[condition].value(row);
         let conditions = self.probe.conditions.len();
-        let distances = self.probe.conditions.iter().map(|condition| match condition.compared {
-            Some((left, right)) => distances(batch.column(left), batch.column(right)),
+        let differences = self.probe.conditions.iter().map(|condition| match condition.compared {
+            Some((left, right)) => Differences::of(batch.column(left), batch.column(right)),
             None => Ok(None),
         });
-        let distances: Vec<Option<Vec<f64>>> = distances.collect::<Result<_>>()?;
+        let differences: Vec<Option<Differences>> = differences.collect::<Result<_>>()?;
+        let apart = |condition: usize, row: usize| differences[condition].as_ref().and_then(|of| of.at(row));
         for row in (0..batch.num_rows()).filter(|&row| is_meant(row)) {
             self.rows += 1;
             let held: Vec<bool> = (0..conditions).map(|condition| holds(condition, row)).collect();
@@ -402,14 +451,15 @@ impl Seen {
             self.late += u64::from(late.is_some_and(|late| late.is_valid(row) && late.value(row)));
             // Those that come furthest: by conditions that hold, then by how far the first other one is away. Of equal ones the first.
             let first_no = held.iter().position(|held| !held);
-            let away = first_no.and_then(|condition| distances[condition].as_ref()).map_or(f64::INFINITY, |of| of[row]);
+            let away = first_no.and_then(|condition| apart(condition, row)).map_or(f64::INFINITY, Apart::size);
             let count = held.iter().filter(|held| **held).count();
             let is_behind = |other: &Sample| (other.held(), -other.away) >= (count, -away);
             let last = self.samples.last().filter(|_| self.samples.len() >= samples_max);
             if samples_max == 0 || last.is_some_and(is_behind) {
                 continue;
             }
-            let sample = Sample { away, ..sample(batch, row, emission.window_ns, &held, &self.probe)? };
+            let apart: Vec<Option<Apart>> = (0..conditions).map(|condition| apart(condition, row)).collect();
+            let sample = Sample { away, ..sample(batch, row, emission.window_ns, (&held, &apart), &self.probe)? };
             let at = self.samples.partition_point(is_behind);
             self.samples.insert(at, sample);
             self.samples.truncate(samples_max);
@@ -423,16 +473,15 @@ fn sample(
     batch: &arrow::record_batch::RecordBatch,
     row: usize,
     window_ns: Option<(i64, i64)>,
-    held: &[bool],
+    (held, apart): (&[bool], &[Option<Apart>]),
     probe: &Probe,
 ) -> Result<Sample> {
     let shown = |column: usize| Shown::of(batch.column(column), row);
     let columns = probe.columns.iter().enumerate().filter(|(at, _)| batch.column(*at).is_valid(row));
     let verdict = |(condition, holds): (usize, &bool)| {
         let compared = probe.conditions[condition].compared;
-        let apart = compared.map(|(left, right)| apart(batch.column(left), batch.column(right), row)).transpose()?;
         let compared = compared.map(|(left, right)| anyhow::Ok((shown(left)?, shown(right)?))).transpose()?;
-        Ok(Verdict { holds: *holds, compared, apart: apart.flatten() })
+        Ok(Verdict { holds: *holds, compared, apart: apart[condition] })
     };
     Ok(Sample {
         window_ns,
@@ -440,43 +489,4 @@ fn sample(
         verdicts: held.iter().enumerate().map(verdict).collect::<Result<_>>()?,
         away: f64::INFINITY,
     })
-}
-
-/// How far two columns of numbers or times are apart, row by row; infinitely where one is NULL.
-fn distances(left: &ArrayRef, right: &ArrayRef) -> Result<Option<Vec<f64>>> {
-    let numbers = |column: &ArrayRef| -> Result<Option<ArrayRef>> {
-        Ok(match column.data_type() {
-            DataType::Timestamp(..) | DataType::Duration(_) => {
-                Some(cast(&cast(column, &DataType::Int64)?, &DataType::Float64)?)
-            }
-            of if of.is_numeric() => Some(cast(column, &DataType::Float64)?),
-            _ => None,
-        })
-    };
-    let (Some(left), Some(right)) = (numbers(left)?, numbers(right)?) else { return Ok(None) };
-    let pairs = left.as_primitive::<Float64Type>().iter().zip(right.as_primitive::<Float64Type>());
-    Ok(Some(pairs.map(|(left, right)| left.zip(right).map_or(f64::INFINITY, |(a, b)| (a - b).abs())).collect()))
-}
-
-/// Of two numbers, times or durations.
-fn apart(left: &ArrayRef, right: &ArrayRef, row: usize) -> Result<Option<Apart>> {
-    let ns = |column: &ArrayRef| -> Result<Option<i64>> {
-        let to = match column.data_type() {
-            DataType::Timestamp(..) => DataType::Timestamp(TimeUnit::Nanosecond, None),
-            DataType::Duration(_) => DataType::Duration(TimeUnit::Nanosecond),
-            _ => return Ok(None),
-        };
-        let ns = cast(&cast(&column.slice(row, 1), &to)?, &DataType::Int64)?;
-        Ok(ns.is_valid(0).then(|| ns.as_primitive::<Int64Type>().value(0)))
-    };
-    if let (Some(left), Some(right)) = (ns(left)?, ns(right)?) {
-        return Ok(right.checked_sub(left).map(Apart::Nanoseconds));
-    }
-    let number = |column: &ArrayRef| -> Result<Option<f64>> {
-        if !column.data_type().is_numeric() || column.is_null(row) {
-            return Ok(None);
-        }
-        Ok(Some(cast(&column.slice(row, 1), &DataType::Float64)?.as_primitive::<Float64Type>().value(0)))
-    };
-    Ok(number(left)?.zip(number(right)?).map(|(left, right)| Apart::Number(right - left)))
 }

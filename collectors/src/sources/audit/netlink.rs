@@ -7,15 +7,11 @@
 //! Limits: what finds no room in the socket's buffer is lost; the kernel says that it is so, not how much.
 
 use super::AuditError;
+use crate::sources::netlink::{self, Datagram};
 use rustix::{
     fd::OwnedFd,
     io::Errno,
-    net::{
-        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind,
-        netlink::{self, SocketAddrNetlink},
-        recvfrom, sendto, socket_with,
-        sockopt::{Timeout, set_socket_recv_buffer_size, set_socket_recv_buffer_size_force, set_socket_timeout},
-    },
+    net::{SocketType, netlink::AUDIT},
 };
 use std::time::Duration;
 
@@ -55,12 +51,7 @@ impl AuditSocket {
     pub fn open(buffer_bytes: usize, wait: Duration) -> Result<Self, AuditError> {
         let refused = |action| move |errno: Errno| AuditError::Netlink { action, source: errno.into() };
         let socket = socket().map_err(refused("socket"))?;
-        // Beyond the system's limit only the privileged may go; the others get what the limit gives.
-        if set_socket_recv_buffer_size_force(&socket, buffer_bytes).is_err() {
-            set_socket_recv_buffer_size(&socket, buffer_bytes).map_err(refused("set buffer size"))?;
-        }
-        bind(&socket, &SocketAddrNetlink::new(0, READLOG)).map_err(refused("bind"))?;
-        set_socket_timeout(&socket, Timeout::Recv, Some(wait)).map_err(refused("set timeout"))?;
+        netlink::subscribe(&socket, READLOG, buffer_bytes, wait).map_err(|(action, errno)| refused(action)(errno))?;
         Ok(Self { socket, buffer: vec![0; DATAGRAM_BYTES_MAX] })
     }
 
@@ -92,12 +83,12 @@ impl KernelStatus {
     /// `None`: the kernel does not say, as to the unprivileged.
     pub fn ask() -> Option<Self> {
         let socket = socket().ok()?;
-        set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER_TIMEOUT)).ok()?;
+        netlink::set_wait(&socket, ANSWER_TIMEOUT).ok()?;
         let mut request = [0; HEADER_BYTES];
         request[..4].copy_from_slice(&(HEADER_BYTES as u32).to_ne_bytes());
         request[4..6].copy_from_slice(&AUDIT_GET.to_ne_bytes());
         request[6..8].copy_from_slice(&NLM_F_REQUEST.to_ne_bytes());
-        sendto(&socket, &request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0)).ok()?;
+        netlink::send_to_kernel(&socket, &request).ok()?;
         let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
         for _ in 0..ANSWERS_MAX {
             match receive(&socket, &mut buffer, true).ok()? {
@@ -124,21 +115,17 @@ pub fn is_on_from_start() -> bool {
 }
 
 fn socket() -> Result<OwnedFd, Errno> {
-    socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, Some(netlink::AUDIT))
+    netlink::socket(SocketType::RAW, AUDIT)
 }
 
 fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8], block: bool) -> std::io::Result<Incoming<'a>> {
-    let flags = if block { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
-    match recvfrom(socket, &mut *buffer, flags) {
-        Ok((length, _, sender)) => {
-            let is_kernels = sender.is_some_and(|a| SocketAddrNetlink::try_from(a).is_ok_and(|from| from.pid() == 0));
-            let message = if is_kernels { split(&buffer[..length]) } else { None };
-            Ok(message.map_or(Incoming::Quiet, |(number, text)| Incoming::Record(number, text)))
+    Ok(match netlink::receive(socket, buffer, block)? {
+        Datagram::Kernels(length) => {
+            split(&buffer[..length]).map_or(Incoming::Quiet, |(number, text)| Incoming::Record(number, text))
         }
-        Err(Errno::AGAIN | Errno::INTR) => Ok(Incoming::Quiet),
-        Err(Errno::NOBUFS) => Ok(Incoming::Overflow),
-        Err(errno) => Err(errno.into()),
-    }
+        Datagram::Quiet => Incoming::Quiet,
+        Datagram::Overflow => Incoming::Overflow,
+    })
 }
 
 /// Type and body. A datagram holds one message; the length in its header is not asked, as old kernels leave the header out of it.

@@ -5,15 +5,11 @@
 //! (`netlink_buffer_bytes`, raised above the system's limit where that is allowed) messages are lost and counted.
 
 use super::message::{CN_IDX_PROC, Message, Received, parse, subscription};
+use crate::sources::netlink::{self, Datagram};
 use rustix::{
     fd::OwnedFd,
     io::Errno,
-    net::{
-        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind,
-        netlink::{self, SocketAddrNetlink},
-        recvfrom, sendto, socket_with,
-        sockopt::{Timeout, set_socket_recv_buffer_size, set_socket_recv_buffer_size_force, set_socket_timeout},
-    },
+    net::{SocketType, netlink::CONNECTOR},
 };
 use std::time::{Duration, Instant};
 
@@ -55,17 +51,10 @@ impl Connector {
     /// Subscribes. `wait` is how long [`Connector::receive`] waits.
     pub fn open(buffer_bytes: usize, wait: Duration) -> Result<Self, ConnectorError> {
         let refused = |action| move |errno: Errno| ConnectorError::Refused { action, source: errno.into() };
-        let protocol = Some(netlink::CONNECTOR);
-        let socket = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC, protocol)
-            .map_err(refused("socket"))?;
-        // Beyond the system's limit only the privileged may go; the others get what the limit gives.
-        if set_socket_recv_buffer_size_force(&socket, buffer_bytes).is_err() {
-            set_socket_recv_buffer_size(&socket, buffer_bytes).map_err(refused("set buffer size"))?;
-        }
-        bind(&socket, &SocketAddrNetlink::new(0, CN_IDX_PROC)).map_err(refused("bind"))?;
-        set_socket_timeout(&socket, Timeout::Recv, Some(wait)).map_err(refused("set timeout"))?;
-        let kernel = SocketAddrNetlink::new(0, 0);
-        sendto(&socket, &subscription(true), SendFlags::empty(), &kernel).map_err(refused("subscribe"))?;
+        let socket = netlink::socket(SocketType::DGRAM, CONNECTOR).map_err(refused("socket"))?;
+        netlink::subscribe(&socket, CN_IDX_PROC, buffer_bytes, wait)
+            .map_err(|(action, errno)| refused(action)(errno))?;
+        netlink::send_to_kernel(&socket, &subscription(true)).map_err(refused("subscribe"))?;
         let mut connector = Self { socket, buffer: [0; DATAGRAM_BYTES_MAX] };
         connector.wait_for_answer()?;
         Ok(connector)
@@ -91,17 +80,10 @@ impl Connector {
     /// The next message. With `block` waits for as long as [`Connector::open`] was told, else not at all. Messages
     /// that do not come from the kernel, or are none, count as quiet.
     pub fn receive(&mut self, block: bool) -> std::io::Result<Incoming> {
-        let flags = if block { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
-        match recvfrom(&self.socket, &mut self.buffer[..], flags) {
-            Ok((length, _, sender)) => {
-                let from_kernel =
-                    sender.is_some_and(|a| SocketAddrNetlink::try_from(a).is_ok_and(|address| address.pid() == 0));
-                let received = if from_kernel { parse(&self.buffer[..length]) } else { None };
-                Ok(received.map_or(Incoming::Quiet, Incoming::Message))
-            }
-            Err(Errno::AGAIN | Errno::INTR) => Ok(Incoming::Quiet),
-            Err(Errno::NOBUFS) => Ok(Incoming::Overflow),
-            Err(errno) => Err(errno.into()),
-        }
+        Ok(match netlink::receive(&self.socket, &mut self.buffer, block)? {
+            Datagram::Kernels(length) => parse(&self.buffer[..length]).map_or(Incoming::Quiet, Incoming::Message),
+            Datagram::Quiet => Incoming::Quiet,
+            Datagram::Overflow => Incoming::Overflow,
+        })
     }
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{clock::Moment, metrics::SharedNumbers, queue::StopOrder};
 use rustix::fs::{Stat, fstat};
 use sha2::{Digest as _, Sha256};
-use std::{fmt::Write, fs::File, io::Read, path::PathBuf, sync::Arc};
+use std::{fs::File, io::Read, path::PathBuf, sync::Arc};
 
 const PIECE_BYTES: usize = 128 << 10;
 /// The coarsest that a file system tells the time of a change: within as much, two changes may look like one.
@@ -96,14 +96,6 @@ impl Hashing {
                 return None;
             }
         }
-        Some((hex(&hasher.finalize()).into(), bytes))
+        Some((hex::encode(hasher.finalize()).into(), bytes))
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

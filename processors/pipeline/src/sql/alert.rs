@@ -24,22 +24,18 @@ pub fn check_values(query: &LogicalPlan, sink: &Sink) -> Result<()> {
     if !sink.format.is_of_alerts() {
         return Ok(());
     }
-    let named = projection.expr.iter().zip(projection.schema.fields());
-    for (expression, _) in named.clone().filter(|(_, field)| field.name() == "severity") {
-        if let Some(value) = expression.clone().unalias_nested().data.as_literal()
-            && let Some(Some(text)) = value.try_as_str()
-            && !SEVERITIES.contains(&text)
-        {
-            let fault = Fault::new(format!("a severity of '{text}'"));
-            return refuse(fault.help(format!("it is {}", SEVERITIES.join(", "))).at(format!("'{text}'")));
-        }
-    }
-    for (expression, _) in named.filter(|(_, field)| field.name() == "confidence") {
-        if let Expr::Literal(ScalarValue::Float64(Some(value)), _) = expression.clone().unalias_nested().data
-            && !(0.0..=1.0).contains(&value)
-        {
-            let fault = Fault::new(format!("a confidence of {value}: it is 0 to 1"));
-            return refuse(fault.help("0.6 and more is HIGH, 0.85 and more CRITICAL").at("AS confidence"));
+    for (expression, field) in projection.expr.iter().zip(projection.schema.fields()) {
+        let Expr::Literal(value, _) = expression.clone().unalias_nested().data else { continue };
+        match (field.name().as_str(), &value, value.try_as_str().flatten()) {
+            ("severity", _, Some(text)) if !SEVERITIES.contains(&text) => {
+                let fault = Fault::new(format!("a severity of '{text}'"));
+                return refuse(fault.help(format!("it is {}", SEVERITIES.join(", "))).at(format!("'{text}'")));
+            }
+            ("confidence", ScalarValue::Float64(Some(value)), _) if !(0.0..=1.0).contains(value) => {
+                let fault = Fault::new(format!("a confidence of {value}: it is 0 to 1"));
+                return refuse(fault.help("0.6 and more is HIGH, 0.85 and more CRITICAL").at("AS confidence"));
+            }
+            _ => {}
         }
     }
     Ok(())

@@ -179,8 +179,11 @@ fn find(path: &Path, is_wanted: &dyn Fn(&Path) -> bool, files: &mut Vec<PathBuf>
 
 /// Without the mark that some editors put before UTF-8.
 pub fn text_of(file: &Path) -> std::io::Result<String> {
-    let text = fs::read_to_string(file)?;
-    Ok(text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned))
+    let mut text = fs::read_to_string(file)?;
+    if text.starts_with('\u{feff}') {
+        text.remove(0);
+    }
+    Ok(text)
 }
 
 fn read(file: &Path) -> Result<String, String> {

@@ -264,25 +264,19 @@ fn plan(
     let mut bytes_total = 0;
     for (flow, of) in of_rows() {
         let name = &of.stream.name;
-        let missing = || {
-            let is_fed = dataflow.written_topics().any(|topic| topic == of.stream.topic);
-            if is_fed { HistoryError::Fed { name: name.clone() } } else { HistoryError::Missing { name: name.clone() } }
-        };
         let Some(patterns) = history.get(name) else {
-            let is_sent = |flow: &StreamFlow| flow.shuffle.as_ref().is_some_and(|of| of.streams.contains(name));
-            // What is computed of this stream alone is nothing to the others.
-            match missing() {
-                error @ HistoryError::Missing { .. } if history.is_empty() || dataflow.streams.iter().any(is_sent) => {
-                    return Err(error);
-                }
-                HistoryError::Missing { .. } => {
-                    tracing::warn!(
-                        "stream `{name}` has no file, and what is computed of it is left out; --from {name}=FILE adds it"
-                    );
-                    continue;
-                }
-                error => return Err(error),
+            if dataflow.written_topics().any(|topic| topic == of.stream.topic) {
+                return Err(HistoryError::Fed { name: name.clone() });
             }
+            let is_sent = |flow: &StreamFlow| flow.shuffle.as_ref().is_some_and(|of| of.streams.contains(name));
+            if history.is_empty() || dataflow.streams.iter().any(is_sent) {
+                return Err(HistoryError::Missing { name: name.clone() });
+            }
+            // What is computed of this stream alone is nothing to the others.
+            tracing::warn!(
+                "stream `{name}` has no file, and what is computed of it is left out; --from {name}=FILE adds it"
+            );
+            continue;
         };
         let files = files::find(patterns)?;
         bytes_total += files.iter().map(|file| file.bytes).sum::<u64>();
