@@ -156,17 +156,24 @@ impl Fetcher {
                 return Ok(true);
             }
             let some = room < records_max || changes.len() > before;
-            let next = match self.queue.try_recv() {
-                _ if self.current.is_some() => None,
-                Ok(fetched) => Some(fetched),
-                Err(_) if some => None,
-                Err(_) => {
-                    let queue = &mut self.queue;
-                    self.core.run(async { timeout_at(deadline.into(), queue.recv()).await }).ok().flatten()
-                }
-            };
-            let Some(fetched) = next else { return Ok(some) };
+            let Some(fetched) = self.next(deadline, some) else { return Ok(some) };
             self.take(fetched)?;
+        }
+    }
+
+    /// What was fetched next. Nothing is taken out of the queue while there is a current chunk, which it would replace; it is
+    /// waited for unless there was `some`.
+    fn next(&mut self, deadline: Instant, some: bool) -> Option<Fetched> {
+        if self.current.is_some() {
+            return None;
+        }
+        match self.queue.try_recv() {
+            Ok(fetched) => Some(fetched),
+            Err(_) if some => None,
+            Err(_) => {
+                let queue = &mut self.queue;
+                self.core.run(async { timeout_at(deadline.into(), queue.recv()).await }).ok().flatten()
+            }
         }
     }
 

@@ -54,6 +54,22 @@ pub fn read(member: &mut dyn Member, count: usize) -> Vec<(i32, i64, String)> {
     seen
 }
 
+/// Who waits for a commit to succeed polls for nothing, so that the group sees that it lives; records come meanwhile.
+pub fn polls_for_no_records_lose_none(log: &mut Fixture) {
+    let topic = log.topic(3);
+    let mut member = log.member(&unique("group"), &topic);
+    assigned(&mut *member, 3).iter().for_each(|given| member.start(&given.partition, given.begin).expect("started"));
+    for n in 0..30 {
+        log.produce(vec![Outgoing { partition: Some(n % 3), ..outgoing(&topic, "k", n.to_string()) }]);
+        for _ in 0..3 {
+            member.poll(Duration::from_millis(2), 0, &mut |r| panic!("nothing was asked for, not {}", r.offset)).expect("polls");
+        }
+    }
+    let mut numbers: Vec<i32> = read(&mut *member, 30).iter().map(|(.., text)| text.parse().expect("a number")).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..30).collect::<Vec<_>>());
+}
+
 /// A rebalance stops reading for a moment; what was read before is not read again, and nothing is left out.
 pub fn who_stays_reads_on_without_gap_or_repeat(log: &mut Fixture) {
     let (topic, group) = (log.topic(2), unique("group"));

@@ -37,6 +37,7 @@ conformance! {
     crate::checks::a_full_queue_hands_the_record_back as a_full_queue_hands_the_record_back,
     crate::groups::positions_and_metadata_come_back as positions_and_metadata_come_back,
     crate::groups::latest_skips_what_was_there as latest_skips_what_was_there,
+    crate::groups::polls_for_no_records_lose_none as polls_for_no_records_lose_none,
     crate::groups::who_stays_reads_on_without_gap_or_repeat as who_stays_reads_on_without_gap_or_repeat,
     crate::groups::the_known_end_is_where_the_partition_ends as the_known_end_is_where_the_partition_ends,
     crate::groups::the_end_is_told_and_asked_for_alike as the_end_is_told_and_asked_for_alike,
