@@ -262,8 +262,8 @@ impl Log {
     }
 
     /// Takes away what this member had, once it is no longer one of the group and nothing is pending.
-    pub(super) async fn remove(&self) -> Result<(), BusError> {
-        self.fences.remove(BTreeSet::new()).await;
+    pub(super) async fn remove(&mut self) -> Result<(), BusError> {
+        self.fences.remove(&mut self.outbox, BTreeSet::new()).await;
         for keys in [names::beat_key(&self.token), names::commit_key(&self.token)] {
             self.bucket.purge(&keys).await.map_err(|refused| self.refused(refused))?;
         }

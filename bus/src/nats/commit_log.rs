@@ -40,6 +40,11 @@ impl Entry {
         Self { id: id.to_owned(), chunks: Some(chunks), ..Self::begin() }
     }
 
+    /// Without the commit, which is done.
+    pub(super) fn emptied(self) -> Self {
+        Self { sealed: self.sealed, ..Self::begin() }
+    }
+
     pub(super) fn encode(&self) -> Result<Vec<u8>, BusError> {
         let mut bytes = line(self)?;
         bytes.extend_from_slice(&self.commit);

@@ -216,10 +216,18 @@ impl Fences {
         Ok(lost.is_empty())
     }
 
-    /// Takes this member's fences away, which nobody holds any more.
-    pub(super) async fn remove(&self, topics: BTreeSet<String>) {
+    /// Takes this member's fences away, which nobody holds any more. Of a stream that keeps one message for each subject a
+    /// server that is killed brings back the last but one (see `takeover`), so that must be no owner's.
+    pub(super) async fn remove(&self, outbox: &mut Outbox, topics: BTreeSet<String>) {
         for name in self.held.keys().cloned().chain(topics).collect::<BTreeSet<String>>() {
             let subject = names::fence_of(&name, &self.token);
+            if self.as_who == Forwarder::Successor && self.held.contains_key(&name) {
+                let again = Wire { subject: subject.clone(), headers: HeaderMap::new(), payload: Default::default() };
+                if let Err(refused) = outbox.send_one(again, Instant::now() + stream::ANSWER_WITHIN).await {
+                    tracing::debug!(target: "amoskys_bus::nats", ?refused, "a fence stays");
+                    continue;
+                }
+            }
             if let Err(refused) = stream::purge(&self.core.link, &names::stream_of(&name), &subject).await {
                 tracing::debug!(target: "amoskys_bus::nats", ?refused, "a fence stays");
             }

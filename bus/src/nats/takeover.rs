@@ -5,6 +5,9 @@
 //!    next commit fails, because it names another last revision; so does every one after that.
 //! 2. **Finish** the commit that is in it: forward the outputs that are missing, set the positions that it replaces.
 //! 3. **Remove** the log, last of all. The old member, should it live, finds no entry and gives up.
+//!
+//! A server that is killed keeps that a key was purged, and not that revisions of it were replaced before: the last but
+//! one comes back. So what is purged here is written anew before, twice; what comes back is sealed too (`docs/adr/0011-nats.md`).
 
 use super::{
     Shared,
@@ -35,7 +38,8 @@ pub(super) async fn finish(core: Shared, bucket: Bucket, token: String) -> Resul
     }
     let outputs = commit.iter().flat_map(|commit| &commit.outputs);
     let topics: BTreeSet<String> = outputs.map(|output| output.topic.clone()).collect();
-    fences.remove(topics).await;
+    fences.remove(&mut outbox, topics).await;
+    empty(&bucket, &mut outbox, &token).await?;
     let refused = |refused| refused_by(&bucket, refused);
     bucket.purge(&format!("{}.>", names::commit_key(&token))).await.map_err(refused)?;
     bucket.purge(&names::beat_key(&token)).await.map_err(refused)?;
@@ -66,6 +70,25 @@ async fn seal(bucket: &Bucket, outbox: &mut Outbox, token: &str) -> Result<Optio
             Err(refused) => return Err(refused_by(bucket, refused)),
         }
     }
+}
+
+/// Leaves nothing in the sealed log but that it is sealed, also in the revision before the last.
+async fn empty(bucket: &Bucket, outbox: &mut Outbox, token: &str) -> Result<(), BusError> {
+    let key = names::commit_key(token);
+    for _ in 0..2 {
+        let Some(stored) = bucket.get(&key).await.map_err(|refused| refused_by(bucket, refused))? else {
+            return Ok(());
+        };
+        let emptied = Entry::decode(&stored.payload)?.emptied();
+        let wire = bucket.wire(&key, emptied.encode()?, Some(stored.sequence));
+        match outbox.send_one(wire, Instant::now() + WRITE_WITHIN).await {
+            Ok(_) => {}
+            // Another one finishes it too, and does the same.
+            Err(refused) if refused.is_wrong_last_sequence() => {}
+            Err(refused) => return Err(refused_by(bucket, refused)),
+        }
+    }
+    Ok(())
 }
 
 /// The commit in the entry. `None` when there is none, and when its chunks make place for the next commit's: that is

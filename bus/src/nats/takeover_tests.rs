@@ -19,7 +19,7 @@ struct World {
     bus: NatsBus,
     bucket: Bucket,
     // Ends when everything else has.
-    _server: NatsServer,
+    server: NatsServer,
 }
 
 impl World {
@@ -50,7 +50,7 @@ impl World {
             }
             Bucket::open(core.link.clone(), "group", 1).await.expect("a bucket")
         });
-        Self { bus, bucket, _server: server }
+        Self { bus, bucket, server }
     }
 
     fn member(&self) -> Committer {
@@ -62,6 +62,15 @@ impl World {
     fn finish(&self, token: &str) {
         let done = finish(self.bus.core.shared(), self.bucket.clone(), token.to_owned());
         self.bus.core.run(done).expect("finished");
+    }
+
+    /// Kills the server and waits until the one after it answers.
+    fn crash(&mut self) {
+        self.server.kill();
+        self.server.restart();
+        while self.bus.core.run(self.bucket.get("state")).is_err() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Payloads of the topic, by partition, in their order.
@@ -214,6 +223,38 @@ fn a_member_whose_log_is_sealed_commits_nothing_more() {
     let error = world.bus.core.run(silent.commit(&[out("out", 1)], &to(2), soon())).expect_err("fenced");
     assert!(matches!(error, BusError::Fenced { .. }), "{error:?}");
     assert_eq!(world.written("out"), ["00"]);
+}
+
+/// A killed server has forgotten that revisions of a purged key were replaced, and brings one of them back.
+#[test]
+fn a_log_that_is_removed_stays_closed_when_the_server_is_killed() {
+    let mut world = World::new();
+    let mut member = world.member();
+    for n in 0..3 {
+        world.bus.core.run(member.commit(&[out("out", n)], &to(n as i64), soon())).expect("committed");
+    }
+    let token = member.log.token.clone();
+    world.finish(&token);
+    assert!(world.is_gone(&token));
+    world.crash();
+    let error = world.bus.core.run(member.commit(&[out("out", 3)], &to(3), soon())).expect_err("fenced");
+    assert!(matches!(error, BusError::Fenced { .. }), "{error:?}");
+    assert_eq!(world.written("out"), ["00", "01", "02"]);
+    // The same when a commit had to be finished.
+    let mut member = world.member();
+    let revision = world.bus.core.run(world.bucket.get("position.in.0")).expect("asked").expect("set").sequence;
+    member.log.revisions.insert(to(0)[0].0.clone(), revision);
+    world.bus.core.run(member.stop_after_forwarding(&[out("out", 3), out("out", 4)], &to(5), 1, soon())).expect("half");
+    let token = member.log.token.clone();
+    world.finish(&token);
+    world.crash();
+    // Whether it still knows that another one finished it, or only that it is not its own any more.
+    let error = world.bus.core.run(member.go_on(soon())).expect_err("fenced");
+    assert!(matches!(error, BusError::Fenced { .. }), "{error:?}");
+    world.finish(&token);
+    assert_eq!(world.written("out"), ["00", "01", "02", "03", "04"]);
+    let left = world.bus.core.run(world.bucket.get(&names::commit_key(&token))).expect("asked");
+    assert!(left.is_none(), "what came back goes when it is finished again");
 }
 
 #[test]
