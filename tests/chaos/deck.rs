@@ -46,8 +46,11 @@ pub enum Fault {
     Away {
         time: u64,
     },
+    /// The broker is ended and started again, when a processor has just woken from SIGSTOP and records have just come.
     Restart {
         by_kill: bool,
+        slot: usize,
+        asleep: u64,
     },
     /// Nothing is fed in: windows close by the clock.
     Quiet {
@@ -76,7 +79,11 @@ pub fn shuffled(random: &mut StdRng, kills: usize, away_ms: u64) -> Vec<Fault> {
         Fault::Network { held: false, time: random.random_range(200..2_500) },
         Fault::Network { held: true, time: random.random_range(200..2_500) },
         Fault::Away { time: away_ms },
-        Fault::Restart { by_kill: random.random() },
+        Fault::Restart {
+            by_kill: random.random(),
+            slot: slot(random),
+            asleep: random.random_range(50..SESSION_MS * 3 / 4),
+        },
         Fault::Quiet { time: random.random_range(2_500..4_000) },
     ]);
     faults.shuffle(random);

@@ -137,7 +137,11 @@ impl Round {
                 rest(time);
                 self.cluster.thaw();
             }
-            Fault::Restart { by_kill } => self.cluster.restart(by_kill),
+            Fault::Restart { by_kill, slot, asleep } => {
+                self.pause(slot, asleep);
+                self.feed();
+                self.cluster.restart(by_kill);
+            }
             Fault::Quiet { time } => rest(time),
         }
     }
