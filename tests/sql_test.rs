@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    path::PathBuf,
     process::{Command, Output},
 };
 
@@ -34,12 +35,14 @@ fn copy(from: &str) -> tempfile::TempDir {
 
 #[test]
 fn every_view_and_detection_that_ships_passes_its_tests_and_has_some_that_alert_and_some_that_do_not() {
-    let out = ends_with(0, &["sql", "test", "sql"]);
-    ends_with(0, &["sql", "check", "sql", "--deny", "warnings"]);
-    for entry in fs::read_dir("sql/detections").expect("a folder") {
-        let path = entry.expect("an entry").path();
-        let name = path.display().to_string();
-        if name.ends_with(".test.sql") {
+    for (sql, detections) in [("sql", "sql/detections"), ("coverage", "coverage")] {
+        let out = ends_with(0, &["sql", "test", sql]);
+        ends_with(0, &["sql", "check", sql, "--deny", "warnings"]);
+        let paths = fs::read_dir(detections).expect("a folder").map(|entry| entry.expect("an entry").path());
+        let paths: Vec<PathBuf> = paths.filter(|path| path.display().to_string().ends_with(".test.sql")).collect();
+        assert!(!paths.is_empty(), "{detections}");
+        for path in paths {
+            let name = path.display().to_string();
             assert!(out.contains(&format!("ok {name}: ")), "{out}");
             // With rows behind the names of the columns, and without.
             let detection = path.file_name().expect("a name").to_string_lossy().replace(".test.sql", "");

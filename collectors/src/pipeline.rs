@@ -196,6 +196,7 @@ impl Pipeline {
             syscalls_acknowledged: ledger.acknowledged_of(Stream::Syscall),
             audit_malformed_lines: numbers.audit.malformed_lines,
             audit_malformed_example: numbers.audit.malformed_example.clone().unwrap_or_default(),
+            started_at: Some(timestamp(self.started.wall_us)),
         }
     }
 

@@ -1,9 +1,9 @@
 //! The write-ahead log: envelopes between the batcher and their acknowledgement, on disk.
 //!
 //! Two threads use it: the pipeline appends, the publisher reads in order and forgets what is acknowledged or given up.
-//! Every event that enters or leaves moves in the ledger in the same step. The next sequence number is written together
+//! Every event that enters or leaves moves in the ledger in the same step. The next sequence numbers are written together
 //! with each envelope, so a restarted agent goes on where it was. A last batch that is damaged is cut off, and its
-//! sequence number left out. A log that cannot be read back otherwise is renamed, reported and replaced by an empty one:
+//! sequence number left out (of each stream, as it is not known of which it was). A log that cannot be read back otherwise is renamed, reported and replaced by an empty one:
 //! an agent that does not start is blind.
 //!
 //! Deliberately not here: what an envelope holds, when to send. Limits: `bytes_max` bytes of envelopes (on disk up to
@@ -74,7 +74,7 @@ pub struct Wal {
 struct State {
     boot_id: String,
     next_index: u64,
-    next_sequence: u64,
+    next_sequences: Sequences,
     /// Envelopes below are being sent.
     send_from: u64,
     records: u64,
@@ -83,6 +83,9 @@ struct State {
     unsynced_since_ns: Option<u64>,
     closed: bool,
 }
+
+/// For each stream, so that a topic's reader sees by its records alone whether one is missing.
+type Sequences = [u64; STREAMS.len()];
 
 /// Not as long as an index, and after all of them.
 const POSITION_KEY: &[u8] = b"next-position";
@@ -117,7 +120,7 @@ impl Wal {
             state: Mutex::new(State {
                 boot_id: boot_id.to_owned(),
                 next_index: 0,
-                next_sequence: (boot_ns / 1_000).max(1),
+                next_sequences: [(boot_ns / 1_000).max(1); STREAMS.len()],
                 send_from: 0,
                 records: 0,
                 bytes: 0,
@@ -133,8 +136,8 @@ impl Wal {
             LastBatch::Torn => numbers.lock().wal_torn_batches += 1,
             LastBatch::Damaged => {
                 numbers.lock().wal_torn_batches += 1;
-                // It may have held an envelope that was sent: its number is not for another one.
-                wal.lock().next_sequence += 1;
+                // It may have held an envelope that was sent, of whatever stream: its number is not for another one.
+                wal.lock().next_sequences.iter_mut().for_each(|next| *next += 1);
             }
         }
         Ok(wal)
@@ -144,7 +147,8 @@ impl Wal {
         let mut state = self.lock();
         if let Some(position) = self.records.get(POSITION_KEY)?.and_then(|bytes| decode_position(&bytes)) {
             state.next_index = position.next_index;
-            state.next_sequence = if position.boot_id == state.boot_id { position.next_sequence } else { 1 };
+            let goes_on = position.boot_id == state.boot_id;
+            state.next_sequences = if goes_on { position.next_sequences } else { [1; STREAMS.len()] };
         }
         let (mut events, mut first) = ([0; STREAMS.len()], None);
         for guard in self.records.iter() {
@@ -164,7 +168,7 @@ impl Wal {
         Ok(())
     }
 
-    /// Appends the envelope that `seal` makes of its sequence number. Where it does not fit, the configured policy
+    /// Appends the envelope that `seal` makes of its sequence number in `stream`. Where it does not fit, the configured policy
     /// decides; with [`WalFull::Block`] this waits until there is room or `give_up` says otherwise. What is lost is
     /// counted here.
     pub fn append(
@@ -176,10 +180,9 @@ impl Wal {
         seal: impl FnOnce(u64) -> Vec<u8>,
     ) -> Result<(), WalError> {
         let mut state = self.lock();
-        let sequence = state.next_sequence;
-        let envelope = seal(sequence);
+        let envelope = seal(state.next_sequences[stream as usize]);
         // Used even when the envelope is lost: the gap tells readers.
-        state.next_sequence += 1;
+        state.next_sequences[stream as usize] += 1;
         while state.records > 0 && state.bytes + envelope.len() as u64 > self.config.bytes_max {
             let lost_as = match self.config.when_full {
                 WalFull::DropOldest if self.drop_oldest(&mut state)? => continue,
@@ -211,7 +214,7 @@ impl Wal {
         let mut batch = self.database.batch().durability(Some(durability));
         batch.insert(&self.records, index.to_be_bytes(), encode(stream, events, envelope));
         let position =
-            Position { next_index: index + 1, next_sequence: state.next_sequence, boot_id: state.boot_id.clone() };
+            Position { next_index: index + 1, next_sequences: state.next_sequences, boot_id: state.boot_id.clone() };
         batch.insert(&self.records, POSITION_KEY, encode_position(&position));
         if let Err(error) = batch.commit() {
             self.numbers.lock().ledger.drop_in_hand(stream, Loss::WalFailed, u64::from(events));
@@ -410,23 +413,45 @@ fn decode(key: &[u8], value: &[u8]) -> Option<Stored> {
 
 struct Position {
     next_index: u64,
-    next_sequence: u64,
+    next_sequences: Sequences,
     boot_id: String,
 }
 
+/// Stands where earlier agents had the one number of all streams, which never came so far.
+const BY_STREAM: u64 = u64::MAX;
+
 fn encode_position(position: &Position) -> Vec<u8> {
     let mut bytes = position.next_index.to_le_bytes().to_vec();
-    bytes.extend(position.next_sequence.to_le_bytes());
+    bytes.extend(BY_STREAM.to_le_bytes());
+    bytes.push(STREAMS.len() as u8);
+    position.next_sequences.iter().for_each(|next| bytes.extend(next.to_le_bytes()));
     bytes.extend(position.boot_id.as_bytes());
     bytes
 }
 
 fn decode_position(bytes: &[u8]) -> Option<Position> {
-    Some(Position {
-        next_index: u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?),
-        next_sequence: u64::from_le_bytes(bytes.get(8..16)?.try_into().ok()?),
-        boot_id: String::from_utf8(bytes.get(16..)?.to_vec()).ok()?,
-    })
+    let (next_index, rest) = split_u64(bytes)?;
+    let (first, rest) = split_u64(rest)?;
+    if first != BY_STREAM {
+        let boot_id = String::from_utf8(rest.to_vec()).ok()?;
+        return Some(Position { next_index, next_sequences: [first; STREAMS.len()], boot_id });
+    }
+    let (count, mut rest) = rest.split_first()?;
+    let mut known = Vec::with_capacity(usize::from(*count));
+    for _ in 0..*count {
+        let (next, after) = split_u64(rest)?;
+        known.push(next);
+        rest = after;
+    }
+    // A stream that the agent which wrote this did not have begins where no number was used, whatever ran before that.
+    let furthest = known.iter().copied().max().unwrap_or(1);
+    let next_sequences = std::array::from_fn(|stream| known.get(stream).copied().unwrap_or(furthest));
+    Some(Position { next_index, next_sequences, boot_id: String::from_utf8(rest.to_vec()).ok()? })
+}
+
+fn split_u64(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (first, rest) = bytes.split_first_chunk()?;
+    Some((u64::from_le_bytes(*first), rest))
 }
 
 #[cfg(test)]

@@ -57,17 +57,18 @@ fn what_was_written_before_a_kill_arrives_after_it() {
     agent.stop(Duration::from_secs(60));
     assert_eq!(agent.join().wal_records, 0);
 
-    let mut by_sequence: HashMap<u64, Vec<u8>> = HashMap::new();
-    let mut expected = None;
+    let mut by_sequence: HashMap<(String, u64), Vec<u8>> = HashMap::new();
+    let mut expected: HashMap<String, u64> = HashMap::new();
     for envelope in read_log(&log) {
-        let sequence = EnvelopeView::parse(&envelope).expect("an envelope").header.sequence;
-        if let Some(first) = by_sequence.get(&sequence) {
-            assert!(*first == envelope, "two different envelopes have the sequence number {sequence}");
+        let header = EnvelopeView::parse(&envelope).expect("an envelope").header;
+        let (schema, sequence) = (header.schema.to_string(), header.sequence);
+        if let Some(first) = by_sequence.get(&(schema.clone(), sequence)) {
+            assert!(*first == envelope, "two different envelopes of {schema} have the sequence number {sequence}");
             continue;
         }
-        assert!(expected.is_none_or(|next| next == sequence), "expected {expected:?}, got {sequence}");
-        expected = Some(sequence + 1);
-        by_sequence.insert(sequence, envelope);
+        let next = expected.insert(schema.clone(), sequence + 1);
+        assert!(next.is_none_or(|next| next == sequence), "expected {next:?} of {schema}, got {sequence}");
+        by_sequence.insert((schema, sequence), envelope);
     }
     assert!(by_sequence.len() > KILLS * 5);
 }

@@ -11,9 +11,11 @@ use tempfile::TempDir;
 
 const DRAIN: Duration = Duration::from_secs(30);
 
+/// Of process telemetry.
 fn sequences(bus: &FakeBus) -> Vec<u64> {
     let log = bus.log();
-    log.iter().map(|record| EnvelopeView::parse(&record.payload).expect("an envelope").header.sequence).collect()
+    let of_processes = log.iter().filter(|record| record.topic == TELEMETRY);
+    of_processes.map(|record| EnvelopeView::parse(&record.payload).expect("an envelope").header.sequence).collect()
 }
 
 fn assert_in_order_without_gap(sequences: &[u64]) {

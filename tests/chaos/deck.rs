@@ -11,51 +11,23 @@ pub const SESSION_MS: u64 = 1_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// SIGKILL after a while, and another starts, under the same name or one of its own.
-    Kill {
-        slot: usize,
-        after: u64,
-        named: bool,
-    },
+    Kill { slot: usize, after: u64, named: bool },
     /// SIGSTOP for less than the session timeout.
-    Pause {
-        slot: usize,
-        time: u64,
-    },
+    Pause { slot: usize, time: u64 },
     /// SIGSTOP for longer, so that others take over, and then it wakes and writes on.
-    Zombie {
-        slot: usize,
-        asleep: u64,
-        awake: u64,
-    },
+    Zombie { slot: usize, asleep: u64, awake: u64 },
     /// As `Zombie`, but another of its own name has taken over.
-    Double {
-        slot: usize,
-        asleep: u64,
-        awake: u64,
-    },
+    Double { slot: usize, asleep: u64, awake: u64 },
     /// More processors start, one after the other, and end soon, in good order or not.
-    Storm {
-        each: [Short; 4],
-    },
+    Storm { each: [Short; 4] },
     /// What the first slot sends and is sent is cut off, or only held up.
-    Network {
-        held: bool,
-        time: u64,
-    },
+    Network { held: bool, time: u64 },
     /// The broker stands still and answers nobody.
-    Away {
-        time: u64,
-    },
+    Away { time: u64 },
     /// The broker is ended and started again, when a processor has just woken from SIGSTOP and records have just come.
-    Restart {
-        by_kill: bool,
-        slot: usize,
-        asleep: u64,
-    },
+    Restart { by_kill: bool, slot: usize, asleep: u64 },
     /// Nothing is fed in: windows close by the clock.
-    Quiet {
-        time: u64,
-    },
+    Quiet { time: u64 },
 }
 
 /// A processor that does not live long.

@@ -62,10 +62,13 @@ pub fn polls_for_no_records_lose_none(log: &mut Fixture) {
     for n in 0..30 {
         log.produce(vec![Outgoing { partition: Some(n % 3), ..outgoing(&topic, "k", n.to_string()) }]);
         for _ in 0..3 {
-            member.poll(Duration::from_millis(2), 0, &mut |r| panic!("nothing was asked for, not {}", r.offset)).expect("polls");
+            member
+                .poll(Duration::from_millis(2), 0, &mut |r| panic!("nothing was asked for, not {}", r.offset))
+                .expect("polls");
         }
     }
-    let mut numbers: Vec<i32> = read(&mut *member, 30).iter().map(|(.., text)| text.parse().expect("a number")).collect();
+    let mut numbers: Vec<i32> =
+        read(&mut *member, 30).iter().map(|(.., text)| text.parse().expect("a number")).collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (0..30).collect::<Vec<_>>());
 }

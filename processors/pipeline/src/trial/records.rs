@@ -32,12 +32,14 @@ pub(super) struct Delivery {
     pub payload: Vec<u8>,
 }
 
+pub(super) type Sequences = BTreeMap<(String, String, String), u64>;
+
 /// What is known beside the rows.
 pub(super) struct Around<'a> {
     pub clock_ns: i64,
     pub partitions: i32,
-    /// The last sequence of each agent and boot.
-    pub sequences: &'a mut BTreeMap<(String, String), u64>,
+    /// The last sequence of each topic, agent and boot.
+    pub sequences: &'a mut Sequences,
 }
 
 /// A record for each row, in their order.
@@ -187,7 +189,10 @@ impl Given<'_> {
         let (agents, hosts, boots) = (agents?, hosts?, boots?);
         let sequences = self.of_log::<UInt64Type>("sequence", &DataType::UInt64)?;
         let header = |row: usize| {
-            let last = around.sequences.entry((agents[row].clone(), boots[row].clone())).or_default();
+            let last = around
+                .sequences
+                .entry((self.stream.topic.clone(), agents[row].clone(), boots[row].clone()))
+                .or_default();
             let sequence = sequences.as_ref().map_or(*last + 1, |sequences| sequences.value(row));
             *last = sequence.max(*last);
             EnvelopeHeader {

@@ -6,7 +6,7 @@
 //! Deliberately not here: signatures; a broker's own faults, which the tests of the binary have.
 
 use super::{
-    records::{Around, Delivery, deliveries},
+    records::{Around, Delivery, Sequences, deliveries},
     script::{BEGIN_NS, Rows},
     table::query,
 };
@@ -41,7 +41,7 @@ pub struct Rehearsal<'a> {
     /// By flow and partition.
     places: BTreeMap<(usize, i32), Place>,
     clock_ns: i64,
-    sequences: BTreeMap<(String, String), u64>,
+    sequences: Sequences,
     emissions: Vec<(usize, Emission)>,
     /// Of INSERTs whose topic is read, by flow and INSERT.
     feeding: BTreeMap<(usize, usize), Emitter>,
@@ -102,7 +102,7 @@ impl<'a> Rehearsal<'a> {
             partitions,
             places,
             clock_ns: BEGIN_NS,
-            sequences: BTreeMap::new(),
+            sequences: Sequences::new(),
             emissions: Vec::new(),
             dead: Vec::new(),
             failures: Failures::default(),
