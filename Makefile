@@ -4,7 +4,7 @@
 # workspace, so that features unify alike (infra/dev/env says how).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test chaos soak lint bench bench-peers model
+.PHONY: help setup build demo test chaos soak lint bench bench-peers bench-agent model
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/amoskys
 export CARGO_TARGET_DIR ?= $(CACHE)/target
@@ -38,6 +38,9 @@ bench: ## run the benchmarks of docs/benchmarks.md
 
 bench-peers: ## Amoskys beside Apache Flink on the same topics, and DuckDB on files (ARGS="--events 24 --format json")
 	@infra/dev/setup test && infra/bench-peers/run $(ARGS)
+
+bench-agent: ## what seeing system calls costs, beside auditd and bpftrace, as root (ARGS="--seconds 5 --format json")
+	@infra/dev/setup build && infra/bench-agent/run $(ARGS)
 
 model: ## record telemetry of this host, train, evaluate and export the model anew
 	@infra/dev/setup model && infra/dev/build && training/model $(ARGS)

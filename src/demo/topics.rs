@@ -3,7 +3,9 @@
 //! On a log that has none of Amoskys' topics, their plain names; otherwise topics of its own, with a prefix. Pure.
 //! Limits: two demos that begin on an empty log in the same moment may both take the plain names.
 
-use crate::topics::{ALERTS, DEMO_FAMILY, PROCESS_FEATURES, PROCESS_TELEMETRY, STATUS, default_settings, own_topics};
+use crate::topics::{
+    ALERTS, DEMO_FAMILY, PROCESS_FEATURES, PROCESS_TELEMETRY, STATUS, SYSCALL_TELEMETRY, default_settings, own_topics,
+};
 use amoskys_bus::{TopicInfo, TopicSpec};
 
 /// The names of one demo's topics.
@@ -48,6 +50,10 @@ impl DemoTopics {
         self.name(PROCESS_TELEMETRY)
     }
 
+    pub fn syscalls(&self) -> String {
+        self.name(SYSCALL_TELEMETRY)
+    }
+
     pub fn status(&self) -> String {
         self.name(STATUS)
     }
@@ -84,7 +90,14 @@ mod tests {
         assert_eq!(taken.alerts(), "amoskys.demo.x7.amoskys.alerts.v1");
         assert!(taken.note().expect("it is said").contains("amoskys.demo.x7.*"));
         let names: Vec<String> = taken.specs().into_iter().map(|topic| topic.name).collect();
-        for name in [taken.telemetry(), taken.status(), taken.alerts(), taken.features(), taken.name(DEAD_LETTERS)] {
+        for name in [
+            taken.telemetry(),
+            taken.syscalls(),
+            taken.status(),
+            taken.alerts(),
+            taken.features(),
+            taken.name(DEAD_LETTERS),
+        ] {
             assert!(names.contains(&name) && name.starts_with("amoskys.demo.x7."), "{name}");
         }
         assert!(names.contains(&"amoskys.demo.x7.acme.starts".to_owned()), "{names:?}");

@@ -23,7 +23,9 @@ mod unfinished;
 mod write;
 
 pub use connect::{BusArguments, Login};
-pub use own::{ALERTS, DEMO_FAMILY, PROCESS_FEATURES, PROCESS_TELEMETRY, STATUS, default_settings, own_topics};
+pub use own::{
+    ALERTS, DEMO_FAMILY, PROCESS_FEATURES, PROCESS_TELEMETRY, STATUS, SYSCALL_TELEMETRY, default_settings, own_topics,
+};
 pub use unfinished::{refuse_to_overwrite, unfinished_beside};
 
 use crate::{print::Format, stop};
