@@ -14,7 +14,6 @@ use amoskys_proto::{
 };
 use common::{BASE_MS, EVENTS, Kept, MS_NS, Out, flush, json, planned, push, run_one_by_one, windows};
 use prost::Message;
-use std::sync::Arc;
 
 const COUNTS: &str = "CREATE EXTERNAL TABLE sink (k VARCHAR, c BIGINT) STORED AS JSON LOCATION 'sink-topic';
 INSERT INTO sink SELECT k, count(*) AS c FROM ev GROUP BY k, tumble(t, INTERVAL '1 second');";
@@ -227,8 +226,8 @@ fn each_bad_envelope_is_a_dead_letter_with_its_reason_and_the_good_ones_count() 
     // 65,536 events are the most that one record may hold.
     records[20] = sealed(&signer, 20, batch(&vec![1; (1 << 16) + 1]));
     records[21] = sealed(&signer, 21, Vec::new());
-    let ring = Arc::new(KeyRing::of([signer.public()]));
-    let (task, out) = run_envelopes(&records, Verify::Required(ring));
+    let ring = KeyRing::of([signer.public()]);
+    let (task, out) = run_envelopes(&records, Verify::by(ring));
     let bad = [
         (1, DeadLetterReason::Unsigned),
         (2, DeadLetterReason::BadSignature),
@@ -261,7 +260,7 @@ fn an_envelope_that_comes_again_counts_once_also_after_a_restart() {
         records.push(Kept { offset, ..sealed(&signer, n, batch(&[n * 10])) });
     }
     records.push(Kept { offset: 27, ..sealed(&signer, 21, batch(&[5000])) });
-    let sealed_by = || Verify::Required(Arc::new(KeyRing::of([signer.public()])));
+    let sealed_by = || Verify::by(KeyRing::of([signer.public()]));
     let (task, out) = run_envelopes(&records, sealed_by());
     assert_eq!((task.core.counters.rows, task.core.counters.duplicate_records), (21, 6));
     let counts = |out: &Out| -> Vec<String> {
