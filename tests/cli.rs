@@ -187,7 +187,7 @@ fn keys_are_never_overwritten() {
 fn an_agent_refuses_a_key_that_others_may_read() {
     let place = Place::new();
     let key = place.path("agent.pem").display().to_string();
-    assert_eq!(amoskys(&["keygen", &key]).2, 0);
+    assert_eq!(amoskys(&["agent", "keygen", &key]).2, 0);
     let (wal, bus) = (place.path("wal").display().to_string(), place.bus("log"));
     let config = place.write("agent.toml", &format!("[agent]\nsigning_key = \"{key}\"\nwal_path = \"{wal}\"\n"));
     for mode in [0o640, 0o604, 0o622] {

@@ -7,7 +7,7 @@ mod common;
 
 use amoskys_bus::{Bus, Outgoing, TopicPartition, testing::NatsServer};
 use amoskys_proto::{
-    EnvelopeView, Signer, Terms,
+    EnvelopeView, KeyRing, Signer, Terms,
     v1::{DeadLetter, DeadLetterReason, Envelope},
 };
 use common::{
@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
+    process::Command,
     sync::Arc,
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -256,7 +257,7 @@ fn a_revocation_decides_the_same_when_the_log_is_read_again() {
     let signer = stage.key("agent", &Terms::default());
     let processor = stage.start("live");
     // Seconds ahead, so that every processor knows of it by then.
-    let from_ms = now_ms() + 4_000;
+    let from_ms = now_ms() + 6_000;
     let mut sent = 0;
     let mut until_ms = |end_ms: i64| {
         while now_ms() < end_ms {
@@ -266,7 +267,7 @@ fn a_revocation_decides_the_same_when_the_log_is_read_again() {
         }
         sent
     };
-    until_ms(from_ms - 3_500);
+    until_ms(from_ms - 5_500);
     stage.revoke("agent", &iso(from_ms));
     let sent = until_ms(from_ms + 1_000) as usize;
     until("each was judged", || stage.pids().len() + stage.reasons().len() == sent);
@@ -287,6 +288,59 @@ fn a_revocation_decides_the_same_when_the_log_is_read_again() {
     let offsets = |letters: &[DeadLetter]| letters.iter().map(|letter| letter.offset).collect::<Vec<_>>();
     let again = stage.dead_letters();
     assert_eq!(offsets(&again[letters.len()..]), offsets(&letters));
+}
+
+#[test]
+fn the_command_of_the_page_revokes_half_a_minute_ahead() {
+    let stage = Stage::new(SQL);
+    let signer = stage.key("web-1", &bound_to("web-1"));
+    let page = fs::read_to_string("docs/keys.md").expect("the page");
+    let line = page.lines().find(|line| line.starts_with("echo \"revoked:")).expect("the command");
+    let line = line.replace("/etc/amoskys/public-keys", &stage.path("keys").display().to_string());
+    let began_ms = now_ms();
+    assert!(Command::new("sh").arg("-c").arg(line).status().expect("there is a shell").success());
+    let ring = KeyRing::load(&stage.path("keys")).expect("it reads");
+    let sealed = envelope("web-1", 1, 1, Some(&signer)).payload;
+    let view = EnvelopeView::parse(&sealed).expect("an envelope");
+    // To the second.
+    assert_eq!(ring.verify_one(&view, began_ms + 28_900), Ok(()));
+    let refusal = ring.verify_one(&view, now_ms() + 30_000).expect_err("revoked");
+    assert_eq!(refusal.reason(), DeadLetterReason::RevokedKey);
+}
+
+/// `amoskys run` trusts what its agent signed before with another key, where that is in its folder.
+#[test]
+fn agent_and_processor_in_one_process_trust_keys_from_before() {
+    let stage = Stage::new(SQL);
+    create(stage.bus.as_ref(), "elsewhere", 1);
+    let (old, new) = (stage.key("old", &Terms::default()), stage.path("new.pem"));
+    Signer::generate().expect("a key").write_files(&new).expect("written");
+    let run = |with_old: bool, records: &[Outgoing]| {
+        stage.send(records.to_vec());
+        let (port, file) = (free_port(), stage.path("agent.toml"));
+        let text = format!(
+            "[agent]\nsigning_key = \"{}\"\nwal_path = \"{}\"\nmetrics_port = {port}\nhealth_port = {port}\n\
+             [process]\nconnector = \"off\"\ntopic = \"elsewhere\"\n[syscall]\nsource = \"off\"\n",
+            new.display(),
+            stage.path("wal").display()
+        );
+        fs::write(&file, text).expect("written");
+        let (counted, refused) = (stage.pids().len(), stage.reasons().len());
+        let mut command = amoskys();
+        command.arg("run").arg("--agent").arg(&file).arg("--sql").arg(stage.path("q.sql")).env("AMOSKYS_LOG", "error");
+        command.args(["--bus", &stage.server.address().to_string()]);
+        if with_old {
+            command.arg("--keys-dir").arg(stage.path("keys"));
+        }
+        let mut running = Running(command.spawn().expect("starts"));
+        until("what was sent is judged", || stage.pids().len() + stage.reasons().len() > counted + refused);
+        send(&running, Signal::TERM);
+        assert_eq!(exit_code(&mut running, "it drains"), Some(0));
+    };
+    run(true, &[envelope("a", 1, 1, Some(&old))]);
+    assert_eq!((stage.pids(), stage.reasons()), (vec![1], vec![]));
+    run(false, &[envelope("a", 2, 2, Some(&old))]);
+    assert_eq!((stage.pids(), stage.reasons()), (vec![1], vec![DeadLetterReason::UnknownKey]));
 }
 
 /// `amoskys keygen`; the private key's path.

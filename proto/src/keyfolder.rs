@@ -1,7 +1,7 @@
 //! A folder of public keys, read at a start and again when it has changed.
 //!
-//! A change is taken when two looks see the same, so that a file is not read while it is written. Only files that changed
-//! are read again. One that does not read is told of once, and the key that it held before stays good: a broken file
+//! A change is taken when two looks see the same, so that a file is not read while it is written, and at the latest at the
+//! look after [`RESTLESS_LOOKS_MAX`] that each saw something else. Only files that changed are read again. One that does not read is told of once, and the key that it held before stays good: a broken file
 //! revokes nobody, and keeps no other file's revocation from being taken. A file that is gone takes its key with it.
 //! Deliberately not here: when to look, and threads. Limits: [`KEYS_MAX`] keys; a change that leaves a file's size, both
 //! its times and its inode as they were is not seen.
@@ -17,6 +17,9 @@ use crate::keyfile::KeyFile;
 
 /// Most keys a folder may hold.
 pub const KEYS_MAX: usize = 1_000_000;
+
+/// A folder that never stands still must not hold up a revocation.
+const RESTLESS_LOOKS_MAX: u32 = 2;
 
 /// The folder of public keys, or a file in it, cannot be used: the operator's fault.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +53,8 @@ pub struct KeyFolder {
     files: BTreeMap<PathBuf, Option<Arc<KeyFile>>>,
     taken: Stamps,
     seen: Stamps,
+    /// Looks in a row that each saw something else.
+    restless_looks: u32,
     is_away: bool,
 }
 
@@ -77,6 +82,7 @@ impl KeyFolder {
             files: BTreeMap::new(),
             taken: Stamps::new(),
             seen: Stamps::new(),
+            restless_looks: 0,
             is_away: false,
         };
         let found = opened.take(opened.stamps()?);
@@ -97,15 +103,13 @@ impl KeyFolder {
             }
         };
         self.is_away = false;
-        if now == self.taken {
-            self.seen = now;
-            return KeysFound::default();
+        let (is_new, stands_still) = (now != self.taken, now == self.seen);
+        if is_new && (stands_still || self.restless_looks == RESTLESS_LOOKS_MAX) {
+            return self.take(now);
         }
-        if now != self.seen {
-            self.seen = now;
-            return KeysFound::default();
-        }
-        self.take(now)
+        self.restless_looks = if is_new { self.restless_looks + 1 } else { 0 };
+        self.seen = now;
+        KeysFound::default()
     }
 
     fn take(&mut self, now: Stamps) -> KeysFound {
@@ -124,7 +128,7 @@ impl KeyFolder {
             };
             files.insert(path.clone(), kept);
         }
-        (self.files, self.taken) = (files, now);
+        (self.files, self.taken, self.restless_looks) = (files, now, 0);
         let mut ring = KeyRing::default();
         for (path, file) in &self.files {
             let Some(file) = file else { continue };

@@ -180,6 +180,23 @@ fn a_changed_folder_is_taken_and_a_broken_file_keeps_its_key() {
 }
 
 #[test]
+fn a_folder_that_never_stands_still_holds_up_no_revocation() {
+    let place = TempDir::new().expect("a temporary folder");
+    publish(place.path(), "one.pub", &signer(), &Terms::default());
+    let (mut folder, _) = KeyFolder::open(place.path()).expect("one key");
+    append(place.path(), "one.pub", "revoked:");
+    let mut looks = 0;
+    let ring = loop {
+        looks += 1;
+        publish(place.path(), &format!("{looks}.pub"), &signer(), &Terms::default());
+        if let Some(ring) = folder.look().ring {
+            break ring;
+        }
+    };
+    assert_eq!((looks, ring.revoked(), ring.len()), (3, 1, 4));
+}
+
+#[test]
 fn another_file_of_the_same_size_and_time_is_seen() {
     let place = TempDir::new().expect("a temporary folder");
     let (one, two) = (signer(), signer());

@@ -1,6 +1,6 @@
 //! `amoskys agent`: sources → signed envelopes → a log.
 
-use super::{bind, create_topics, host_name, open_bus, serve};
+use super::{KeygenCommand, bind, create_topics, host_name, keygen, open_bus, serve};
 use crate::{
     cli::{DONE, Misuse, address},
     config::{self, AgentConfig},
@@ -14,7 +14,7 @@ use amoskys_collectors::{
 };
 use amoskys_proto::Signer;
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, Subcommand};
 use prometheus_client::registry::Registry;
 use std::{
     path::{Path, PathBuf},
@@ -24,6 +24,7 @@ use std::{
 };
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "Example:
   amoskys agent --config /etc/amoskys/agent.toml --bus kafka://broker:9092
 SIGHUP reads the file again: which system calls are looked at and whose changes while it runs, and what is signed next is signed
@@ -39,11 +40,22 @@ pub struct AgentCommand {
     /// Create Amoskys' topics, with this many partitions, where they are missing.
     #[arg(long, value_name = "PARTITIONS")]
     create_topics: Option<i32>,
+    #[command(subcommand)]
+    tool: Option<AgentTool>,
+}
+
+#[derive(Debug, Subcommand)]
+enum AgentTool {
+    /// As `amoskys keygen`: make an agent's signing key.
+    Keygen(KeygenCommand),
 }
 
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 pub fn agent(command: AgentCommand) -> Result<u8> {
+    if let Some(AgentTool::Keygen(command)) = command.tool {
+        return keygen(command);
+    }
     give_freed_memory_back();
     let mut config = load(command.config.as_deref())?;
     if let Some(bus) = command.bus {
