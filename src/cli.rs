@@ -8,7 +8,6 @@ use crate::{
     topics,
 };
 use amoskys_bus::{Address, BusError, Fault};
-use amoskys_proto::Signer;
 use anyhow::Result;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::{io::IsTerminal, path::PathBuf};
@@ -137,11 +136,7 @@ pub enum Command {
         folder: PathBuf,
     },
     /// Make an agent's signing key; the public half goes beside it, for the processors.
-    Keygen {
-        /// The private key's file (PKCS#8 PEM, mode 0600); its folder is made, a key never overwritten.
-        #[arg(value_name = "FILE")]
-        key: PathBuf,
-    },
+    Keygen(roles::KeygenCommand),
 }
 
 impl Command {
@@ -184,20 +179,7 @@ impl Command {
                 print::line(format_args!("manual pages are in {}", folder.display()))?;
                 Ok(DONE)
             }
-            Command::Keygen { key } => {
-                if let Some(folder) = key.parent() {
-                    let made = std::fs::create_dir_all(folder);
-                    made.map_err(|error| Misuse(format!("cannot make the folder {}: {error}", folder.display())))?;
-                }
-                let there = [key.clone(), key.with_extension("pub")].into_iter().find(|path| path.exists());
-                if let Some(path) = there {
-                    let hint = "a key is never overwritten: choose another name";
-                    return Err(Misuse(format!("{} is there already; {hint}", path.display())).into());
-                }
-                let public = Signer::generate()?.write_files(&key).map_err(Misuse::because)?;
-                print::line(format_args!("private key {}\npublic key  {}", key.display(), public.display()))?;
-                Ok(DONE)
-            }
+            Command::Keygen(command) => roles::keygen(command),
             Command::Config(ConfigCommand::Reference) => {
                 print::text(config::reference())?;
                 Ok(DONE)

@@ -9,6 +9,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::TcpListener,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -156,10 +157,47 @@ fn keys_are_never_overwritten() {
     let place = Place::new();
     // Its folder is made: that of the default is not there on a fresh host.
     let key = place.path("keys/agent.pem").display().to_string();
-    assert_eq!(amoskys(&["keygen", &key]).2, 0);
-    let (_, error, code) = amoskys(&["keygen", &key]);
-    assert_eq!(code, 2);
-    assert!(error.contains("agent.pem is there already") && error.contains("choose another name"), "{error}");
+    let (told, _, code) = amoskys(&["keygen", &key, "--agent", "web-1", "--host", "web-1"]);
+    assert_eq!(code, 0);
+    let mode = |path: &Path| fs::metadata(path).expect("is there").permissions().mode() & 0o777;
+    let (private, public) = (place.path("keys/agent.pem"), place.path("keys/agent.pub"));
+    assert_eq!((mode(&private), mode(&public)), (0o600, 0o644));
+    let text = fs::read_to_string(&public).expect("text");
+    let id = told.lines().find_map(|line| line.strip_prefix("key id")).expect("it is told").trim();
+    assert!(text.starts_with(&format!("# key {id}\nagents: web-1\nhosts: web-1\n-----BEGIN PUBLIC KEY")), "{text}");
+    let before = fs::read(&private).expect("bytes");
+    // Nor one whose other half alone is there.
+    for gone in ["keys/none", "keys/agent.pub", "keys/agent.pem"] {
+        let aside = place.path("aside");
+        let is_aside = fs::rename(place.path(gone), &aside).is_ok();
+        let (_, error, code) = amoskys(&["keygen", &key]);
+        assert_eq!(code, 2);
+        assert!(error.contains("is there already") && error.contains("choose another name"), "{error}");
+        if is_aside {
+            fs::rename(aside, place.path(gone)).expect("back");
+        }
+    }
+    assert_eq!((fs::read(&private).expect("bytes"), fs::read_to_string(&public).expect("text")), (before, text));
+    let (_, error, code) = amoskys(&["keygen", &place.path("other.pem").display().to_string(), "--agent", "web 1"]);
+    assert!(code == 2 && error.contains("separated by spaces"), "{error}");
+    assert!(!place.path("other.pem").exists());
+}
+
+#[test]
+fn an_agent_refuses_a_key_that_others_may_read() {
+    let place = Place::new();
+    let key = place.path("agent.pem").display().to_string();
+    assert_eq!(amoskys(&["agent", "keygen", &key]).2, 0);
+    let (wal, bus) = (place.path("wal").display().to_string(), place.bus("log"));
+    let config = place.write("agent.toml", &format!("[agent]\nsigning_key = \"{key}\"\nwal_path = \"{wal}\"\n"));
+    for mode in [0o640, 0o604, 0o622] {
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode)).expect("chmod");
+        let (_, error, code) = amoskys(&["agent", "--config", &config, "--bus", &bus, "--create-topics", "1"]);
+        assert_eq!(code, 2, "{error}");
+        assert!(error.contains(&format!("has mode 0{mode:o}")) && error.contains("run: chmod 600"), "{error}");
+        assert_eq!(error.trim_end().lines().count(), 1, "{error}");
+    }
+    assert_eq!(place.names(), ["agent.pem", "agent.pub", "agent.toml"], "nothing was made");
 }
 
 const EVENTS: &str = "CREATE EXTERNAL TABLE ev (t TIMESTAMP, k VARCHAR) STORED AS JSON LOCATION 'ev'

@@ -6,7 +6,7 @@
 use crate::{
     clock::Moment,
     config::AgentConfig,
-    envelope::Sealer,
+    envelope::{Sealer, SigningKey},
     metrics::{Numbers, SharedNumbers},
     pipeline::Pipeline,
     publisher::Publisher,
@@ -51,7 +51,7 @@ pub struct Agent;
 /// An agent that holds all that is its own: key, write-ahead log, the way to the kernel. Nothing runs yet.
 pub struct PreparedAgent {
     config: AgentConfig,
-    signer: Option<Signer>,
+    key: SigningKey,
     boot_id: String,
     started: Moment,
     stop: StopOrder,
@@ -71,6 +71,7 @@ pub struct AgentHandle {
     numbers: SharedNumbers,
     health: Health,
     wishes: SyscallWishes,
+    key: SigningKey,
     threads: Vec<(&'static str, JoinHandle<()>)>,
 }
 
@@ -85,7 +86,7 @@ impl Agent {
     pub fn prepare(config: AgentConfig) -> Result<PreparedAgent, AgentError> {
         let numbers = SharedNumbers::default();
         let (stop, started) = (StopOrder::default(), Moment::now());
-        let signer = config.signing_key_path.as_deref().map(Signer::from_pem_file).transpose()?;
+        let key = SigningKey::new(config.signing_key_path.as_deref().map(Signer::from_pem_file).transpose()?);
         let boot_id = read_boot_id().map_err(AgentError::BootId)?;
         let wal = Arc::new(Wal::open(&config.wal, &boot_id, started.boot_ns, numbers.clone())?);
         let (queue, events) = event_queue(config.queue_events_max, stop.clone(), numbers.clone());
@@ -93,23 +94,23 @@ impl Agent {
         let wishes = SyscallWishes::default();
         let masks = config.process.masks.clone();
         let syscalls = CallSource::open(&config.syscall, masks, wishes.clone(), numbers.clone(), queue)?;
-        Ok(PreparedAgent { config, signer, boot_id, started, stop, numbers, wal, events, processes, syscalls, wishes })
+        Ok(PreparedAgent { config, key, boot_id, started, stop, numbers, wal, events, processes, syscalls, wishes })
     }
 }
 
 impl PreparedAgent {
     /// Starts the agent; its numbers appear in `registry`. The bus may be away.
     pub fn start(self, bus: Arc<dyn Bus>, registry: &mut Registry) -> Result<AgentHandle, AgentError> {
-        let Self { config, signer, boot_id, started, stop, numbers, wal, events, processes, syscalls, wishes } = self;
+        let Self { config, key, boot_id, started, stop, numbers, wal, events, processes, syscalls, wishes } = self;
         let health = Health::default();
-        let sealer = Sealer::new(config.agent_id.clone(), config.host_id.clone(), boot_id, signer);
+        let sealer = Sealer::new(config.agent_id.clone(), config.host_id.clone(), boot_id, key.clone());
         let pipeline =
             Pipeline::new(&config, sealer, events, wal.clone(), numbers.clone(), health.clone(), stop.clone());
         let publisher = Publisher::new(&config, bus, wal, numbers.clone(), health.clone(), stop.clone());
         numbers.register(registry);
 
         let agent_id = config.agent_id;
-        let mut handle = AgentHandle { agent_id, started, stop, numbers, health, wishes, threads: Vec::new() };
+        let mut handle = AgentHandle { agent_id, started, stop, numbers, health, wishes, key, threads: Vec::new() };
         // A handle that is dropped on an error stops what was started before.
         handle.spawn("publisher", move || publisher.run())?;
         handle.spawn("pipeline", move || pipeline.run())?;
@@ -149,6 +150,12 @@ impl AgentHandle {
     /// Where other wishes for system calls may be put while it runs.
     pub fn syscall_wishes(&self) -> SyscallWishes {
         self.wishes.clone()
+    }
+
+    /// What it signs with, where another key may be put while it runs. Envelopes in the write-ahead log stay as they were
+    /// signed.
+    pub fn signing_key(&self) -> SigningKey {
+        self.key.clone()
     }
 
     /// How the agent is now.

@@ -1,6 +1,7 @@
 //! A batch → a signed envelope, as bytes.
 //!
-//! Deliberately not here: sequence numbers (the write-ahead log gives them), keys (see `amoskys_proto::Signer`).
+//! The key may be another from one envelope to the next. Deliberately not here: sequence numbers (the write-ahead log gives
+//! them), keys themselves (see `amoskys_proto::Signer`).
 
 use crate::{batcher::Batch, sources::process::timestamp};
 use amoskys_proto::{
@@ -8,22 +9,42 @@ use amoskys_proto::{
     v1::{Envelope, EnvelopeHeader},
 };
 use prost::Message;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What every envelope of an agent has in common.
 pub struct Sealer {
     agent_id: String,
     host_id: String,
     boot_id: String,
-    signer: Option<Signer>,
+    key: SigningKey,
+}
+
+/// What an agent signs with now; without a signer envelopes go unsigned.
+#[derive(Clone, Default)]
+pub struct SigningKey(Arc<Mutex<Option<Signer>>>);
+
+impl SigningKey {
+    pub fn new(signer: Option<Signer>) -> Self {
+        Self(Arc::new(Mutex::new(signer)))
+    }
+
+    /// Of the next envelope on.
+    pub fn put(&self, signer: Signer) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(signer);
+    }
+
+    /// `None` where nothing is signed.
+    pub fn id(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|signer| signer.key_id().to_owned())
+    }
 }
 
 /// Most that a header's other fields, the signature and the framing take.
 const OVERHEAD_BYTES: usize = 320;
 
 impl Sealer {
-    /// Without a signer envelopes go unsigned.
-    pub fn new(agent_id: String, host_id: String, boot_id: String, signer: Option<Signer>) -> Self {
-        Self { agent_id, host_id, boot_id, signer }
+    pub fn new(agent_id: String, host_id: String, boot_id: String, key: SigningKey) -> Self {
+        Self { agent_id, host_id, boot_id, key }
     }
 
     /// Bytes that an envelope has at most beside its payload.
@@ -45,7 +66,7 @@ impl Sealer {
             key_id: String::new(),
         };
         let payload = batch.payload.into();
-        let envelope = match &self.signer {
+        let envelope = match &*self.key.0.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(signer) => signer.seal(header, payload),
             None => Envelope { header: header.encode_to_vec().into(), payload, signature: Default::default() },
         };
@@ -67,19 +88,19 @@ mod tests {
         let signer = Signer::generate().expect("randomness");
         let ring = KeyRing::of([signer.public()]);
         let id = "x".repeat(300);
-        let sealer = Sealer::new(id.clone(), id.clone(), "5".repeat(36), Some(signer));
+        let sealer = Sealer::new(id.clone(), id.clone(), "5".repeat(36), SigningKey::new(Some(signer)));
         for payload_bytes in [0, 1, 127, 128, 70_000, 3 << 20] {
             let bytes = sealer.seal("amoskys.v1.AgentStatusBatch", batch(payload_bytes), u64::MAX);
             assert!(bytes.len() <= payload_bytes + sealer.overhead_bytes_max());
             let view = EnvelopeView::parse(&bytes).expect("an envelope");
             assert_eq!((view.header.sequence, view.header.event_count), (u64::MAX, 3));
-            ring.verify_one(&view).expect("signed by a known key");
+            ring.verify_one(&view, 0).expect("signed by a known key");
         }
     }
 
     #[test]
     fn without_a_key_envelopes_are_unsigned() {
-        let sealer = Sealer::new("a".into(), "h".into(), "b".into(), None);
+        let sealer = Sealer::new("a".into(), "h".into(), "b".into(), SigningKey::default());
         let bytes = sealer.seal("s", batch(1), 1);
         assert!(EnvelopeView::parse(&bytes).expect("an envelope").signature.is_empty());
     }

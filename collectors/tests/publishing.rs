@@ -202,7 +202,7 @@ fn envelopes_are_signed_with_the_key_on_disk_and_a_missing_key_is_an_error() {
     agent.stop(DRAIN);
     agent.join();
     for record in bus.log().iter() {
-        ring.verify_one(&EnvelopeView::parse(&record.payload).expect("an envelope")).expect("signed");
+        ring.verify_one(&EnvelopeView::parse(&record.payload).expect("an envelope"), 0).expect("signed");
     }
 }
 

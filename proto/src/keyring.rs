@@ -1,47 +1,21 @@
-//! Says whose an envelope is: public keys from a folder, signatures checked one by one or many at once.
+//! Says whose an envelope is: signatures checked one by one or many at once, and what each key is good for.
 //!
-//! Deliberately not here: which senders may write what, revocation lists (remove the file and restart), and whether
-//! an unsigned envelope is acceptable (the caller's policy). Limits: [`KEYS_MAX`] keys; batches of any length are
-//! checked [`BATCH_MAX`] at a time.
+//! Deliberately not here: how keys are read from files ([`crate::KeyFolder`]), and whether an unsigned envelope is
+//! acceptable (the caller's policy). Limits: batches of any length are checked [`BATCH_MAX`] at a time.
 //!
 //! A batch accepts what each signature alone would be accepted for, with one exception that needs the private key: its
 //! holder can craft a signature that a batch accepts or not by chance. That forges nobody else's envelope.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use ed25519_dalek::pkcs8::DecodePublicKey;
 use ed25519_dalek::{Signature, Verifier, VerifyingKey, verify_batch};
 
-use crate::signer::KEY_FILE_BYTES_MAX;
 use crate::v1::DeadLetterReason;
-use crate::{EnvelopeView, digest, key_id};
+use crate::{EnvelopeView, Terms, digest, key_id};
 
-/// Most keys a folder may hold.
-pub const KEYS_MAX: usize = 1_000_000;
 /// Signatures checked by one multiplication; beyond this the gain per signature is small.
 pub const BATCH_MAX: usize = 128;
-
-/// The folder of public keys cannot be used: the operator's fault.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyRingError {
-    #[error("cannot read the folder of public keys {path}: {source}")]
-    Folder { path: PathBuf, source: std::io::Error },
-    #[error("cannot read the public key {path}: {source}")]
-    Read { path: PathBuf, source: std::io::Error },
-    #[error("{path} holds a private key; only public keys belong into this folder (move it to its agent)")]
-    Private { path: PathBuf },
-    #[error("{path} is not an ed25519 public key in PEM: {what} (openssl pkey -in KEY -pubout writes one)")]
-    Format { path: PathBuf, what: String },
-    #[error("{path} is a weak public key that verifies signatures nobody made")]
-    Weak { path: PathBuf },
-    #[error("two different public keys have the id {key_id}, one of them in {path}")]
-    Collision { path: PathBuf, key_id: String },
-    #[error("the folder {path} holds more than {KEYS_MAX} public keys")]
-    TooMany { path: PathBuf },
-}
 
 /// Why an envelope is not believed: the sender's fault, retrying does not help.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +26,10 @@ pub enum VerifyError {
     UnknownKey { key_id: String },
     #[error("the signature does not fit the envelope's bytes (key {key_id})")]
     BadSignature { key_id: String },
+    #[error("key {key_id} is revoked, and the log took the record after that")]
+    RevokedKey { key_id: String },
+    #[error("key {key_id} is bound to other {whose}s, and the envelope says it is of {whose} {id:?}")]
+    KeyOfAnother { key_id: String, whose: &'static str, id: String },
 }
 
 impl VerifyError {
@@ -61,6 +39,8 @@ impl VerifyError {
             Self::Unsigned => DeadLetterReason::Unsigned,
             Self::UnknownKey { .. } => DeadLetterReason::UnknownKey,
             Self::BadSignature { .. } => DeadLetterReason::BadSignature,
+            Self::RevokedKey { .. } => DeadLetterReason::RevokedKey,
+            Self::KeyOfAnother { .. } => DeadLetterReason::KeyOfAnother,
         }
     }
 }
@@ -68,48 +48,62 @@ impl VerifyError {
 /// Public keys by id.
 #[derive(Debug, Clone, Default)]
 pub struct KeyRing {
-    keys: HashMap<String, VerifyingKey>,
+    keys: HashMap<String, Trusted>,
+}
+
+/// A key, and what is said of it where anything is; all of that has to be met.
+#[derive(Debug, Clone)]
+struct Trusted {
+    key: VerifyingKey,
+    terms: Vec<Terms>,
+}
+
+/// The ring in force now, for many that look at it and one that puts another in its place.
+#[derive(Debug, Clone, Default)]
+pub struct SharedKeys(Arc<RwLock<Arc<KeyRing>>>);
+
+impl From<KeyRing> for SharedKeys {
+    fn from(ring: KeyRing) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(ring))))
+    }
+}
+
+impl SharedKeys {
+    /// Stays as it is while it is held.
+    pub fn now(&self) -> Arc<KeyRing> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn put(&self, ring: KeyRing) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+    }
 }
 
 /// An envelope whose key is known and whose signature has the right length.
-struct Claim {
+struct Claim<'a> {
     index: usize,
-    key: VerifyingKey,
+    key: &'a Trusted,
     signature: Signature,
     digest: [u8; 32],
 }
 
 impl KeyRing {
-    /// Every `*.pub` and `*.pem` file of a folder; sub-folders and other files are ignored. All must be public keys.
-    pub fn load(folder: &Path) -> Result<Self, KeyRingError> {
-        let unreadable = |source| KeyRingError::Folder { path: folder.into(), source };
-        let mut ring = Self::default();
-        for entry in fs::read_dir(folder).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            let named_as_key = path.extension().is_some_and(|e| e == "pub" || e == "pem");
-            if !named_as_key || path.is_dir() {
-                continue;
-            }
-            if ring.keys.len() == KEYS_MAX {
-                return Err(KeyRingError::TooMany { path: folder.into() });
-            }
-            let key = read_public(&path)?;
-            ring.insert(key).map_err(|key_id| KeyRingError::Collision { path, key_id })?;
-        }
-        Ok(ring)
-    }
-
     /// A ring of keys that are at hand already, e.g. of an agent in the same process.
     pub fn of(keys: impl IntoIterator<Item = VerifyingKey>) -> Self {
-        Self { keys: keys.into_iter().map(|key| (key_id(&key), key)).collect() }
+        let trusted = |key| (key_id(&key), Trusted { key, terms: Vec::new() });
+        Self { keys: keys.into_iter().map(trusted).collect() }
     }
 
-    fn insert(&mut self, key: VerifyingKey) -> Result<(), String> {
-        let id = key_id(&key);
-        match self.keys.insert(id.clone(), key) {
-            Some(old) if old != key => Err(id),
-            _ => Ok(()),
+    /// Adds a key, or what is said of it once more. False, and nothing is changed, when another key has its id.
+    pub fn insert(&mut self, key: VerifyingKey, terms: &Terms) -> bool {
+        let trusted = self.keys.entry(key_id(&key)).or_insert(Trusted { key, terms: Vec::new() });
+        if trusted.key != key {
+            return false;
         }
+        if *terms != Terms::default() {
+            trusted.terms.push(terms.clone());
+        }
+        true
     }
 
     pub fn len(&self) -> usize {
@@ -120,38 +114,48 @@ impl KeyRing {
         self.keys.is_empty()
     }
 
-    /// Checks one envelope.
-    pub fn verify_one(&self, envelope: &EnvelopeView<'_>) -> Result<(), VerifyError> {
-        self.claim(0, envelope)?.verify(envelope)
+    /// How many of them are revoked, be it from a time on that is to come.
+    pub fn revoked(&self) -> usize {
+        let is_revoked = |key: &&Trusted| key.terms.iter().any(|terms| terms.revoked_from_ms.is_some());
+        self.keys.values().filter(is_revoked).count()
     }
 
-    /// Checks many envelopes, at about half the price of one by one. The results are in the order of `envelopes`; bad
-    /// ones do not spoil their neighbours.
-    pub fn verify(&self, envelopes: &[EnvelopeView<'_>]) -> Vec<Result<(), VerifyError>> {
+    /// Checks one envelope, which the log took at `log_time_ms`, milliseconds since 1970.
+    pub fn verify_one(&self, envelope: &EnvelopeView<'_>, log_time_ms: i64) -> Result<(), VerifyError> {
+        let claim = self.claim(0, envelope)?;
+        claim.verify(envelope)?;
+        claim.meets_terms(envelope, log_time_ms)
+    }
+
+    /// Checks many envelopes, each with its log time, at about half the price of one by one. The results are in the order
+    /// of `envelopes`; bad ones do not spoil their neighbours.
+    pub fn verify(&self, envelopes: &[(EnvelopeView<'_>, i64)]) -> Vec<Result<(), VerifyError>> {
         let mut results = vec![Ok(()); envelopes.len()];
         let mut claims = Vec::with_capacity(envelopes.len());
-        for (index, envelope) in envelopes.iter().enumerate() {
+        for (index, (envelope, _)) in envelopes.iter().enumerate() {
             match self.claim(index, envelope) {
                 Ok(claim) => claims.push(claim),
                 Err(error) => results[index] = Err(error),
             }
         }
         for chunk in claims.chunks(BATCH_MAX) {
-            if !verify_together(chunk) {
-                for claim in chunk {
-                    results[claim.index] = claim.verify(&envelopes[claim.index]);
-                }
+            let all_good = verify_together(chunk);
+            for claim in chunk {
+                let (envelope, log_time_ms) = &envelopes[claim.index];
+                let verified = if all_good { Ok(()) } else { claim.verify(envelope) };
+                // After the signature: what is altered is told as such, whatever key it names.
+                results[claim.index] = verified.and_then(|()| claim.meets_terms(envelope, *log_time_ms));
             }
         }
         results
     }
 
-    fn claim(&self, index: usize, envelope: &EnvelopeView<'_>) -> Result<Claim, VerifyError> {
+    fn claim(&self, index: usize, envelope: &EnvelopeView<'_>) -> Result<Claim<'_>, VerifyError> {
         if envelope.signature.is_empty() {
             return Err(VerifyError::Unsigned);
         }
         let key_id = &envelope.header.key_id;
-        let Some(&key) = self.keys.get(key_id) else {
+        let Some(key) = self.keys.get(key_id) else {
             return Err(VerifyError::UnknownKey { key_id: key_id.clone() });
         };
         let signature = Signature::from_slice(envelope.signature)
@@ -160,37 +164,41 @@ impl KeyRing {
     }
 }
 
-impl Claim {
+impl Claim<'_> {
     fn verify(&self, envelope: &EnvelopeView<'_>) -> Result<(), VerifyError> {
         self.key
+            .key
             .verify(&self.digest, &self.signature)
             .map_err(|_| VerifyError::BadSignature { key_id: envelope.header.key_id.clone() })
+    }
+
+    /// Whether the key may be used for it. The log's time decides and no clock, so that reading again decides the same.
+    fn meets_terms(&self, envelope: &EnvelopeView<'_>, log_time_ms: i64) -> Result<(), VerifyError> {
+        let header = &envelope.header;
+        let key_id = || header.key_id.clone();
+        if self.key.terms.iter().any(|terms| terms.revoked_from_ms.is_some_and(|from_ms| log_time_ms >= from_ms)) {
+            return Err(VerifyError::RevokedKey { key_id: key_id() });
+        }
+        for terms in &self.key.terms {
+            for (whose, bound_to, id) in
+                [("agent", &terms.agents, &header.agent_id), ("host", &terms.hosts, &header.host_id)]
+            {
+                if !bound_to.is_empty() && !bound_to.contains(id) {
+                    return Err(VerifyError::KeyOfAnother { key_id: key_id(), whose, id: id.clone() });
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 /// Whether all signatures are good. A batch of one costs more than a single check, so it is left to that.
-fn verify_together(claims: &[Claim]) -> bool {
+fn verify_together(claims: &[Claim<'_>]) -> bool {
     if claims.len() < 2 {
         return false;
     }
     let digests: Vec<&[u8]> = claims.iter().map(|c| &c.digest[..]).collect();
     let signatures: Vec<Signature> = claims.iter().map(|c| c.signature).collect();
-    let keys: Vec<VerifyingKey> = claims.iter().map(|c| c.key).collect();
+    let keys: Vec<VerifyingKey> = claims.iter().map(|c| c.key.key).collect();
     verify_batch(&digests, &signatures, &keys).is_ok()
-}
-
-fn read_public(path: &Path) -> Result<VerifyingKey, KeyRingError> {
-    let mut pem = String::new();
-    File::open(path)
-        .and_then(|file| file.take(KEY_FILE_BYTES_MAX).read_to_string(&mut pem))
-        .map_err(|source| KeyRingError::Read { path: path.into(), source })?;
-    if pem.contains("PRIVATE KEY-----") {
-        return Err(KeyRingError::Private { path: path.into() });
-    }
-    let key = VerifyingKey::from_public_key_pem(pem.trim())
-        .map_err(|e| KeyRingError::Format { path: path.into(), what: e.to_string() })?;
-    if key.is_weak() {
-        return Err(KeyRingError::Weak { path: path.into() });
-    }
-    Ok(key)
 }

@@ -2,17 +2,21 @@
 //!
 //! - [`v1`] holds the messages; [`pool`] their descriptors, for code that is driven by a schema.
 //! - [`EnvelopeView`] reads an envelope from a record without copying its payload.
-//! - [`Signer`] seals envelopes; a [`KeyRing`] says whose they are.
+//! - [`Signer`] seals envelopes; a [`KeyRing`] says whose they are, and a [`KeyFolder`] where its keys are read from.
 //!
 //! Deliberately not here: reading or writing topics, decoding payloads into columns, key distribution. The only files
 //! touched are key files. Nothing is kept process-wide.
 
 mod envelope;
+mod keyfile;
+mod keyfolder;
 mod keyring;
 mod signer;
 
 pub use envelope::{EnvelopeError, EnvelopeView};
-pub use keyring::{KeyRing, KeyRingError, VerifyError};
+pub use keyfile::Terms;
+pub use keyfolder::{KeyFolder, KeyRingError, KeysFound};
+pub use keyring::{KeyRing, SharedKeys, VerifyError};
 pub use signer::{SIGNATURE_BYTES, Signer, SignerError, digest, key_id};
 
 pub use prost_reflect::DescriptorPool;

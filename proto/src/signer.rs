@@ -1,7 +1,7 @@
 //! Seals envelopes: ed25519 over a BLAKE3 digest of header and payload, with a key kept in a file.
 //!
 //! A key file is PKCS#8 in PEM, as `openssl genpkey -algorithm ed25519` writes it, readable by its owner only.
-//! Deliberately not here: rotating keys or handing out public ones (copy the `.pub` file). Unix only.
+//! Deliberately not here: when another key is taken, and handing out public ones (copy the `.pub` file). Unix only.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -14,6 +14,7 @@ use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use prost::Message;
 use prost::bytes::Bytes;
 
+use crate::Terms;
 use crate::v1::{Envelope, EnvelopeHeader};
 
 /// Length of an ed25519 signature.
@@ -99,13 +100,20 @@ impl Signer {
     /// Writes the private key to `path` (mode 0600; an existing file is not touched but an error) and the public key
     /// beside it with the extension `pub`, for processors' key folders.
     pub fn write_files(&self, path: &Path) -> Result<PathBuf, SignerError> {
+        self.write_files_of(path, &Terms::default())
+    }
+
+    /// The same, and the public key's file says what the key is good for.
+    pub fn write_files_of(&self, path: &Path, terms: &Terms) -> Result<PathBuf, SignerError> {
         let format = |what: &dyn std::fmt::Display| SignerError::Format { path: path.into(), what: what.to_string() };
         // Without the public half, as openssl writes it: older versions cannot read the form that has it.
         let private = KeypairBytes { secret_key: self.key.to_bytes(), public_key: None };
         let private = private.to_pkcs8_pem(LineEnding::LF).map_err(|e| format(&e))?;
         write_new(path, private.as_bytes(), 0o600)?;
         let public_path = path.with_extension("pub");
-        write_new(&public_path, self.public_pem().map_err(|e| format(&e))?.as_bytes(), 0o644)?;
+        let pem = self.public_pem().map_err(|e| format(&e))?;
+        let public = format!("# key {}\n{}{pem}", self.key_id, terms.to_lines());
+        write_new(&public_path, public.as_bytes(), 0o644)?;
         Ok(public_path)
     }
 

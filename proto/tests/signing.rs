@@ -47,7 +47,7 @@ fn a_key_pair_survives_its_files() {
     assert_eq!(again.key_id(), signer.key_id());
     let ring = KeyRing::load(folder.path()).expect("one public key; the .key file is not looked at");
     assert_eq!(ring.len(), 1);
-    ring.verify_one(&view(&sealed(&again, 1))).expect("its own signature");
+    ring.verify_one(&view(&sealed(&again, 1)), 0).expect("its own signature");
     assert!(
         matches!(signer.write_files(&path), Err(SignerError::Write { .. })),
         "an existing key is never overwritten"
@@ -70,7 +70,7 @@ fn keys_written_by_openssl_are_read() {
     let ring = KeyRing::load(folder.path()).expect("read");
     // The first test vector of RFC 8032.
     assert_eq!(signer.public().to_bytes()[..4], [0xd7, 0x5a, 0x98, 0x01]);
-    ring.verify_one(&view(&sealed(&signer, 1))).expect("the two belong together");
+    ring.verify_one(&view(&sealed(&signer, 1)), 0).expect("the two belong together");
 }
 
 #[test]
@@ -151,11 +151,11 @@ fn each_bad_envelope_of_a_batch_is_named_and_no_good_one() {
     envelopes[200] = unknown.seal(header(5), vec![1].into());
 
     let records: Vec<Vec<u8>> = envelopes.iter().map(Message::encode_to_vec).collect();
-    let views: Vec<EnvelopeView<'_>> = records.iter().map(|record| view(record)).collect();
+    let views: Vec<(EnvelopeView<'_>, i64)> = records.iter().map(|record| (view(record), 0)).collect();
     let results = ring.verify(&views);
     assert_eq!(results.len(), 300);
     for (at, result) in results.iter().enumerate() {
-        assert_eq!(*result, ring.verify_one(&views[at]), "alone and in a batch, envelope {at}");
+        assert_eq!(*result, ring.verify_one(&views[at].0, 0), "alone and in a batch, envelope {at}");
         let reason = result.as_ref().map_err(VerifyError::reason);
         match bad.iter().find(|(bad, ..)| *bad == at) {
             Some((_, _, "unsigned")) => assert_eq!(reason, Err(DeadLetterReason::Unsigned)),
@@ -188,7 +188,7 @@ proptest! {
         // A header may not even decode any more.
         if let Ok(altered) = EnvelopeView::parse(&record) {
             let good = good.encode_to_vec();
-            let results = ring.verify(&[view(&good), altered, view(&good)]);
+            let results = ring.verify(&[(view(&good), 0), (altered, 0), (view(&good), 0)]);
             prop_assert_eq!(&results[0], &Ok(()));
             prop_assert!(results[1].is_err());
             prop_assert_eq!(&results[2], &Ok(()));

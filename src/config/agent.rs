@@ -59,7 +59,7 @@ const AGENT_KEYS: &[Key] = &[
         "signing_key",
         Kind::Path { example: "/etc/amoskys/keys/agent.ed25519.pem", needs: None },
         Fallback::Unset("`agent.ed25519.pem` in `cert_dir`"),
-        "The ed25519 key that signs envelopes (PKCS#8, PEM); mode 0600.",
+        "The ed25519 key that signs envelopes (PKCS#8, PEM); mode 0600. SIGHUP has another one taken (docs/keys.md).",
     ),
     Key::new(
         "wal_path",

@@ -84,7 +84,7 @@ const PROCESSOR_KEYS: &[Key] = &[
         "keys_dir",
         Kind::Path { example: "/etc/amoskys/public-keys", needs: Some(KEYS_DIR) },
         Fallback::Value("/etc/amoskys/public-keys"),
-        "Folder of the agents' public keys.",
+        "Folder of the agents' public keys, looked at while the processor runs (docs/keys.md).",
     ),
     Key::new(
         "models_dir",

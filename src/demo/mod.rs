@@ -123,7 +123,7 @@ fn parts(command: &Command, key: &Signer) -> ProcessorParts {
         start_at: StartAt::Latest,
         ..MemberOptions::new(String::new(), Vec::new())
     };
-    let verify = Verify::Required(Arc::new(KeyRing::of([key.public()])));
+    let verify = Verify::by(KeyRing::of([key.public()]));
     ProcessorParts {
         sql: vec![command.sql.clone()],
         models: Models::new(ModelPlace { models_dir: command.models.clone(), onnxruntime: None }),

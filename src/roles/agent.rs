@@ -1,6 +1,6 @@
 //! `amoskys agent`: sources → signed envelopes → a log.
 
-use super::{bind, create_topics, host_name, open_bus, serve};
+use super::{KeygenCommand, bind, create_topics, host_name, keygen, open_bus, serve};
 use crate::{
     cli::{DONE, Misuse, address},
     config::{self, AgentConfig},
@@ -14,19 +14,21 @@ use amoskys_collectors::{
 };
 use amoskys_proto::Signer;
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, Subcommand};
 use prometheus_client::registry::Registry;
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     thread,
     time::Duration,
 };
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 #[command(after_help = "Example:
   amoskys agent --config /etc/amoskys/agent.toml --bus kafka://broker:9092
-SIGHUP reads the file again: which system calls are looked at and whose changes while it runs.
+SIGHUP reads the file again: which system calls are looked at and whose changes while it runs, and what is signed next is signed
+with the key that is there then.
 Keys, defaults and ranges: docs/configuration.md; `amoskys config check FILE` finds every fault in one go.")]
 pub struct AgentCommand {
     /// The agent's TOML file. Without it: defaults and AMOSKYS_AGENT_… variables.
@@ -38,11 +40,22 @@ pub struct AgentCommand {
     /// Create Amoskys' topics, with this many partitions, where they are missing.
     #[arg(long, value_name = "PARTITIONS")]
     create_topics: Option<i32>,
+    #[command(subcommand)]
+    tool: Option<AgentTool>,
+}
+
+#[derive(Debug, Subcommand)]
+enum AgentTool {
+    /// As `amoskys keygen`: make an agent's signing key.
+    Keygen(KeygenCommand),
 }
 
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
 pub fn agent(command: AgentCommand) -> Result<u8> {
+    if let Some(AgentTool::Keygen(command)) = command.tool {
+        return keygen(command);
+    }
     give_freed_memory_back();
     let mut config = load(command.config.as_deref())?;
     if let Some(bus) = command.bus {
@@ -84,7 +97,7 @@ pub fn agent(command: AgentCommand) -> Result<u8> {
     Ok(DONE)
 }
 
-/// What SIGHUP reads again: which system calls are looked at, and whose.
+/// What SIGHUP reads again: which system calls are looked at, and whose; and the signing key.
 struct Reloading {
     path: Option<PathBuf>,
     started_as: amoskys_collectors::AgentConfig,
@@ -102,19 +115,41 @@ impl Reloading {
         let (syscall, before) = (&now.syscall, &self.started_as.syscall);
         let (source, ring_bytes, audit) = (before.source, before.ring_bytes, before.audit.clone());
         let changeable = SyscallConfig { source, ring_bytes, audit, ..syscall.clone() };
-        let others = amoskys_collectors::AgentConfig { syscall: changeable, ..self.started_as.clone() };
+        // Whether it signs is not changed while it runs: by a slip in a file nothing goes unsigned.
+        let key = now.signing_key_path.clone().filter(|_| self.started_as.signing_key_path.is_some());
+        let signing_key_path = key.clone().or_else(|| self.started_as.signing_key_path.clone());
+        let others =
+            amoskys_collectors::AgentConfig { syscall: changeable, signing_key_path, ..self.started_as.clone() };
         if others != now {
             tracing::warn!(
-                "of what changed only which system calls are looked at and whose is taken; the rest takes a restart"
+                "of what changed only which system calls are looked at and whose, and the signing key, are taken; the rest takes a \
+                 restart"
             );
         }
         tracing::info!("SIGHUP: the configuration was read again");
         agent.syscall_wishes().put(now.syscall);
+        key.iter().for_each(|path| sign_with(agent, path));
+    }
+}
+
+/// Goes over to the key that is in the file now; one that is no good changes nothing.
+fn sign_with(agent: &AgentHandle, path: &Path) {
+    let signer = match Signer::from_pem_file(path) {
+        Ok(signer) => signer,
+        Err(error) => {
+            tracing::error!("the agent goes on signing with the key that it had: {error}");
+            return;
+        }
+    };
+    let (key, key_id) = (agent.signing_key(), signer.key_id().to_owned());
+    if key.id().as_ref() != Some(&key_id) {
+        key.put(signer);
+        tracing::info!(key_id, "signing with another key");
     }
 }
 
 /// Reads the file; all its problems are one error, warnings are logged.
-pub fn load(path: Option<&std::path::Path>) -> Result<AgentConfig> {
+pub fn load(path: Option<&Path>) -> Result<AgentConfig> {
     let loaded = config::load_agent(path, &config::of_process()).map_err(Misuse::because)?;
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     Ok(loaded.config)
@@ -159,8 +194,8 @@ fn give_freed_memory_back() {}
 pub fn tell_running(agent: &AgentHandle, config: &AgentConfig, bus: &dyn Bus) {
     let (status, topic) = (agent.status(), &config.process_topic);
     let (source, syscalls) = (status.process_source, status.syscall_source);
-    let signed = config.signing_key.is_some();
-    tracing::info!(%source, %syscalls, bus = %bus.address(), topic, signed, "agent running");
+    let key = agent.signing_key().id().unwrap_or_else(|| "none, so unsigned".to_owned());
+    tracing::info!(%source, %syscalls, bus = %bus.address(), topic, key, "agent running");
 }
 
 /// Waits for the drain; whatever is not acknowledged by then is in the write-ahead log.

@@ -1,6 +1,7 @@
 //! The long-running roles: `agent`, `process`, and both in one process (`run`).
 
 mod agent;
+mod keys;
 mod model;
 mod planned;
 mod processor;
@@ -8,6 +9,7 @@ mod reload;
 mod run;
 
 pub use agent::{AgentCommand, agent};
+pub use keys::{KeygenCommand, keygen};
 pub use model::{ModelPlace, Models};
 pub use planned::{PlannedProcessor, ProcessorParts};
 pub use processor::{ProcessCommand, Processor, StatusOf, process};

@@ -16,7 +16,6 @@ use amoskys_pipeline::{
     run::{Metrics, Verify, Worker, WorkerOptions},
     sql::{self, Dataflow, Wanted},
 };
-use amoskys_proto::KeyRing;
 use anyhow::{Context, Result};
 use prometheus_client::registry::Registry;
 use std::{collections::BTreeSet, num::NonZeroUsize, path::PathBuf, sync::Arc, thread};
@@ -33,11 +32,7 @@ pub struct ProcessorParts {
 }
 
 impl ProcessorParts {
-    pub fn from_config(config: &ProcessorConfig, sql: Vec<PathBuf>) -> Result<Self> {
-        let verify = match &config.keys_dir {
-            Some(folder) => Verify::Required(Arc::new(KeyRing::load(folder).map_err(Misuse::because)?)),
-            None => Verify::Off,
-        };
+    pub fn from_config(config: &ProcessorConfig, verify: Verify, sql: Vec<PathBuf>) -> Self {
         let member = MemberOptions {
             instance: config.instance.clone(),
             delivery: config.delivery,
@@ -57,7 +52,7 @@ impl ProcessorParts {
         let place = ModelPlace { models_dir: config.models_dir.clone(), onnxruntime: config.onnxruntime.clone() };
         let models = Models::new(place);
         let workers = config.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZeroUsize::get));
-        Ok(Self { sql, models, workers, options })
+        Self { sql, models, workers, options }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `amoskys process`: SQL on the partitions that this member of the group owns.
 
-use super::{PlannedProcessor, ProcessorParts, bind, open_bus, reload::Reloading, serve};
+use super::{PlannedProcessor, ProcessorParts, bind, keys::KeyWatch, open_bus, reload::Reloading, serve};
 use crate::{
     cli::{DONE, Misuse, address},
     config,
@@ -9,7 +9,7 @@ use crate::{
 };
 use amoskys_bus::Address;
 use amoskys_pipeline::{
-    run::{Metrics, Status, Worker, WorkerError},
+    run::{Metrics, Status, Verify, Worker, WorkerError},
     sql,
 };
 use anyhow::{Context, Result, anyhow};
@@ -34,7 +34,8 @@ use std::{
 Start it on as many machines as you like: processors of one group share the partitions.
 
 It takes only telemetry that is signed with a key of processor.keys_dir (/etc/amoskys/public-keys); where nothing is signed, say
-verify = \"off\" in the file, or AMOSKYS_PROCESSOR_VERIFY=off.
+verify = \"off\" in the file, or AMOSKYS_PROCESSOR_VERIFY=off. Keys that are added there, taken away or revoked are in force some
+seconds later (docs/keys.md).
 
 SIGHUP has it read the SQL again (unless a terminal is its standard input, whose end is that signal, too). SQL that is wrong
 changes nothing. What is unchanged keeps its windows; what is changed or new has its windows rebuilt from the log beside what runs, and
@@ -75,7 +76,11 @@ pub fn process(command: ProcessCommand) -> Result<u8> {
     config.instance = command.instance.or(config.instance);
     config.workers = command.workers.map(usize::from).or(config.workers);
     // All that can be wrong is found before anything is opened or made.
-    let parts = ProcessorParts::from_config(&config, command.sql)?;
+    let (key_watch, verify) = match &config.keys_dir {
+        Some(folder) => KeyWatch::open(folder).map(|(watch, verify)| (Some(watch), verify))?,
+        None => (None, Verify::Off),
+    };
+    let parts = ProcessorParts::from_config(&config, verify, command.sql);
     let digest = sql::load(&parts.sql).digest();
     let planned = PlannedProcessor::new(parts.clone())?;
     let ports = bind("processor", config.metrics_address(), config.health_address())?;
@@ -89,6 +94,7 @@ pub fn process(command: ProcessCommand) -> Result<u8> {
     let endpoints = processor.endpoints(registry);
     let servers = serve(ports, &endpoints)?;
     tracing::info!(bus = %config.bus_address, group, "processor running: {summary}");
+    let metrics = processor.metrics.clone();
     let reloading = Reloading {
         parts,
         create_topics: command.create_topics,
@@ -101,6 +107,9 @@ pub fn process(command: ProcessCommand) -> Result<u8> {
     };
     let result = thread::scope(|scope| {
         scope.spawn(|| reloading.run(&stop));
+        if let Some(watch) = key_watch {
+            scope.spawn(|| watch.run(&metrics, &stop));
+        }
         let result = processor.run(&stop);
         // It may have ended by a fault.
         stop.store(true, Ordering::Relaxed);

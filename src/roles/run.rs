@@ -8,7 +8,7 @@ use crate::{
 };
 use amoskys_bus::{Address, MemberOptions};
 use amoskys_pipeline::run::{Verify, WorkerOptions};
-use amoskys_proto::{KeyRing, Signer};
+use amoskys_proto::{KeyRing, Signer, Terms};
 use anyhow::{Context, Result};
 use clap::Args;
 use prometheus_client::registry::Registry;
@@ -37,6 +37,9 @@ pub struct RunCommand {
     /// Folder of the models that the SQL names, NAME/VERSION/model.onnx.
     #[arg(long, default_value = "models", value_name = "DIR")]
     models: PathBuf,
+    /// Folder of public keys that the agent signed with before: what they signed and is in the log is still trusted.
+    #[arg(long, value_name = "DIR")]
+    keys_dir: Option<PathBuf>,
     /// Under which name the processor's positions are kept in the log: it goes on where this group stopped.
     #[arg(long, default_value = "amoskys")]
     group: String,
@@ -44,11 +47,16 @@ pub struct RunCommand {
 
 pub fn run(command: RunCommand) -> Result<u8> {
     let config = agent::load(command.agent.as_deref())?;
-    // The processor trusts exactly the key that the agent beside it signs with.
+    // The processor trusts the key that the agent beside it signs with, and those that it signed with before.
     let verify = match &config.signing_key {
         Some(path) => {
             let signer = Signer::from_pem_file(path).map_err(Misuse::because)?;
-            Verify::Required(Arc::new(KeyRing::of([signer.public()])))
+            let before = command.keys_dir.as_deref().map(KeyRing::load).transpose().map_err(Misuse::because)?;
+            let mut ring = before.unwrap_or_default();
+            if !ring.insert(signer.public(), &Terms::default()) {
+                return Err(Misuse(format!("another key has the id {} of the agent's", signer.key_id())).into());
+            }
+            Verify::by(ring)
         }
         None => Verify::Off,
     };

@@ -20,7 +20,7 @@ use amoskys_pipeline::{
 use amoskys_proto::KeyRing;
 use anyhow::{Result, bail};
 use clap::Args;
-use std::{collections::BTreeSet, io::IsTerminal, num::NonZeroUsize, ops::ControlFlow, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, io::IsTerminal, num::NonZeroUsize, ops::ControlFlow, path::PathBuf};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -171,7 +171,7 @@ fn follow(command: &Command, bus: &Address, dataflow: &Dataflow) -> Result<u8> {
         bail!(Misuse(format!("what follows topics is printed as it comes, as a table or JSON; {hint}")));
     }
     let verify = match &command.keys_dir {
-        Some(folder) => Verify::Required(Arc::new(KeyRing::load(folder).map_err(Misuse::because)?)),
+        Some(folder) => Verify::by(KeyRing::load(folder).map_err(Misuse::because)?),
         None => Verify::Off,
     };
     let mut outlets = Outlets::some_of(dataflow)?;

@@ -27,7 +27,7 @@ use clap::Args;
 use gather::{Gathered, Reading};
 use prost::Message;
 use question::{Question, time_ns};
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -127,7 +127,7 @@ fn reading(command: &Command) -> Result<Reading> {
         bail!(Misuse("say by --from NAME=FILE what to read, or by --bus URL whose topics".into()));
     };
     let verify = match &command.keys_dir {
-        Some(folder) => Verify::Required(Arc::new(KeyRing::load(folder).map_err(Misuse::because)?)),
+        Some(folder) => Verify::by(KeyRing::load(folder).map_err(Misuse::because)?),
         None => Verify::Off,
     };
     Ok(Reading::Topics { bus: command.login.open(address, false)?, verify })

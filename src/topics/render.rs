@@ -9,6 +9,7 @@ use super::{
 };
 use crate::print::Format;
 use amoskys_bus::Record;
+use amoskys_pipeline::run::reason_name;
 use amoskys_proto::{
     EnvelopeView,
     v1::{Alert, DeadLetter, EnvelopeHeader, FeatureRow},
@@ -182,7 +183,7 @@ fn payload_json(payload: &[u8]) -> Map<String, Value> {
 /// For people, so its payload is cut; JSON has the whole.
 fn dead_letter(letter: &DeadLetter) -> String {
     let [topic, detail] = [&letter.topic, &letter.detail].map(|text| visible(text));
-    let reason = letter.reason().as_str_name().trim_start_matches("DEAD_LETTER_REASON_").to_lowercase();
+    let reason = reason_name(letter.reason());
     let (partition, offset, at) = (letter.partition, letter.offset, time(letter.log_time.as_ref()));
     let [key, payload] = [&letter.key, &letter.payload].map(|bytes| cut(&text_or_hex(bytes), PAYLOAD_CHARS_MAX));
     let key = if key.is_empty() { key } else { format!("  key {key}") };

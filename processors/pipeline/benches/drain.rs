@@ -50,7 +50,7 @@ fn main() {
     });
     let bus = bus.expect("the log opens");
     let signer = Signer::generate().expect("random bytes");
-    let required = Verify::Required(Arc::new(KeyRing::of([signer.public()])));
+    let required = Verify::by(KeyRing::of([signer.public()]));
     let records = millions * 1_000_000 / EVENTS_PER_ENVELOPE as u64;
     let bytes = preload(bus.as_ref(), signer, records);
     println!("{millions} M events in {records} envelopes, {} bytes per event", bytes / records / 500);

@@ -72,10 +72,10 @@ fn open(broker: &KafkaBroker) -> Arc<dyn Bus> {
 
 fn run(bus: &Arc<dyn Bus>, name: &str, delivery: Delivery, seconds: u64, events_per_second: u64) {
     let signer = Signer::generate().expect("random bytes");
-    let keys = Arc::new(KeyRing::of([signer.public()]));
+    let keys = KeyRing::of([signer.public()]);
     let stop = Arc::new(AtomicBool::new(false));
     let member = MemberOptions { delivery, ..MemberOptions::new(format!("latency-{delivery:?}"), Vec::new()) };
-    let options = WorkerOptions { verify: amoskys_pipeline::run::Verify::Required(keys), ..WorkerOptions::new(member) };
+    let options = WorkerOptions { verify: amoskys_pipeline::run::Verify::by(keys), ..WorkerOptions::new(member) };
     let metrics = Metrics::register(&mut Registry::default());
     let mut worker = Worker::new(bus.clone(), plan(), options, metrics.clone()).expect("a worker");
     let worker = {

@@ -66,7 +66,7 @@ fn main() {
         ["drain", address, sql, events] => drain(open(address), sql, number(events), Verify::Off),
         ["drain", address, sql, events, keys] => {
             let ring = KeyRing::load(Path::new(keys)).expect("a folder of public keys");
-            drain(open(address), sql, number(events), Verify::Required(Arc::new(ring)));
+            drain(open(address), sql, number(events), Verify::by(ring));
         }
         _ => println!("run by infra/bench-peers/run, which says what to do: load, read or drain"),
     }

@@ -9,12 +9,11 @@ use amoskys_pipeline::{
     sql::{Dataflow, StreamFlow},
 };
 use amoskys_proto::{
-    KeyRing, Signer,
+    KeyRing, Signer, Terms,
     v1::{DeadLetterReason, Envelope, EnvelopeHeader, ProcessBatch, ProcessEvent},
 };
 use common::{BASE_MS, EVENTS, Kept, MS_NS, Out, flush, json, planned, push, run_one_by_one, windows};
 use prost::Message;
-use std::sync::Arc;
 
 const COUNTS: &str = "CREATE EXTERNAL TABLE sink (k VARCHAR, c BIGINT) STORED AS JSON LOCATION 'sink-topic';
 INSERT INTO sink SELECT k, count(*) AS c FROM ev GROUP BY k, tumble(t, INTERVAL '1 second');";
@@ -227,8 +226,8 @@ fn each_bad_envelope_is_a_dead_letter_with_its_reason_and_the_good_ones_count() 
     // 65,536 events are the most that one record may hold.
     records[20] = sealed(&signer, 20, batch(&vec![1; (1 << 16) + 1]));
     records[21] = sealed(&signer, 21, Vec::new());
-    let ring = Arc::new(KeyRing::of([signer.public()]));
-    let (task, out) = run_envelopes(&records, Verify::Required(ring));
+    let ring = KeyRing::of([signer.public()]);
+    let (task, out) = run_envelopes(&records, Verify::by(ring));
     let bad = [
         (1, DeadLetterReason::Unsigned),
         (2, DeadLetterReason::BadSignature),
@@ -252,6 +251,40 @@ fn each_bad_envelope_is_a_dead_letter_with_its_reason_and_the_good_ones_count() 
     assert!(!offsets.contains(&1) && !offsets.contains(&3) && offsets.ends_with(&[17, 18, 19]), "{offsets:?}");
 }
 
+/// A revocation that comes to be known after its time: a restart refuses what was counted and is read again, and goes on.
+#[test]
+fn a_late_revocation_takes_its_rows_out_of_open_windows_at_a_restart() {
+    let (good, stolen) = (Signer::generate().expect("random"), Signer::generate().expect("random"));
+    let record = |n: i64| Kept {
+        log_ms: BASE_MS + n * 10,
+        ..sealed(if n % 2 == 0 { &good } else { &stolen }, n, batch(&[n * 10]))
+    };
+    let records: Vec<Kept> = (1..=60).map(record).collect();
+    let before = || Verify::by(KeyRing::of([good.public(), stolen.public()]));
+    let after = || {
+        let mut ring = KeyRing::of([good.public()]);
+        let revoked = Terms { revoked_from_ms: Some(BASE_MS + 200), ..Terms::default() };
+        assert!(ring.insert(stolen.public(), &revoked));
+        Verify::by(ring)
+    };
+    let dataflow = planned(&[("p.sql", PROCESSES)]);
+    let flow = &dataflow.streams[0];
+    for cut in 1..records.len() {
+        let mut out = Out::default();
+        let first = run_from(flow, &records[..cut], before(), Checkpoint::start(0), &mut out);
+        let checkpoint = first.core.checkpoint().expect("not replaying");
+        let mut second = run_from(flow, &records, after(), checkpoint, &mut out);
+        second.core.close_all(flow, &mut out.emissions).expect("closes");
+        let refused: Vec<i64> = out.dead.iter().map(|dead| dead.offset).collect();
+        let expected: Vec<i64> = (21..=59).step_by(2).filter(|offset| *offset > cut as i64).collect();
+        assert_eq!(refused, expected, "restarted before record {cut}: each once, what was done is not done again");
+        assert!(out.dead.iter().all(|dead| dead.reason == DeadLetterReason::RevokedKey));
+        assert_eq!(windows(&out.emissions), vec![(0, 1000, 1)], "restarted before record {cut}");
+        let count = arrow::array::Int64Array::from(vec![40]);
+        assert_eq!(out.emissions[0].batch.column(1).as_ref(), &count, "restarted before record {cut}");
+    }
+}
+
 #[test]
 fn an_envelope_that_comes_again_counts_once_also_after_a_restart() {
     let signer = Signer::generate().expect("random");
@@ -261,7 +294,7 @@ fn an_envelope_that_comes_again_counts_once_also_after_a_restart() {
         records.push(Kept { offset, ..sealed(&signer, n, batch(&[n * 10])) });
     }
     records.push(Kept { offset: 27, ..sealed(&signer, 21, batch(&[5000])) });
-    let sealed_by = || Verify::Required(Arc::new(KeyRing::of([signer.public()])));
+    let sealed_by = || Verify::by(KeyRing::of([signer.public()]));
     let (task, out) = run_envelopes(&records, sealed_by());
     assert_eq!((task.core.counters.rows, task.core.counters.duplicate_records), (21, 6));
     let counts = |out: &Out| -> Vec<String> {

@@ -32,9 +32,9 @@ pub struct Counts {
     pub records_bad: u64,
 }
 
-fn verified(keys: &KeyRing, payload: &[u8]) -> Result<(), String> {
-    let envelope = EnvelopeView::parse(payload).map_err(|error| error.to_string())?;
-    keys.verify_one(&envelope).map_err(|error| error.to_string())
+fn verified(keys: &KeyRing, record: &Record<'_>) -> Result<(), String> {
+    let envelope = EnvelopeView::parse(record.payload).map_err(|error| error.to_string())?;
+    keys.verify_one(&envelope, record.log_time_ms).map_err(|error| error.to_string())
 }
 
 /// Where rows go: a batch, then the file.
@@ -84,7 +84,7 @@ impl<'a> Sink<'a> {
     pub fn take(&mut self, record: &Record<'_>) -> anyhow::Result<()> {
         self.counts.records += 1;
         if let (Some(keys), Content::Envelopes { .. }) = (self.keys, self.content)
-            && let Err(refusal) = verified(keys, record.payload)
+            && let Err(refusal) = verified(keys, record)
         {
             self.refuse(record, &refusal);
             return Ok(());

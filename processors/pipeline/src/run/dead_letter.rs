@@ -4,10 +4,15 @@
 
 use super::{decode::DeadRecord, emit::timestamp};
 use amoskys_bus::Outgoing;
-use amoskys_proto::v1::DeadLetter;
+use amoskys_proto::v1::{DeadLetter, DeadLetterReason};
 use prost::Message;
 
 const PAYLOAD_BYTES_MAX: usize = (1 << 20) - 1024;
+
+/// A reason as people and labels have it.
+pub fn reason_name(reason: DeadLetterReason) -> String {
+    reason.as_str_name().trim_start_matches("DEAD_LETTER_REASON_").to_lowercase()
+}
 
 /// `from` is the topic and partition that the record was read from.
 pub fn dead_letter(to: &str, (topic, partition): (&str, i32), record: &DeadRecord) -> Outgoing {

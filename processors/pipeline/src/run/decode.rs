@@ -18,7 +18,7 @@ use crate::{
 };
 use amoskys_bus::Record;
 use amoskys_columns::{Constant, ConstantType, Constants};
-use amoskys_proto::{EnvelopeView, KeyRing, v1::DeadLetterReason};
+use amoskys_proto::{EnvelopeView, KeyRing, SharedKeys, v1::DeadLetterReason};
 use arrow::{
     array::ArrayRef,
     datatypes::{FieldRef, Schema, SchemaRef},
@@ -30,8 +30,15 @@ use std::sync::Arc;
 /// Whether envelopes must be signed by a known key.
 #[derive(Debug, Clone)]
 pub enum Verify {
-    Required(Arc<KeyRing>),
+    /// By the keys that are in force when a group of envelopes is verified.
+    Required(SharedKeys),
     Off,
+}
+
+impl Verify {
+    pub fn by(keys: impl Into<SharedKeys>) -> Self {
+        Self::Required(keys.into())
+    }
 }
 
 /// A record that could not be used, and why.
@@ -283,7 +290,7 @@ impl RecordDecoder {
     fn take_waiting(&mut self) {
         let mut waiting = std::mem::take(&mut self.waiting);
         match (&self.body, self.verify.clone()) {
-            (Body::Envelope { .. }, Verify::Required(ring)) => self.verify_waiting(&ring, &waiting),
+            (Body::Envelope { .. }, Verify::Required(keys)) => self.verify_waiting(&keys.now(), &waiting),
             _ => self.decode_waiting(&waiting),
         }
         waiting.clear();
@@ -322,10 +329,13 @@ impl RecordDecoder {
         Ok((Some(body.schema_id), body.bytes))
     }
 
-    fn verify_waiting(&mut self, ring: &KeyRing, waiting: &[Waiting]) {
-        let views: Vec<Result<EnvelopeView<'_>, Failure>> =
+    fn verify_waiting<'a>(&mut self, ring: &KeyRing, waiting: &'a [Waiting]) {
+        let views: Vec<Result<EnvelopeView<'a>, Failure>> =
             waiting.iter().map(|record| view(&record.payload)).collect();
-        let whole: Vec<EnvelopeView<'_>> = views.iter().filter_map(|view| view.as_ref().ok().cloned()).collect();
+        let dated = |(record, view): (&Waiting, &Result<EnvelopeView<'a>, Failure>)| {
+            view.as_ref().ok().map(|view| (view.clone(), record.log_time_ms))
+        };
+        let whole: Vec<_> = waiting.iter().zip(&views).filter_map(dated).collect();
         let mut verdicts = ring.verify(&whole).into_iter();
         for (record, view) in waiting.iter().zip(views) {
             if self.stopped.is_some() {

@@ -1,9 +1,11 @@
 //! What a processor counts, in a registry that is passed in. Every name is in docs/metrics.md.
 
 use super::{
+    dead_letter,
     task::TaskCounters,
     view_gauges::{ViewFamilies, ViewGauges},
 };
+use amoskys_proto::v1::DeadLetterReason;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -23,6 +25,7 @@ pub struct Metrics {
     pub records: Counter,
     pub rows: Counter,
     pub dead_records: Counter,
+    refused_records: Family<ReasonLabel, Counter>,
     pub duplicate_records: Counter,
     pub foreign_records: Counter,
     pub late_rows: Counter,
@@ -42,6 +45,10 @@ pub struct Metrics {
     pub reload_failures: Counter,
     pub static_reloads: Counter,
     pub static_failures: Counter,
+    pub key_reloads: Counter,
+    pub key_failures: Counter,
+    pub known_keys: Gauge,
+    pub revoked_keys: Gauge,
     pub commit_seconds: Histogram,
     pub emission_seconds: Histogram,
     pub gauges: Gauges,
@@ -66,6 +73,11 @@ pub struct Gauges {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WorkerLabel {
     worker: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: String,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -135,6 +147,7 @@ impl Metrics {
             records: counter("read", "records", "Records read, replayed ones not counted again"),
             rows: counter("decoded", "rows", "Rows (events) that count"),
             dead_records: counter("dead", "records", "Records sent to the dead-letter topic"),
+            refused_records: Family::default(),
             duplicate_records: counter(
                 "duplicate",
                 "records",
@@ -178,11 +191,24 @@ impl Metrics {
             reload_failures: counter("sql", "failures", "Times that changed SQL was not taken, because it is wrong"),
             static_reloads: counter("static_file", "reloads", "Changed files of static tables read again"),
             static_failures: counter("static_file", "failures", "Changed files of static tables that do not read"),
+            key_reloads: counter("keys_dir", "reloads", "Times that changed public keys were taken"),
+            key_failures: counter("keys_dir", "failures", "Changed files of public keys that do not read"),
+            known_keys: Gauge::default(),
+            revoked_keys: Gauge::default(),
             commit_seconds: Histogram::new(TIMES_SECONDS),
             emission_seconds: Histogram::new(TIMES_SECONDS),
             gauges: workers.of(0),
             workers,
         };
+        // Each is there from the start, so that its first one is an increase.
+        for reason in (1..).map_while(|number| DeadLetterReason::try_from(number).ok()) {
+            drop(metrics.refused_records.get_or_create(&ReasonLabel { reason: dead_letter::reason_name(reason) }));
+        }
+        let help = "Records sent to the dead-letter topic, by reason";
+        registry.register_with_unit("refused", help, unit("records"), metrics.refused_records.clone());
+        registry.register_with_unit("known", "Public keys known", unit("keys"), metrics.known_keys.clone());
+        let help = "Public keys that are revoked, be it from a time on that is to come";
+        registry.register_with_unit("revoked", help, unit("keys"), metrics.revoked_keys.clone());
         let commit = metrics.commit_seconds.clone();
         registry.register_with_unit("commit", "Time to write outputs and positions", Unit::Seconds, commit);
         let emission = metrics.emission_seconds.clone();
@@ -196,6 +222,11 @@ impl Metrics {
     /// The same counters, with the gauges of another worker; [`Metrics::register`] gives those of worker 0.
     pub fn worker(&self, worker: u32) -> Self {
         Self { gauges: self.workers.of(worker), ..self.clone() }
+    }
+
+    /// Of each dead letter.
+    pub fn refuse(&self, reason: DeadLetterReason) {
+        self.refused_records.get_or_create(&ReasonLabel { reason: dead_letter::reason_name(reason) }).inc();
     }
 
     /// Adds what a task did since `before`.

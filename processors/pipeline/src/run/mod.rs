@@ -31,6 +31,7 @@ mod worker;
 
 pub use alignment::Source;
 pub use body::DecoderError;
+pub use dead_letter::reason_name;
 pub use decode::{DeadRecord, Stopped, Verify};
 pub use emit::{Emission, Emitter, Evidence};
 pub use history::{DeadRow, History, HistoryCounts, HistoryError, HistoryOptions, Progress, run_history};

@@ -376,6 +376,7 @@ impl Worker {
         };
         self.metrics.add(&before, &owned.task.core.counters);
         for record in &dead {
+            self.metrics.refuse(record.reason);
             tracing::warn!(
                 stream = flow.stream.name,
                 offset = record.offset,

@@ -1,7 +1,7 @@
 //! What a rehearsal counted, and what it could not decode, as tables that a SELECT may read.
 
 use super::rehearsal::Rehearsal;
-use crate::sql::Failure;
+use crate::{run::reason_name, sql::Failure};
 use arrow::{
     array::{ArrayRef, Int32Array, Int64Array, StringArray},
     datatypes::{DataType, Field, Schema, SchemaRef},
@@ -82,10 +82,7 @@ pub fn dead_letters(rehearsal: &Rehearsal<'_>) -> Result<(SchemaRef, Vec<RecordB
             Arc::new(Int32Array::from_iter_values(all.iter().map(|(_, partition, _)| *partition))) as ArrayRef,
         ),
         ("offset", Arc::new(Int64Array::from_iter_values(all.iter().map(|(.., record)| record.offset)))),
-        (
-            "reason",
-            texts(&|row| all[row].2.reason.as_str_name().trim_start_matches("DEAD_LETTER_REASON_").to_lowercase()),
-        ),
+        ("reason", texts(&|row| reason_name(all[row].2.reason))),
         ("detail", texts(&|row| all[row].2.detail.clone())),
     ])
 }
