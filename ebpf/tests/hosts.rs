@@ -181,3 +181,46 @@ fn a_process_in_namespaces_of_its_own_is_told_by_what_the_host_knows_it_by() {
     assert_eq!(calls[0].uid, rustix::process::getuid().as_raw(), "as the host knows it");
     assert_eq!(dropped(&probe), 0);
 }
+
+const HOLDER: &str = "AMOSKYS_TEST_HOLDS_PROGRAMS";
+
+/// Numbers of programs in the kernel that are called as ours are, whoever loaded them.
+fn programs() -> BTreeSet<u32> {
+    let all = aya::programs::loaded_programs().flatten();
+    all.filter(|of| of.name_as_str().is_some_and(|name| name == "sys_enter" || name == "sys_exit"))
+        .map(|of| of.id())
+        .collect()
+}
+
+#[test]
+fn nothing_is_left_in_the_kernel_of_a_process_that_is_killed() {
+    let _alone = alone();
+    if std::env::var_os(HOLDER).is_some() {
+        let _probe = Probe::load(&[rule(libc::SYS_openat)], &Filters::default(), 1 << 20).expect("loads");
+        println!("loaded");
+        // Until killed, or the one that started it is gone.
+        let _ = std::io::stdin().read_line(&mut String::new());
+        return;
+    }
+    let Some(mine) = probe(&[], &Filters::default(), 1 << 16) else { return };
+    drop(mine);
+    let before = programs();
+    let mut holder = std::process::Command::new(std::env::current_exe().expect("this program"));
+    holder
+        .args(["--exact", "nothing_is_left_in_the_kernel_of_a_process_that_is_killed", "--nocapture"])
+        .env(HOLDER, "1");
+    let mut holder =
+        holder.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().expect("runs itself");
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(holder.stdout.take().expect("piped")));
+    assert!(lines.any(|line| line.expect("text").contains("loaded")));
+    let loaded: BTreeSet<u32> = programs().difference(&before).copied().collect();
+    assert!(loaded.len() >= 2, "{loaded:?}");
+    holder.kill().expect("killed");
+    holder.wait().expect("it is gone");
+    let begun = Instant::now();
+    // The kernel lets go of them in the background.
+    while !programs().is_disjoint(&loaded) {
+        assert!(begun.elapsed() < PATIENCE, "{loaded:?} of {:?}", programs());
+        thread::sleep(Duration::from_millis(20));
+    }
+}
