@@ -309,18 +309,20 @@ INLINE int is_sampled_out(const struct rule *rule, u32 number) {
 SEC("tp_btf/sys_exit")
 int sys_exit(u64 *ctx) {
     const struct pt_regs *regs = (void *)ctx[0];
-    u32 zero = 0;
+    u32 number = NUMBER(regs), zero = 0;
+    // Most calls end here; to ask the map of those under way costs several times as much. A call that was wanted when it began, and is
+    // not any more, stays there until the thread's next one, or its end.
+    const struct rule *rule = map_lookup(&rules, &number);
+    if (!rule || !rule->is_wanted) return 0;
     u64 ids = current_pid_tgid();
     u32 tid = ids, pid = ids >> 32;
     struct call *call = map_lookup(&in_flight, &tid);
     // Counted when it was entered, or it was entered before anybody looked.
     if (!call) return 0;
-    u32 number = NUMBER(regs);
-    const struct rule *rule = map_lookup(&rules, &number);
     const struct settings *of = map_lookup(&settings, &zero);
     struct event *event = map_lookup(&scratch, &zero);
     s64 result = ctx[1];
-    if (call->number != number || !rule || !of || !event) {
+    if (call->number != number || !of || !event) {
         // An earlier one, whose return was not seen; this one was filtered.
         map_delete(&in_flight, &tid);
         return decided(EXIT, UNFINISHED);
