@@ -9,8 +9,12 @@ mod common;
 
 use amoskys_bus::testing::NatsServer;
 use amoskys_ebpf::{Filters, testing::probe};
-use amoskys_proto::v1::{Envelope, ProcessBatch, ProcessEvent, ProcessEventKind};
-use common::{Running, amoskys, free_port, http_get, open, read_all, send, telemetry::TELEMETRY, until};
+use amoskys_proto::v1::{Envelope, ProcessBatch, ProcessEvent, ProcessEventKind, SyscallBatch};
+use common::{
+    Running, amoskys, free_port, http_get, open, read_all, send,
+    telemetry::{SYSCALLS, TELEMETRY},
+    until,
+};
 use prost::Message;
 use rustix::process::Signal;
 use std::{
@@ -103,7 +107,7 @@ fn prepare(more: &str) -> Started {
     let text = format!(
         "[agent]\nhost_id = \"here\"\nsign = false\nwal_path = \"{}\"\nbus_address = \"{}\"\nmetrics_port = {port}\n\
          health_port = {port}\nbatch_age = \"20ms\"\n{more}\n[process]\nconnector = \"on\"\nenvironment = [\"AMOSKYS_TEST_LANE\"]\n\
-         [syscall]\nsource = \"{}\"\ncalls = [\"chmod\"]\n",
+         [syscall]\nsource = \"{}\"\ncalls = [\"unshare\"]\n",
         folder.path().join("wal").display(),
         server.address(),
         if with_ebpf { "ebpf" } else { "off" },
@@ -142,12 +146,21 @@ impl Started {
             return;
         }
         let text = fs::read_to_string(&self.file).expect("written before");
-        fs::write(&self.file, text.replace("[\"chmod\"]", "[\"chmod\", \"fchmodat\"]\nuids = [0]\npaths = [\"/tmp\"]"))
-            .expect("written");
-        let seen = || self.state()["events_seen"].as_u64().expect("a number");
+        let target = self.folder.path().join("mode");
+        fs::write(&target, "").expect("written");
+        let path = target.to_str().expect("text");
+        let others = format!("[\"fchmodat\"]\nuids = [0]\npaths = [\"{path}\"]");
+        fs::write(&self.file, text.replace("[\"unshare\"]", &others)).expect("written");
         send(agent, Signal::HUP);
-        let before = seen();
-        until("it sees on", || seen() > before);
+        let address = self.server.address().to_string();
+        until("calls that are wished for now are told", || {
+            assert!(Command::new("chmod").args(["600", path]).status().expect("there is a chmod").success());
+            let payloads = read_all(open(&address).as_ref(), SYSCALLS, 1).concat();
+            let envelopes = payloads.iter().map(|payload| Envelope::decode(payload.as_slice()).expect("an envelope"));
+            let mut events =
+                envelopes.flat_map(|envelope| SyscallBatch::decode(envelope.payload).expect("a batch").events);
+            events.any(|event| event.path == path)
+        });
         assert_eq!(self.state()["syscall_source"], "ebpf");
         assert_eq!(self.state()["syscall_problem"], serde_json::Value::Null);
     }
@@ -231,6 +244,35 @@ fn of_unit(key: &str) -> String {
     values.next().unwrap_or_else(|| panic!("{UNIT} has no {key}"))
 }
 
+/// Agent and processor in one process, on the embedded log.
+#[test]
+fn both_in_one_process_are_confined_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, port) = (folder.path().join("agent.toml"), free_port());
+    let text = format!(
+        "[agent]\nsign = false\nconfine = \"on\"\nwal_path = \"{}\"\nmetrics_port = {port}\nhealth_port = {port}\n",
+        folder.path().join("wal").display()
+    );
+    fs::write(&file, text).expect("written");
+    let bus = format!("local:{}", folder.path().join("log").display());
+    let mut command = amoskys();
+    command.args(["run", "--sql", "sql", "--bus", &bus, "--agent"]).arg(&file);
+    let both = Running(command.spawn().expect("starts"));
+    until("it runs", || http_get(port, "/readyz").is_some_and(|(ready, _)| ready));
+    let threads = threads(both.0.id());
+    assert!(threads.iter().any(|(name, _)| name == "worker-0"), "{threads:?}");
+    let first = set(&threads[0].1, "CapEff");
+    assert_eq!(first & !bits(["CAP_DAC_READ_SEARCH", "CAP_SYS_PTRACE", "CAP_SYS_NICE"]), 0);
+    for (name, status) in &threads {
+        assert_eq!(
+            (set(status, "CapEff"), set(status, "CapPrm"), status["Seccomp"].as_str()),
+            (first, first, "2"),
+            "{name}"
+        );
+    }
+    ends_well(both);
+}
+
 /// As systemd starts it: another user's identity, the unit's capabilities, and `/proc` that cannot be written.
 #[test]
 fn an_agent_with_the_rights_of_its_unit_sees_and_sends_and_gives_up_what_it_does_not_need() {
@@ -306,6 +348,12 @@ fn systemd_takes_the_units_and_says_of_them_what_is_stated() {
         let copy = folder.path().join(unit);
         fs::write(&copy, text.replace("/usr/bin/amoskys", env!("CARGO_BIN_EXE_amoskys"))).expect("written");
         let path = copy.to_str().expect("text");
+        // It is a command: what is wrong is that the files are not there.
+        let command =
+            text.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/amoskys ")).expect("a command");
+        let ended = amoskys().args(command.split(' ')).output().expect("it starts");
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(ended.status.code() == Some(2) && said.contains("/etc/amoskys/") && !said.contains("Usage"), "{said}");
         let verified = analyze(&["verify", path]).expect("it runs");
         let said = String::from_utf8_lossy(&verified.stderr).into_owned();
         assert!(verified.status.success() && !said.contains(unit), "{said}");
