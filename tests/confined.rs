@@ -273,6 +273,57 @@ fn both_in_one_process_are_confined_too() {
     ends_well(both);
 }
 
+/// The binary where the kernel takes no filter, as in some containers.
+#[allow(unsafe_code)]
+fn without_filters() -> Command {
+    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
+    let equal = |k: u32| libc::sock_filter { jf: 1, ..statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, k) };
+    let mut filter = [
+        // The call's number is at the beginning.
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
+        equal(libc::SYS_seccomp as u32),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::EINVAL.cast_unsigned()),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
+    ];
+    let mut command = amoskys();
+    let install = move || {
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+        // SAFETY: the kernel copies the program, which lives until it has.
+        let refused = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
+                || libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) != 0
+        };
+        if refused { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+    };
+    // SAFETY: two calls and no memory that is asked for.
+    unsafe { command.pre_exec(install) };
+    command
+}
+
+#[test]
+fn where_filters_are_refused_the_rest_is_given_up_and_that_is_told_or_it_does_not_start() {
+    const REFUSED: &str = "system calls cannot be restricted: Error calling `seccomp`: Invalid argument";
+    let started = prepare("");
+    let mut command = without_filters();
+    command.arg("agent").arg("--config").arg(&started.file).args(["--create-topics", "1"]);
+    let agent = Running(command.spawn().expect("starts"));
+    until("the agent runs", || http_get(started.port, "/readyz").is_some_and(|(ready, _)| ready));
+    let state = started.state();
+    let problem = state["confinement_problem"].as_str().expect("a reason");
+    assert!(state["confinement"] == "in_part" && problem.starts_with(REFUSED), "{state}");
+    let all = bits(["CAP_DAC_READ_SEARCH", "CAP_SYS_PTRACE", "CAP_SYS_NICE", "CAP_BPF"]);
+    assert!(threads(agent.0.id()).iter().all(|(_, status)| set(status, "CapEff") & !all == 0));
+    ends_well(agent);
+
+    let started = prepare("confine = \"on\"");
+    let ended = without_filters().arg("agent").arg("--config").arg(&started.file).output().expect("starts");
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(
+        ended.status.code() == Some(2) && said.contains(&format!("the agent cannot be confined: {REFUSED}")),
+        "{said}"
+    );
+}
+
 /// As systemd starts it: another user's identity, the unit's capabilities, and `/proc` that cannot be written.
 #[test]
 fn an_agent_with_the_rights_of_its_unit_sees_and_sends_and_gives_up_what_it_does_not_need() {
