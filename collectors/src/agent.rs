@@ -6,8 +6,9 @@
 use crate::{
     clock::Moment,
     config::AgentConfig,
+    confine::{ConfineError, ConfineMode, Needs, confine},
     envelope::{Sealer, SigningKey},
-    metrics::{Numbers, SharedNumbers},
+    metrics::{Numbers, SharedNumbers, SyscallsBy},
     pipeline::Pipeline,
     publisher::Publisher,
     queue::{Queued, StopOrder, event_queue},
@@ -39,6 +40,8 @@ pub enum AgentError {
     Processes(#[from] ConnectorError),
     #[error("system calls cannot be seen: {0}")]
     Syscalls(#[from] CallsError),
+    #[error("the agent cannot be confined: {0}")]
+    Confine(#[from] ConfineError),
     #[error("the kernel's boot id cannot be read from /proc/sys/kernel/random/boot_id: {0}")]
     BootId(std::io::Error),
     #[error("a thread cannot be started: {0}")]
@@ -47,6 +50,20 @@ pub enum AgentError {
 
 /// Starts agents.
 pub struct Agent;
+
+/// An agent that holds what takes rights: its key and the way to the kernel. No thread is started yet.
+pub struct OpenedAgent {
+    config: AgentConfig,
+    key: SigningKey,
+    boot_id: String,
+    started: Moment,
+    stop: StopOrder,
+    numbers: SharedNumbers,
+    events: Receiver<Queued>,
+    processes: ProcessSource,
+    syscalls: Option<CallSource>,
+    wishes: SyscallWishes,
+}
 
 /// An agent that holds all that is its own: key, write-ahead log, the way to the kernel. Nothing runs yet.
 pub struct PreparedAgent {
@@ -84,16 +101,57 @@ impl Agent {
 
     /// Takes all that the agent needs beside the bus, so that what is wrong with it is known before the bus is touched.
     pub fn prepare(config: AgentConfig) -> Result<PreparedAgent, AgentError> {
+        Self::open(config)?.prepare()
+    }
+
+    /// Takes what takes rights, and starts no thread, so that those that come have the rights that are left by then ([`OpenedAgent::confine`]).
+    pub fn open(config: AgentConfig) -> Result<OpenedAgent, AgentError> {
         let numbers = SharedNumbers::default();
         let (stop, started) = (StopOrder::default(), Moment::now());
         let key = SigningKey::new(config.signing_key_path.as_deref().map(Signer::from_pem_file).transpose()?);
         let boot_id = read_boot_id().map_err(AgentError::BootId)?;
-        let wal = Arc::new(Wal::open(&config.wal, &boot_id, started.boot_ns, numbers.clone())?);
         let (queue, events) = event_queue(config.queue_events_max, stop.clone(), numbers.clone());
         let processes = ProcessSource::open(config.process.clone(), numbers.clone(), queue.clone())?;
         let wishes = SyscallWishes::default();
         let masks = config.process.masks.clone();
         let syscalls = CallSource::open(&config.syscall, masks, wishes.clone(), numbers.clone(), queue)?;
+        Ok(OpenedAgent { config, key, boot_id, started, stop, numbers, events, processes, syscalls, wishes })
+    }
+}
+
+impl OpenedAgent {
+    /// Gives up for good, for this process, what the agent needs no more. What is left is told once, and in the agent's report.
+    ///
+    /// # Errors
+    /// Where that is demanded and something is refused.
+    pub fn confine(&self, mode: ConfineMode) -> Result<(), AgentError> {
+        if mode == ConfineMode::Off {
+            tracing::info!("the agent keeps its capabilities and may make all system calls, as `confine` is off");
+            return Ok(());
+        }
+        let by = self.numbers.lock().syscalls_by;
+        let needs = Needs {
+            ebpf: by == Some(SyscallsBy::Ebpf),
+            audit: by == Some(SyscallsBy::AuditNetlink),
+            nice: self.config.process.thread_nice,
+        };
+        let confinement = match confine(&needs) {
+            Ok(confinement) => confinement,
+            Err((error, _)) if mode == ConfineMode::On => return Err(error.into()),
+            Err((_, partly)) => {
+                tracing::warn!(refused = partly.problems.join("; "), "the agent is confined in part only");
+                partly
+            }
+        };
+        tracing::info!(capabilities = confinement.kept.join(" "), "the agent has given up what it does not need");
+        self.numbers.lock().confinement = Some(confinement);
+        Ok(())
+    }
+
+    /// Takes what else is the agent's own: its write-ahead log, which starts threads.
+    pub fn prepare(self) -> Result<PreparedAgent, AgentError> {
+        let Self { config, key, boot_id, started, stop, numbers, events, processes, syscalls, wishes } = self;
+        let wal = Arc::new(Wal::open(&config.wal, &boot_id, started.boot_ns, numbers.clone())?);
         Ok(PreparedAgent { config, key, boot_id, started, stop, numbers, wal, events, processes, syscalls, wishes })
     }
 }

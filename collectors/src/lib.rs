@@ -12,6 +12,7 @@ mod agent;
 mod batcher;
 mod clock;
 mod config;
+pub mod confine;
 mod envelope;
 pub mod ledger;
 pub mod masks;
@@ -26,7 +27,7 @@ mod status;
 mod stream;
 mod wal;
 
-pub use agent::{Agent, AgentError, AgentHandle, PreparedAgent};
+pub use agent::{Agent, AgentError, AgentHandle, OpenedAgent, PreparedAgent};
 /// What the configuration of system calls is made of.
 pub use amoskys_ebpf::{Limit, List, PATH_BYTES_MAX, ProbeError};
 pub use config::{

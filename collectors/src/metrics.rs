@@ -5,6 +5,7 @@
 //! agents in one process serve their own numbers from the registries they were given.
 
 use crate::{
+    confine::Confinement,
     ledger::{FILTERS, LOSSES, Ledger, ORIGINS},
     stream::{STREAMS, Stream},
 };
@@ -48,6 +49,8 @@ pub struct Numbers {
     pub syscalls_by: Option<SyscallsBy>,
     /// Why they are not, or not by what would be better, where that was wished for.
     pub syscall_problem: Option<String>,
+    /// `None`: the agent did not confine itself.
+    pub confinement: Option<Confinement>,
     pub audit: AuditNumbers,
     /// As the kernel counts calls, at the moment in which `ring_calls` was true.
     pub kernel_calls: Counters,

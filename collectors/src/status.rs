@@ -24,6 +24,12 @@ pub struct AgentReport {
     /// Lines of the audit source that are no records of audit, and the beginning of the last of them.
     pub audit_malformed_lines: u64,
     pub audit_malformed_example: Option<String>,
+    /// "whole", "in_part" or "off": whether it has given up what it does not need.
+    pub confinement: &'static str,
+    /// Why not, or not all of it.
+    pub confinement_problem: Option<String>,
+    /// That are left; empty also where it did not confine itself.
+    pub capabilities: Vec<String>,
     pub uptime_seconds: u64,
     pub events_seen: u64,
     pub events_recovered: u64,
@@ -102,7 +108,7 @@ impl Health {
         let state = self.lock().clone();
         let mut problems = ended;
         problems.extend(state.bus_problem.into_iter().chain(state.wal_problem));
-        let ledger = &numbers.ledger;
+        let (ledger, confinement) = (&numbers.ledger, numbers.confinement.as_ref());
         AgentReport {
             agent_id: agent_id.to_owned(),
             healthy: problems.is_empty(),
@@ -112,6 +118,12 @@ impl Health {
             syscall_problem: numbers.syscall_problem.clone(),
             audit_malformed_lines: numbers.audit.malformed_lines,
             audit_malformed_example: numbers.audit.malformed_example.clone(),
+            confinement: confinement
+                .map_or("off", |confinement| if confinement.is_whole { "whole" } else { "in_part" }),
+            confinement_problem: confinement
+                .map(|confinement| confinement.problems.join("; "))
+                .filter(|problems| !problems.is_empty()),
+            capabilities: confinement.map(|confinement| confinement.kept.clone()).unwrap_or_default(),
             uptime_seconds: Moment::now().boot_ns.saturating_sub(started.boot_ns) / 1_000_000_000,
             events_seen: ledger.seen(),
             events_recovered: ledger.recovered(),

@@ -177,6 +177,14 @@ const AGENT_KEYS: &[Key] = &[
         Fallback::Value("30s"),
         "Time between two records of the agent's state.",
     ),
+    Key::new(
+        "confine",
+        Kind::Choice(&["auto", "on", "off"]),
+        Fallback::Value("auto"),
+        "Whether the agent gives up capabilities and system calls that it does not need, once its sources are open \
+         ([confinement](confinement.md)): `auto` as far as the host lets it, with a warning; `on` does not start where something \
+         is refused.",
+    ),
     Key::new("listen", Kind::Ip, Fallback::Value("127.0.0.1"), "Address that metrics and health are served on."),
     Key::new("metrics_port", Kind::Port, Fallback::Value("9101"), "Port of `/metrics`.").formerly("IS_METRICS_PORT"),
     Key::new(

@@ -155,9 +155,12 @@ pub fn load(path: Option<&Path>) -> Result<AgentConfig> {
     Ok(loaded.config)
 }
 
-/// Takes all that the agent needs beside the bus, above all its write-ahead log.
+/// Takes all that the agent needs beside the bus: what takes rights, which it then gives up, and its write-ahead log. Before it there are
+/// no threads, or they would keep them.
 pub fn prepare(config: &AgentConfig) -> Result<PreparedAgent> {
-    Agent::prepare(config.collector(&host_name())).map_err(cannot_start)
+    let opened = Agent::open(config.collector(&host_name())).map_err(cannot_start)?;
+    opened.confine(config.confine).map_err(cannot_start)?;
+    opened.prepare().map_err(cannot_start)
 }
 
 pub fn start(agent: PreparedAgent, bus: Arc<dyn Bus>, registry: &mut Registry) -> Result<AgentHandle> {
@@ -168,6 +171,7 @@ fn cannot_start(error: AgentError) -> anyhow::Error {
     match error {
         // The user's to change, as with a log that is in use.
         AgentError::Key(_)
+        | AgentError::Confine(_)
         | AgentError::Wal(WalError::InUse { .. })
         | AgentError::Syscalls(
             CallsError::Ebpf(ProbeError::Capability { .. } | ProbeError::NoBtf | ProbeError::Filter(_))
