@@ -81,7 +81,7 @@ fn an_envelope_that_is_taken_out_of_the_log_is_told_of_and_nothing_else_is() {
     run_agent(folder, &address("whole"));
     // All of it is there, and then the agent ended.
     let silent = ("agent_silent".to_owned(), "watched".to_owned(), 0);
-    assert_eq!(alerts(folder, &address("whole")), [silent.clone()]);
+    assert_eq!(alerts(folder, &address("whole")), std::slice::from_ref(&silent));
 
     // The same without the third envelope of the process topic, and without the second status.
     let mut without = Vec::new();
