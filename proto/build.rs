@@ -4,10 +4,11 @@ use std::{env, fs, path::PathBuf};
 use prost::Message;
 
 /// The contract, and the well-known types that people's own schemas in the same pool may refer to.
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "amoskys/v1/envelope.proto",
     "amoskys/v1/process.proto",
     "amoskys/v1/syscall.proto",
+    "amoskys/v1/activity.proto",
     "amoskys/v1/alert.proto",
     "amoskys/v1/features.proto",
     "amoskys/v1/provenance.proto",

@@ -55,6 +55,16 @@ fn every_view_and_detection_that_ships_passes_its_tests_and_has_some_that_alert_
     }
 }
 
+/// With the stream that ships.
+#[test]
+fn the_example_over_all_system_calls_passes_its_tests() {
+    let folder = copy("docs/examples/syscall_activity");
+    let stream = folder.path().join("syscall_activity.sql");
+    fs::copy("sql/streams/syscall_activity.sql", stream).expect("copied");
+    let out = ends_with(0, &["sql", "test", folder.path().to_str().expect("text")]);
+    assert!(out.contains("2 tests passed in "), "{out}");
+}
+
 #[test]
 fn steps_of_every_kind_do_what_they_say() {
     let out = ends_with(0, &["sql", "test", "tests/sql_test"]);

@@ -1,7 +1,7 @@
 //! One agent: its threads, and the handle to look at it and to stop it.
 //!
 //! sources → queue → pipeline → write-ahead log → publisher → bus. Deliberately not here: configuration files, HTTP,
-//! signals. Limits: those of [`AgentConfig`]; four threads, one for executables' digests, and those of the write-ahead log (2) and of the bus.
+//! signals. Limits: those of [`AgentConfig`]; four threads, one for each source of system calls, one for executables' digests, and those of the write-ahead log (2) and of the bus.
 
 use crate::{
     clock::Moment,
@@ -15,7 +15,7 @@ use crate::{
     sources::{
         CallSource, CallsError,
         process::{ConnectorError, ProcessSource},
-        syscall::SyscallWishes,
+        syscall::{ActivitySource, SyscallWishes},
     },
     status::{AgentReport, Health},
     wal::{Wal, WalError},
@@ -62,6 +62,7 @@ pub struct OpenedAgent {
     events: Receiver<Queued>,
     processes: ProcessSource,
     syscalls: Option<CallSource>,
+    activity: Option<ActivitySource>,
     wishes: SyscallWishes,
 }
 
@@ -77,6 +78,7 @@ pub struct PreparedAgent {
     events: Receiver<Queued>,
     processes: ProcessSource,
     syscalls: Option<CallSource>,
+    activity: Option<ActivitySource>,
     wishes: SyscallWishes,
 }
 
@@ -114,8 +116,11 @@ impl Agent {
         let processes = ProcessSource::open(config.process.clone(), numbers.clone(), queue.clone())?;
         let wishes = SyscallWishes::default();
         let masks = config.process.masks.clone();
-        let syscalls = CallSource::open(&config.syscall, masks, wishes.clone(), numbers.clone(), queue)?;
-        Ok(OpenedAgent { config, key, boot_id, started, stop, numbers, events, processes, syscalls, wishes })
+        let syscalls = CallSource::open(&config.syscall, masks, wishes.clone(), numbers.clone(), queue.clone())?;
+        let activity = config.syscall.activity.as_ref();
+        let activity = activity.map(|config| ActivitySource::open(config, numbers.clone(), queue)).transpose();
+        let activity = activity.map_err(CallsError::Ebpf)?;
+        Ok(OpenedAgent { config, key, boot_id, started, stop, numbers, events, processes, syscalls, activity, wishes })
     }
 }
 
@@ -131,7 +136,7 @@ impl OpenedAgent {
         }
         let by = self.numbers.lock().syscalls_by;
         let needs = Needs {
-            ebpf: by == Some(SyscallsBy::Ebpf),
+            ebpf: by == Some(SyscallsBy::Ebpf) || self.activity.is_some(),
             audit: by == Some(SyscallsBy::AuditNetlink),
             nice: self.config.process.thread_nice,
         };
@@ -150,16 +155,30 @@ impl OpenedAgent {
 
     /// Takes what else is the agent's own: its write-ahead log, which starts threads.
     pub fn prepare(self) -> Result<PreparedAgent, AgentError> {
-        let Self { config, key, boot_id, started, stop, numbers, events, processes, syscalls, wishes } = self;
+        let Self { config, key, boot_id, started, stop, numbers, events, processes, syscalls, activity, wishes } = self;
         let wal = Arc::new(Wal::open(&config.wal, &boot_id, started.boot_ns, numbers.clone())?);
-        Ok(PreparedAgent { config, key, boot_id, started, stop, numbers, wal, events, processes, syscalls, wishes })
+        Ok(PreparedAgent {
+            config,
+            key,
+            boot_id,
+            started,
+            stop,
+            numbers,
+            wal,
+            events,
+            processes,
+            syscalls,
+            activity,
+            wishes,
+        })
     }
 }
 
 impl PreparedAgent {
     /// Starts the agent; its numbers appear in `registry`. The bus may be away.
     pub fn start(self, bus: Arc<dyn Bus>, registry: &mut Registry) -> Result<AgentHandle, AgentError> {
-        let Self { config, key, boot_id, started, stop, numbers, wal, events, processes, syscalls, wishes } = self;
+        let Self { config, key, boot_id, started, stop, numbers, wal, events, processes, syscalls, activity, wishes } =
+            self;
         let health = Health::default();
         let sealer = Sealer::new(config.agent_id.clone(), config.host_id.clone(), boot_id, key.clone());
         let pipeline =
@@ -175,6 +194,9 @@ impl PreparedAgent {
         handle.spawn("processes", move || processes.run())?;
         if let Some(syscalls) = syscalls {
             handle.spawn("syscalls", move || syscalls.run())?;
+        }
+        if let Some(activity) = activity {
+            handle.spawn("activity", move || activity.run())?;
         }
         Ok(handle)
     }

@@ -22,6 +22,8 @@ pub struct AgentConfig {
     pub process_topic: String,
     /// Topic of system calls. Default `amoskys.telemetry.syscall.v1`.
     pub syscall_topic: String,
+    /// Topic of all system calls as numbers. Default `amoskys.telemetry.syscall_activity.v1`.
+    pub activity_topic: String,
     /// Topic of the agent's own status. Default `amoskys.agent.status.v1`.
     pub status_topic: String,
     /// How often a status message is sent. Default 30 s.
@@ -108,6 +110,17 @@ pub struct SyscallConfig {
     /// Between kernel and agent, rounded up to a power of two; of audit by netlink, the socket's buffer. Default 8 MiB.
     pub ring_bytes: u32,
     pub audit: AuditConfig,
+    /// All calls as numbers, whatever the others say. Default `None`: they are not counted.
+    pub activity: Option<ActivityConfig>,
+}
+
+/// All system calls of all processes but the agent, as numbers of each process and call; by eBPF alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActivityConfig {
+    /// How long calls are added up; also how late they are told. Default 1 s.
+    pub interval: Duration,
+    /// Processes and calls in one interval, about 700 bytes of the kernel each; calls of more are counted as `no_room`. Default 16,384.
+    pub rows_max: u32,
 }
 
 /// Where the audit source reads.
@@ -254,6 +267,7 @@ impl AgentConfig {
             Stream::Process => &self.process_topic,
             Stream::Status => &self.status_topic,
             Stream::Syscall => &self.syscall_topic,
+            Stream::Activity => &self.activity_topic,
         }
     }
 
@@ -264,6 +278,7 @@ impl AgentConfig {
             host_id: host_id.into(),
             process_topic: "amoskys.telemetry.process.v1".into(),
             syscall_topic: "amoskys.telemetry.syscall.v1".into(),
+            activity_topic: "amoskys.telemetry.syscall_activity.v1".into(),
             status_topic: "amoskys.agent.status.v1".into(),
             status_interval: Duration::from_secs(30),
             queue_events_max: 4_096,
@@ -323,7 +338,14 @@ impl Default for SyscallConfig {
             limit: Some(Limit { per_second: number(2_000), burst: number(10_000) }),
             ring_bytes: 8 << 20,
             audit: AuditConfig::default(),
+            activity: None,
         }
+    }
+}
+
+impl Default for ActivityConfig {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(1), rows_max: 16_384 }
     }
 }
 

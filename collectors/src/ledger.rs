@@ -19,6 +19,8 @@ pub enum Origin {
     Kernel,
     /// An event of the kernel's audit, when its records are together; and what audit says it lost.
     Audit,
+    /// The numbers of a process's calls of one name, when they are taken out of the kernel.
+    Activity,
 }
 
 /// Why an event is of no interest.
@@ -73,12 +75,13 @@ pub enum Loss {
 }
 
 /// The names of the variants as they appear in metrics, in their order.
-pub const ORIGINS: [(Origin, &str); 5] = [
+pub const ORIGINS: [(Origin, &str); 6] = [
     (Origin::Connector, "connector"),
     (Origin::Snapshot, "snapshot"),
     (Origin::Status, "status"),
     (Origin::Kernel, "kernel"),
     (Origin::Audit, "audit"),
+    (Origin::Activity, "activity"),
 ];
 pub const FILTERS: [(Filter, &str); 7] = [
     (Filter::Thread, "thread"),
@@ -112,6 +115,7 @@ impl Origin {
             Self::Connector | Self::Snapshot => Stream::Process,
             Self::Status => Stream::Status,
             Self::Kernel | Self::Audit => Stream::Syscall,
+            Self::Activity => Stream::Activity,
         }
     }
 }
@@ -328,7 +332,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_identity_holds_after_every_possible_step(
-            steps in prop::collection::vec((0u8..7, 0usize..3, 0u64..5), 0..200)
+            steps in prop::collection::vec((0u8..7, 0..STREAMS.len(), 0u64..5), 0..200)
         ) {
             let mut ledger = Ledger::default();
             for (step, stream, events) in steps {

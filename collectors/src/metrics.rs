@@ -9,7 +9,7 @@ use crate::{
     ledger::{FILTERS, LOSSES, Ledger, ORIGINS},
     stream::{STREAMS, Stream},
 };
-use amoskys_ebpf::Counters;
+use amoskys_ebpf::{ActivityCounters, Counters};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
@@ -56,6 +56,9 @@ pub struct Numbers {
     pub kernel_calls: Counters,
     /// Calls that the kernel told and nobody has taken yet.
     pub ring_calls: u64,
+    /// Calls that are told as numbers, as the kernel counts them, and how many of them have been told.
+    pub activity_calls: ActivityCounters,
+    pub activity_told_calls: u64,
     pub wal_records: u64,
     pub wal_bytes: u64,
     pub wal_bytes_max: u64,
@@ -178,11 +181,39 @@ impl Page<'_> {
             n.kernel_calls.seen + n.kernel_calls.missed,
         )?;
         self.gauge("ring", "System calls told by the kernel and not taken yet", "calls", n.ring_calls)?;
+        self.activity(n)?;
         let audit = &n.audit;
         self.counter("audit_read", "Records of audit that became part of an event", "records", audit.records)?;
         self.counter("audit_late", "Records of audit whose event was over", "records", audit.late_records)?;
         self.counter("audit_malformed", "Lines that are no records of audit, or cut", "lines", audit.malformed_lines)?;
         self.gauge("audit_open", "Events of audit whose records are not together yet", "events", audit.open_events)
+    }
+
+    fn activity(&mut self, n: &Numbers) -> fmt::Result {
+        let calls = &n.activity_calls;
+        let help =
+            "System calls of which the numbers are told, as the kernel counts them, those that it missed among them";
+        self.counter("activity_seen", help, "calls", calls.seen + calls.missed)?;
+        self.counter("activity_told", "System calls that are in an event of numbers", "calls", n.activity_told_calls)?;
+        let waiting = calls.counted.saturating_sub(n.activity_told_calls);
+        self.gauge(
+            "activity_waiting",
+            "System calls that are counted in the kernel and not told yet",
+            "calls",
+            waiting,
+        )?;
+        let unit = Unit::Other("calls".into());
+        let help = "System calls that are in no event of numbers, by reason";
+        let mut family = self.0.encode_descriptor("activity_uncounted", help, Some(&unit), MetricType::Counter)?;
+        for (reason, value) in [
+            ("no_room", calls.no_room),
+            ("unfinished", calls.unfinished),
+            ("unnoted", calls.unnoted),
+            ("missed", calls.missed),
+        ] {
+            ConstCounter::new(value).encode(family.encode_family(&[("reason", reason)])?)?;
+        }
+        Ok(())
     }
 
     fn wal_and_publisher(&mut self, n: &Numbers) -> fmt::Result {

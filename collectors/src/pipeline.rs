@@ -27,7 +27,7 @@ use std::{
 };
 
 /// Streams whose events are gathered.
-const GATHERED: [Stream; 2] = [Stream::Process, Stream::Syscall];
+const GATHERED: [Stream; 3] = [Stream::Process, Stream::Syscall, Stream::Activity];
 /// Longest sleep when nothing is due.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
 /// Events taken before whatever is due gets its turn.
@@ -197,6 +197,8 @@ impl Pipeline {
             audit_malformed_lines: numbers.audit.malformed_lines,
             audit_malformed_example: numbers.audit.malformed_example.clone().unwrap_or_default(),
             started_at: Some(timestamp(self.started.wall_us)),
+            activity_calls_seen: numbers.activity_calls.seen + numbers.activity_calls.missed,
+            activity_calls_uncounted: numbers.activity_calls.uncounted(),
         }
     }
 

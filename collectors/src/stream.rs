@@ -7,11 +7,17 @@ pub enum Stream {
     /// The agent's own.
     Status = 1,
     Syscall = 2,
+    /// All system calls as numbers.
+    Activity = 3,
 }
 
 /// With their names in metrics, in their order.
-pub const STREAMS: [(Stream, &str); 3] =
-    [(Stream::Process, "process"), (Stream::Status, "status"), (Stream::Syscall, "syscall")];
+pub const STREAMS: [(Stream, &str); 4] = [
+    (Stream::Process, "process"),
+    (Stream::Status, "status"),
+    (Stream::Syscall, "syscall"),
+    (Stream::Activity, "activity"),
+];
 
 impl Stream {
     /// The message that a payload is.
@@ -20,6 +26,7 @@ impl Stream {
             Self::Process => "amoskys.v1.ProcessBatch",
             Self::Status => "amoskys.v1.AgentStatusBatch",
             Self::Syscall => "amoskys.v1.SyscallBatch",
+            Self::Activity => "amoskys.v1.SyscallActivityBatch",
         }
     }
 

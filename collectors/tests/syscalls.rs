@@ -124,6 +124,18 @@ calls = [\"usual\", \"open:success\", \"openat:success\", \"openat2:success\", \
          \"rename:success\", \"renameat:success\", \"renameat2:success\", \"accept:success\", \"accept4:success\"]
 ```
 
+## All calls as numbers
+
+With `activity = \"on\"` the kernel counts every call of every process but the agent, chosen or not, and the agent tells each second how often each process
+made which call, how often in vain, and how long they took: `amoskys.v1.SyscallActivity` on `amoskys.telemetry.syscall_activity.v1`, in SQL the stream
+`syscall_activity` (`sql/streams/syscall_activity.sql`). `latency_counts` is a histogram by powers of two: number 1 is of calls below 128 ns, number `n` (from 1) of
+those below 2^(n+6) ns that are in none before it. Histograms, counts and durations may be added up over processes, calls and time. How often, how often in vain, how long on the
+average, and the time that 99 of 100 calls were below, for each process and call in ten seconds:
+[`syscall_rates.sql`](examples/syscall_activity/syscall_rates.sql).
+
+Calls are counted when they return. Those that never do (exit, and what a thread is within when it is ended), and those that found no room, are counted as
+such ([metrics](metrics.md), `activity_uncounted`), and how many they are is in the agent's status as well.
+
 ## From audit
 
 Where eBPF may not be used, the same events come from the kernel's audit (`source = \"auto\"` or `\"audit\"`). It tells the calls that a rule of

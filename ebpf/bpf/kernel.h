@@ -16,11 +16,16 @@ typedef signed long long s64;
 #define INLINE static __attribute__((always_inline))
 #define __uint(name, value) int(*name)[value]
 #define __type(name, value) typeof(value) *name
+#define __array(name, value) typeof(value) *name[]
 
 // Of map_update: the key must be new.
 #define NOEXIST 1
+// Of maps: memory is taken when it is needed.
+#define NO_PREALLOC 1
+// Of task_storage: begin it, of zeros, where there is none.
+#define STORAGE_CREATE 1
 
-enum map_type { HASH = 1, ARRAY = 2, PERCPU_ARRAY = 6, LRU_HASH = 9, LPM_TRIE = 11, RINGBUF = 27 };
+enum map_type { HASH = 1, ARRAY = 2, PERCPU_ARRAY = 6, LRU_HASH = 9, LPM_TRIE = 11, ARRAY_OF_MAPS = 12, RINGBUF = 27, TASK_STORAGE = 29 };
 
 static void *(*map_lookup)(void *map, const void *key) = (void *)1;
 static long (*map_update)(void *map, const void *key, const void *value, u64 flags) = (void *)2;
@@ -34,6 +39,7 @@ static long (*read_user_str)(void *to, u32 size, const void *from) = (void *)114
 static long (*read_kernel_str)(void *to, u32 size, const void *from) = (void *)115;
 static u64 (*boot_ns)(void) = (void *)125;
 static long (*ring_output)(void *ring, void *data, u64 size, u64 flags) = (void *)130;
+static void *(*task_storage)(void *map, void *task, void *value, u64 flags) = (void *)156;
 static void *(*current_task)(void) = (void *)158;
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -59,6 +65,7 @@ struct task_struct {
     const struct cred *cred;
     struct mm_struct *mm;
     u64 start_boottime;
+    char comm[16];
 };
 #ifdef __TARGET_ARCH_arm64
 struct pt_regs {

@@ -2,6 +2,7 @@
 //!
 //! [`Probe::load`] puts the programs into the kernel; [`Probe::poll`] hands over calls that have returned; [`Probe::counters`] says what
 //! became of all others. What is wanted can be changed while it runs ([`Probe::set_rules`], [`Probe::set_filters`]).
+//! [`Activity`] counts all calls of all processes, with how long they took, in programs of its own.
 //! Nothing is pinned: the programs are gone when the process is, however it ends.
 //!
 //! Deliberately not here: what calls and their arguments mean (the agent's), which rights are kept.
@@ -9,6 +10,8 @@
 //! addresses of 128; a call that never returns (exit, a thread that another's execve ends) is not told; calls by the numbers of
 //! 32-bit programs are counted and not told. This is the only crate that knows aya.
 
+mod activity;
+mod activity_counters;
 mod call;
 mod counters;
 mod error;
@@ -18,6 +21,8 @@ mod rule;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use activity::{Activity, ActivityRow, BUCKETS, COMPAT, ROWS_MAX, UNKNOWN};
+pub use activity_counters::ActivityCounters;
 pub use call::{ARGV_BYTES_MAX, RawCall, STRING_BYTES_MAX};
 pub use counters::Counters;
 pub use error::ProbeError;

@@ -150,7 +150,7 @@ impl Probe {
 
     /// Takes the programs out of the kernel. What has come until then is still there to be polled, and counted.
     pub fn detach(&mut self) -> Result<(), ProbeError> {
-        self.missed_at_end = self.missed()?;
+        self.missed_at_end = missed(&self.ebpf, "sys_enter")?.unwrap_or_default();
         for name in TRACEPOINTS {
             let program = self.ebpf.program_mut(name).ok_or_else(|| missing(name))?;
             let program: &mut BtfTracePoint = program.try_into()?;
@@ -169,23 +169,23 @@ impl Probe {
                 all.iter_mut().zip(of_processor).for_each(|(sum, count)| *sum += count);
             }
         }
-        Ok(Counters::of(all, self.missed()?))
-    }
-
-    /// How often the kernel did not run the program at the beginning of a call.
-    fn missed(&self) -> Result<u64, ProbeError> {
-        let Some(Program::BtfTracePoint(program)) = self.ebpf.program("sys_enter") else {
-            return Err(missing("sys_enter"));
-        };
-        let Ok(program) = program.fd() else { return Ok(self.missed_at_end) };
-        let path = format!("/proc/self/fdinfo/{}", program.as_fd().as_raw_fd());
-        let text = std::fs::read_to_string(path).map_err(ProbeError::Wait)?;
-        let count = text.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok());
-        Ok(count.unwrap_or_default())
+        Ok(Counters::of(all, missed(&self.ebpf, "sys_enter")?.unwrap_or(self.missed_at_end)))
     }
 }
 
-fn missing(name: &str) -> ProbeError {
+/// How often the kernel did not run the program at the beginning of a call; `None`: it is taken out.
+pub(crate) fn missed(ebpf: &Ebpf, name: &str) -> Result<Option<u64>, ProbeError> {
+    let Some(Program::BtfTracePoint(program)) = ebpf.program(name) else {
+        return Err(missing(name));
+    };
+    let Ok(program) = program.fd() else { return Ok(None) };
+    let path = format!("/proc/self/fdinfo/{}", program.as_fd().as_raw_fd());
+    let text = std::fs::read_to_string(path).map_err(ProbeError::Wait)?;
+    let count = text.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok());
+    Ok(Some(count.unwrap_or_default()))
+}
+
+pub(crate) fn missing(name: &str) -> ProbeError {
     ProbeError::Refused(format!("`{name}` is not among the programs and maps; this is a fault of the agent"))
 }
 

@@ -3,7 +3,7 @@
 //! A [`Stopped`] program has stopped itself (`raise(SIGSTOP)`), so that it is looked at before it does anything; it is ended with
 //! the value, if it was not let go.
 
-use crate::{Filters, Probe, ProbeError, Rule};
+use crate::{Activity, Filters, Probe, ProbeError, Rule};
 use std::{
     io::Write,
     path::Path,
@@ -27,8 +27,20 @@ pub fn compile(source: &Path, program: &Path) {
 /// # Panics
 /// On any other error.
 pub fn probe(rules: &[Rule], filters: &Filters, ring_bytes: u32) -> Option<Probe> {
-    match Probe::load(rules, filters, ring_bytes) {
-        Ok(probe) => Some(probe),
+    loaded(Probe::load(rules, filters, ring_bytes))
+}
+
+/// `None` where the kernel's programs may not be loaded, which is told.
+///
+/// # Panics
+/// On any other error.
+pub fn activity(rows_max: u32) -> Option<Activity> {
+    loaded(Activity::load(rows_max))
+}
+
+fn loaded<T>(result: Result<T, ProbeError>) -> Option<T> {
+    match result {
+        Ok(loaded) => Some(loaded),
         Err(error @ (ProbeError::Capability { .. } | ProbeError::NoBtf)) => {
             // Not by eprintln!, which is shown of failed tests alone.
             let _ = writeln!(std::io::stderr(), "SKIPPED: system calls cannot be looked at here: {error}");

@@ -49,6 +49,7 @@ mod tests {
             "EnvelopeHeader",
             "ProcessBatch",
             "SyscallBatch",
+            "SyscallActivityBatch",
             "Alert",
             "FeatureRow",
             "DeadLetter",

@@ -9,10 +9,10 @@ use super::{
     schema::{Fallback, Key, Section},
 };
 use amoskys_collectors::{
-    AuditConfig, AuditFrom, Limit, List, LogStart, PATH_BYTES_MAX, SyscallConfig, SyscallMode, SyscallsOf,
-    sources::syscall::choose,
+    ActivityConfig, AuditConfig, AuditFrom, Limit, List, LogStart, PATH_BYTES_MAX, SyscallConfig, SyscallMode,
+    SyscallsOf, sources::syscall::choose,
 };
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
 const S: &str = "syscall";
 
@@ -27,6 +27,8 @@ pub const SECTION: Section = Section {
 /// Instead of the path of a log.
 const NETLINK: &str = "netlink";
 const COMM_BYTES_MAX: usize = 15;
+/// Of those that are counted.
+const ROWS_MAX: u64 = 1 << 20;
 /// As many as the kernel's maps take.
 const ITEMS_MAX: usize = 4_096;
 
@@ -126,6 +128,32 @@ const KEYS: &[Key] = &[
         Fallback::Value("8 MiB"),
         "Room between kernel and agent, rounded up to a power of two; what finds none is dropped, counted. Of audit by netlink: the socket's buffer.",
     ),
+    Key::new(
+        "activity",
+        Kind::Choice(&["off", "on"]),
+        Fallback::Value("off"),
+        "`on`: all calls of all processes but the agent are counted in the kernel and told as numbers, for each process and call how many, \
+         how many failed, and how long they took. By eBPF, whatever `source` is; the agent does not start without it. The lists and `calls` \
+         leave nothing out of it. It slows every call of the host ([by how much](benchmarks.md#counting-all-system-calls)).",
+    ),
+    Key::new(
+        "activity_topic",
+        Kind::Topic,
+        Fallback::Value("amoskys.telemetry.syscall_activity.v1"),
+        "Topic of the numbers of all calls.",
+    ),
+    Key::new(
+        "activity_interval",
+        Kind::Duration { min: Duration::from_millis(100), max: Duration::from_secs(60) },
+        Fallback::Value("1s"),
+        "How long calls are added up; also how late they are told.",
+    ),
+    Key::new(
+        "activity_rows_max",
+        Kind::Integer { min: 1, max: ROWS_MAX, unit: "processes and calls" },
+        Fallback::Value("16384"),
+        "Most pairs of a process and a call in one interval, about 700 bytes of the kernel's memory each; calls that find no room are counted as such.",
+    ),
 ];
 
 /// What is wrong with values that are fine alone.
@@ -159,7 +187,16 @@ pub fn build(values: &Values) -> Option<SyscallConfig> {
         limit: per_second.map(|per_second| Limit { per_second, burst }),
         ring_bytes: values.number(S, "ring_bytes")?,
         audit: audit(values)?,
+        activity: activity(values)?,
     })
+}
+
+/// `Some(None)`: off.
+fn activity(values: &Values) -> Option<Option<ActivityConfig>> {
+    let interval = values.duration(S, "activity_interval")?;
+    let rows_max = values.number(S, "activity_rows_max")?;
+    let is_on = values.text(S, "activity")? == "on";
+    Some(is_on.then_some(ActivityConfig { interval, rows_max }))
 }
 
 fn audit(values: &Values) -> Option<AuditConfig> {

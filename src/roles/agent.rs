@@ -113,8 +113,9 @@ impl Reloading {
             }
         };
         let (syscall, before) = (&now.syscall, &self.started_as.syscall);
-        let (source, ring_bytes, audit) = (before.source, before.ring_bytes, before.audit.clone());
-        let changeable = SyscallConfig { source, ring_bytes, audit, ..syscall.clone() };
+        let (source, ring_bytes) = (before.source, before.ring_bytes);
+        let (audit, activity) = (before.audit.clone(), before.activity.clone());
+        let changeable = SyscallConfig { source, ring_bytes, audit, activity, ..syscall.clone() };
         // Whether it signs is not changed while it runs: by a slip in a file nothing goes unsigned.
         let key = now.signing_key_path.clone().filter(|_| self.started_as.signing_key_path.is_some());
         let signing_key_path = key.clone().or_else(|| self.started_as.signing_key_path.clone());

@@ -29,6 +29,9 @@ impl Content {
             "amoskys.telemetry.syscall.v1" => {
                 return Ok(Self::Envelopes { schema: Some("amoskys.v1.SyscallBatch") });
             }
+            "amoskys.telemetry.syscall_activity.v1" => {
+                return Ok(Self::Envelopes { schema: Some("amoskys.v1.SyscallActivityBatch") });
+            }
             "amoskys.agent.status.v1" => return Ok(Self::Envelopes { schema: Some("amoskys.v1.AgentStatusBatch") }),
             plain if plain.starts_with("amoskys.telemetry.") => return Ok(Self::Envelopes { schema: None }),
             "amoskys.alerts.v1" => "Alert",

@@ -31,9 +31,9 @@ fn on_kafka_topics_are_made_written_in_transactions_read_and_exported() {
     let (code, text) = place.run(&["create", "--all", "trigger", "--partitions", "1"]);
     assert_eq!(code, 0, "{text}");
     let (code, text) = place.run(&["create", "--all", "--partitions", "1"]);
-    assert_eq!((code, text.matches("is there already").count()), (0, 7), "{text}");
+    assert_eq!((code, text.matches("is there already").count()), (0, 8), "{text}");
     let (_, text) = place.run(&["list"]);
-    assert!(text.contains("amoskys.telemetry.process.v1          1 partition\n"), "{text}");
+    assert!(text.contains("amoskys.telemetry.process.v1           1 partition\n"), "{text}");
 
     let bus = connect(&broker);
     let mut member = writer(bus.as_ref());

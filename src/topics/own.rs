@@ -4,6 +4,7 @@ use amoskys_bus::TopicSpec;
 
 pub const PROCESS_TELEMETRY: &str = "amoskys.telemetry.process.v1";
 pub const SYSCALL_TELEMETRY: &str = "amoskys.telemetry.syscall.v1";
+pub const SYSCALL_ACTIVITY: &str = "amoskys.telemetry.syscall_activity.v1";
 pub const STATUS: &str = "amoskys.agent.status.v1";
 pub const ALERTS: &str = "amoskys.alerts.v1";
 pub const PROCESS_FEATURES: &str = "amoskys.features.process_activity.v1";
@@ -31,8 +32,8 @@ const RECORD_BYTES_MAX: usize = (10 << 20) + 4096;
 /// and alerts are in the same partition everywhere. What agents say of themselves and what could not be used is little
 /// and has one partition.
 pub fn own_topics(partitions: i32) -> Vec<TopicSpec> {
-    let by_host =
-        [PROCESS_TELEMETRY, SYSCALL_TELEMETRY, PROCESS_FEATURES, ALERTS, PANES].map(|name| (name, partitions));
+    let by_host = [PROCESS_TELEMETRY, SYSCALL_TELEMETRY, SYSCALL_ACTIVITY, PROCESS_FEATURES, ALERTS, PANES]
+        .map(|name| (name, partitions));
     let few = [STATUS, DEAD_LETTERS].map(|name| (name, 1));
     let all = by_host.into_iter().chain(few);
     all.map(|(name, partitions)| TopicSpec {

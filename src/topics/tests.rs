@@ -152,11 +152,11 @@ fn topics_are_created_once_and_listed() {
     assert_eq!(code, 2, "{text}");
     assert!(text.contains("there is no local log at"), "{text}");
     let (code, text) = place.run(&["create", "--all", "mine", "--partitions", "3", "--set", "retention.ms=1000"]);
-    assert_eq!((code, text.lines().count()), (0, 8), "{text}");
+    assert_eq!((code, text.lines().count()), (0, 9), "{text}");
     let (code, text) = place.run(&["create", "mine", "--partitions", "9"]);
     assert_eq!((code, text.as_str()), (0, "mine is there already, with 3 partitions\n"));
     let (_, text) = place.run(&["list"]);
-    assert!(text.contains("amoskys.agent.status.v1               1 partition\n"), "{text}");
+    assert!(text.contains("amoskys.agent.status.v1                1 partition\n"), "{text}");
     let (_, json) = place.run(&["list", "--format", "json"]);
     assert!(json.contains(r#"{"name":"amoskys.alerts.v1","partitions":3}"#), "{json}");
     let (code, text) = place.run(&["create", "no spaces"]);

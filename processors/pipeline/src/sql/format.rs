@@ -342,6 +342,7 @@ fn known_batch(topic: &str) -> Option<&'static str> {
     match topic {
         "amoskys.telemetry.process.v1" => Some("amoskys.v1.ProcessBatch"),
         "amoskys.telemetry.syscall.v1" => Some("amoskys.v1.SyscallBatch"),
+        "amoskys.telemetry.syscall_activity.v1" => Some("amoskys.v1.SyscallActivityBatch"),
         "amoskys.agent.status.v1" => Some("amoskys.v1.AgentStatusBatch"),
         _ => None,
     }
