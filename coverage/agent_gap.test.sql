@@ -24,13 +24,15 @@ SELECT detection, entity, time FROM alerts WHERE detection = 'agent_gap';
 -- | detection | entity | time |
 -- |-----------|--------|------|
 
--- test: a status and a batch of system calls are missing
+-- test: a status, a batch of system calls and one of numbers are missing
 INSERT INTO syscall_envelopes (_log_time, sequence, observed_at, pid) VALUES ('12:00:10', 1, '12:00:09', 1), ('12:00:30', 3, '12:00:09', 1);
+INSERT INTO activity_envelopes (_log_time, sequence, observed_at, pid) VALUES ('12:00:10', 7, '12:00:09', 1), ('12:00:11', 9, '12:00:10', 1);
 INSERT INTO agent_status (_log_time, sequence, observed_at) VALUES ('12:00:00', 3, '12:00:00'), ('12:00:50', 5, '12:00:50');
 -- advance: 10m
 SELECT entity, features['missing_envelopes'] AS missing, features['envelopes'] AS envelopes, count(*) AS told
 FROM alerts WHERE detection = 'agent_gap' GROUP BY entity, missing, envelopes ORDER BY entity;
--- | entity         | missing | envelopes | told |
--- |----------------|---------|-----------|------|
--- | agent: status  | 1.0     | 2.0       | 2    |
--- | agent: syscall | 1.0     | 2.0       | 2    |
+-- | entity          | missing | envelopes | told |
+-- |-----------------|---------|-----------|------|
+-- | agent: activity | 1.0     | 2.0       | 2    |
+-- | agent: status   | 1.0     | 2.0       | 2    |
+-- | agent: syscall  | 1.0     | 2.0       | 2    |

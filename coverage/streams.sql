@@ -7,5 +7,7 @@ CREATE EXTERNAL TABLE process_envelopes STORED AS ENVELOPE LOCATION 'amoskys.tel
 OPTIONS (event_time '_log_time', lateness '2s', idle '10s', partition_key 'host_id');
 CREATE EXTERNAL TABLE syscall_envelopes STORED AS ENVELOPE LOCATION 'amoskys.telemetry.syscall.v1'
 OPTIONS (event_time '_log_time', lateness '2s', idle '10s', partition_key 'host_id');
+CREATE EXTERNAL TABLE activity_envelopes STORED AS ENVELOPE LOCATION 'amoskys.telemetry.syscall_activity.v1'
+OPTIONS (event_time '_log_time', lateness '2s', idle '10s', partition_key 'host_id');
 CREATE EXTERNAL TABLE alerts STORED AS PROTOBUF LOCATION 'amoskys.alerts.v1'
 OPTIONS (partition_key 'host_id');
