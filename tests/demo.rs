@@ -57,6 +57,10 @@ fn check_alerts(text: &str) {
     ] {
         assert!(text.contains(part), "`{part}` is not in the output:\n{text}");
     }
+    // By which source, and where it is not eBPF, why.
+    let of_calls = text.lines().find(|line| line.contains("agent: system calls of this host, "));
+    let of_calls = of_calls.unwrap_or_else(|| panic!("it is not said how system calls are seen:\n{text}"));
+    assert!(of_calls.ends_with("seen through ebpf") || of_calls.contains(", because "), "{of_calls}");
     // All that the staged behaviours are meant for.
     for detection in ["running_binary_deleted", "exec_from_memory", "discovery_burst"] {
         let alerted = text.lines().any(|line| line.contains("alerted by") && line.contains(detection));

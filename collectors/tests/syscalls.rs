@@ -152,7 +152,7 @@ What audit has not is absent, so that a query finds no wrong value:
 
 | field | from audit |
 |---|---|
-| `tid`, `cgroup_id`, `duration_ns` | absent |
+| `tid`, `process_comm`, `cgroup_id`, `duration_ns` | absent |
 | `process_key` | if the process is still there when its records have come |
 | `observed_at` | in milliseconds |
 | `arguments` | the first four |

@@ -66,7 +66,8 @@ struct event {
     u64 cgroup_id, process_started_ns;
     u32 number, pid, tid, parent_pid;
     u32 uid, gid, euid, egid;
-    char comm[16];
+    // Of the thread, and of its process's first one.
+    char comm[16], process_comm[16];
     // Of `data`: with the closing zero; 0: not there.
     u16 first_bytes, second_bytes;
     // Of argv, or of an address.
@@ -426,6 +427,7 @@ int sys_exit(u64 *ctx) {
     event->euid = task->cred->euid.val;
     event->egid = task->cred->egid.val;
     current_comm(event->comm, sizeof event->comm);
+    read_kernel(event->process_comm, sizeof event->process_comm, task->group_leader->comm);
     if (at > sizeof event->data) at = sizeof event->data;
     if (ring_output(&events, event, HEADER_BYTES + at, 0)) return decided(EXIT, DROPPED_RING);
     return decided(EXIT, SUBMITTED);

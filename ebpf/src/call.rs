@@ -1,7 +1,7 @@
 //! A call as it comes through the ring.
 
 /// Before the texts; the layout of `struct event` in `bpf/syscalls.bpf.c`.
-const HEADER_BYTES: usize = 144;
+const HEADER_BYTES: usize = 160;
 
 /// Of a string, without its zero; what is longer is cut there. As in `bpf/syscalls.bpf.c`.
 pub const STRING_BYTES_MAX: usize = 4095;
@@ -28,7 +28,10 @@ pub struct RawCall<'a> {
     pub gid: u32,
     pub euid: u32,
     pub egid: u32,
+    /// Of the thread.
     pub comm: &'a [u8],
+    /// Of its process's first one. Empty where it is not known.
+    pub process_comm: &'a [u8],
     /// `None`: not asked for, or not readable.
     pub first: Option<&'a [u8]>,
     pub second: Option<&'a [u8]>,
@@ -46,15 +49,17 @@ impl<'a> RawCall<'a> {
         let u64_at = |at: usize| u64::from_ne_bytes(header[at..at + 8].try_into().unwrap_or_default());
         let u32_at = |at: usize| u32::from_ne_bytes(header[at..at + 4].try_into().unwrap_or_default());
         let u16_at = |at: usize| usize::from(u16::from_ne_bytes(header[at..at + 2].try_into().unwrap_or_default()));
-        let [first, second, third] = [136, 138, 140].map(u16_at);
-        let (unreadable, is_argv) = (header[142], header[143] != 0);
+        let [first, second, third] = [152, 154, 156].map(u16_at);
+        let (unreadable, is_argv) = (header[158], header[159] != 0);
         let (first, rest) = data.split_at_checked(first)?;
         let (second, rest) = rest.split_at_checked(second)?;
         let third = rest.get(..third)?;
         let there = |bytes: &'a [u8]| (!bytes.is_empty()).then_some(bytes);
         let text = |bytes: &'a [u8]| there(bytes).map(|bytes| bytes.strip_suffix(b"\0").unwrap_or(bytes));
-        let comm = &header[120..136];
-        let comm_bytes = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
+        let name = |at: usize| {
+            let name = &header[at..at + 16];
+            &name[..name.iter().position(|byte| *byte == 0).unwrap_or(name.len())]
+        };
         Some(Self {
             entered_ns: u64_at(0),
             duration_ns: u64_at(8),
@@ -70,7 +75,8 @@ impl<'a> RawCall<'a> {
             gid: u32_at(108),
             euid: u32_at(112),
             egid: u32_at(116),
-            comm: &bytes[120..120 + comm_bytes],
+            comm: name(120),
+            process_comm: name(136),
             first: text(first),
             second: text(second),
             argv: if is_argv { there(third) } else { None },

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -48,6 +49,7 @@ static void bomb(void) {
 
 static void *busy(void *of) {
     (void)of;
+    prctl(PR_SET_NAME, "worker");
     for (long number = 0; number < count; number++) syscall(SYS_fchmodat, AT_FDCWD, "/nonexistent/busy", 0600, 0);
     return NULL;
 }

@@ -42,6 +42,8 @@ struct Call {
     pid: u32,
     uid: u32,
     started_ns: u64,
+    /// Of the thread and of the process.
+    names: [String; 2],
     path: String,
 }
 
@@ -50,9 +52,16 @@ fn read_while_it_runs(probe: &mut Probe, program: Stopped, on_call: &mut dyn FnM
     let running = thread::spawn(|| program.go());
     let mut read = |probe: &mut Probe| {
         let handed_over = probe.poll(Duration::from_millis(20), usize::MAX, &mut |of| {
-            let path = String::from_utf8_lossy(of.first.unwrap_or_default()).into_owned();
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let path = text(of.first.unwrap_or_default());
             if path.starts_with("/nonexistent/") {
-                on_call(Call { pid: of.pid, uid: of.uid, started_ns: of.process_started_ns, path });
+                on_call(Call {
+                    pid: of.pid,
+                    uid: of.uid,
+                    started_ns: of.process_started_ns,
+                    names: [of.comm, of.process_comm].map(text),
+                    path,
+                });
             }
         });
         handed_over.expect("polls")
@@ -140,8 +149,10 @@ fn millions_of_calls_as_fast_as_they_can_be_made_come_out_or_are_counted() {
     let program = Stopped::start(&HOSTS.1, &["busy", &COUNT.to_string()]);
     let Some(mut probe) = probe(&[rule(libc::SYS_fchmodat)], &of_tree(&program), 1 << 23) else { return };
     let mut told = 0;
-    let printed =
-        read_while_it_runs(&mut probe, program, &mut |call| told += u64::from(call.path == "/nonexistent/busy"));
+    let printed = read_while_it_runs(&mut probe, program, &mut |call| {
+        assert_eq!(call.names, ["worker", "hosts"], "a thread has a name of its own");
+        told += u64::from(call.path == "/nonexistent/busy");
+    });
     let lost = dropped(&probe);
     assert_eq!(told + lost, 2 * COUNT);
     assert!(told > 0);

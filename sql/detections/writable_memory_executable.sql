@@ -13,9 +13,8 @@ FROM (SELECT host_id, pid, process_key, comm, session(observed_at, INTERVAL '5 s
       -- What is mapped from a file to be executed is a program or a library; what a loader changes later is not made executable.
       WHERE ((syscall = 'SYSCALL_MPROTECT' AND result = 0 AND protection LIKE '%PROT_EXEC%')
              OR (syscall = 'SYSCALL_MMAP' AND error = '' AND protection LIKE '%PROT_WRITE%PROT_EXEC%' AND flags LIKE '%MAP_ANONYMOUS%'))
-        AND comm NOT IN ('java', 'node', 'deno', 'bun', 'dotnet', 'mono', 'ruby', 'php', 'php-fpm', 'luajit', 'julia', 'R',
-                         'chrome', 'chromium', 'firefox', 'qemu-system-x86', 'postgres', 'gnome-shell', 'Xorg', 'grep', 'git')
-        -- A thread has a name of its own: those that compile for Java, JavaScript and .NET.
-        AND NOT starts_with(comm, 'C1 Compiler') AND NOT starts_with(comm, 'C2 Compiler') AND NOT starts_with(comm, 'V8')
-        AND NOT starts_with(comm, '.NET')
+        -- A thread has a name of its own; audit knows no other.
+        AND (CASE WHEN process_comm = '' THEN comm ELSE process_comm END) NOT IN
+            ('java', 'node', 'deno', 'bun', 'dotnet', 'mono', 'ruby', 'php', 'php-fpm', 'luajit', 'julia', 'R', 'chrome', 'chromium',
+             'firefox', 'qemu-system-x86', 'postgres', 'gnome-shell', 'Xorg', 'grep', 'git', 'C1 CompilerThre', 'C2 CompilerThre')
       GROUP BY host_id, pid, process_key, comm, win);

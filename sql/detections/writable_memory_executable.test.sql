@@ -27,10 +27,10 @@ SELECT detection, entity, time, severity, technique FROM alerts ORDER BY time, e
 -- |-----------|--------|------|----------|-----------|
 
 -- test: a runtime compiles what it runs
-INSERT INTO syscalls (observed_at, syscall, pid, process_key, comm, uid, euid, result, error, protection, flags, size, start_address) VALUES
-  ('12:03:00.100', 'SYSCALL_MPROTECT', 92, 921, 'node', 1000, 1000, 0, '', 'PROT_READ|PROT_EXEC', '', 4096, 140000000),
-  ('12:03:00.150', 'SYSCALL_MPROTECT', 93, 931, 'C1 CompilerThre', 1000, 1000, 0, '', 'PROT_READ|PROT_WRITE|PROT_EXEC', '', 65536, 140000000),
-  ('12:03:00.200', 'SYSCALL_MMAP', 93, 931, 'java', 1000, 1000, 140737000000, '', 'PROT_READ|PROT_WRITE|PROT_EXEC', 'MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE', 4096, 140000000);
+INSERT INTO syscalls (observed_at, syscall, pid, process_key, comm, process_comm, uid, euid, result, error, protection, flags, size, start_address) VALUES
+  ('12:03:00.100', 'SYSCALL_MPROTECT', 92, 921, 'V8 DefaultWorke', 'node', 1000, 1000, 0, '', 'PROT_READ|PROT_EXEC', '', 4096, 140000000),
+  ('12:03:00.150', 'SYSCALL_MPROTECT', 93, 931, 'C1 CompilerThre', '', 1000, 1000, 0, '', 'PROT_READ|PROT_WRITE|PROT_EXEC', '', 65536, 140000000),
+  ('12:03:00.200', 'SYSCALL_MMAP', 93, 931, 'kafka-request-h', 'java', 1000, 1000, 140737000000, '', 'PROT_READ|PROT_WRITE|PROT_EXEC', 'MAP_PRIVATE|MAP_ANONYMOUS|MAP_NORESERVE', 4096, 140000000);
 -- advance: 5m
 SELECT detection, entity, time, severity, technique FROM alerts ORDER BY time, entity;
 -- | detection | entity | time | severity | technique |

@@ -21,7 +21,7 @@ use crate::{
     stop,
 };
 use amoskys_bus::{Address, MemberOptions, StartAt};
-use amoskys_collectors::{Agent, AgentConfig};
+use amoskys_collectors::{Agent, AgentConfig, SyscallMode};
 use amoskys_pipeline::run::{Verify, WorkerOptions};
 use amoskys_proto::{KeyRing, Signer};
 use anyhow::{Context, Result};
@@ -179,6 +179,7 @@ impl Running<'_> {
         config.signing_key_path = Some(key_path);
         (config.process_topic, config.syscall_topic) = (topics.telemetry(), topics.syscalls());
         config.status_topic = topics.status();
+        config.syscall.source = SyscallMode::Auto;
         config.process.snapshot_interval = Duration::from_secs(3);
         config.batch.age_max = Duration::from_millis(100);
         Ok(config)

@@ -59,7 +59,13 @@ impl Demo {
         longest: Duration,
     ) -> Self {
         let began = Instant::now();
-        now.notes.push(format!("agent: processes of this host, seen through {}", agent.status().process_source));
+        let of_agent = agent.status();
+        now.notes.push(format!("agent: processes of this host, seen through {}", of_agent.process_source));
+        let why = of_agent.syscall_problem.map(|problem| format!(", because {problem}")).unwrap_or_default();
+        now.notes.push(match of_agent.syscall_source {
+            "off" => format!("agent: system calls of this host, not seen{why}"),
+            source => format!("agent: system calls of this host, seen through {source}{why}"),
+        });
         let (summary, scores) = (Summary::default(), BTreeMap::new());
         Self {
             stop,

@@ -86,6 +86,7 @@ fn decode(event: &Event, call: &Call, number: i32, known: &Syscall) -> SyscallEv
         euid: call.euid,
         egid: call.egid,
         comm: &call.comm,
+        process_comm: &[],
         first: first.as_deref(),
         second: second.as_deref(),
         argv: argv.as_deref(),

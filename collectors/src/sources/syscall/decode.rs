@@ -50,6 +50,7 @@ pub fn event_of(call: &RawCall<'_>, number: i32, known: &Syscall) -> SyscallEven
         euid: call.euid,
         egid: call.egid,
         comm: text(call.comm),
+        process_comm: text(call.process_comm),
         cgroup_id: call.cgroup_id,
         result: call.result,
         error: if call.result < 0 { names::error(-call.result) } else { String::new() },
