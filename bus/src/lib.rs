@@ -14,6 +14,7 @@ mod group;
 mod options;
 mod partitioner;
 mod record;
+mod trust;
 
 pub mod kafka;
 pub mod local;

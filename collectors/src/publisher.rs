@@ -177,7 +177,7 @@ impl Publisher {
             Err(error) => {
                 self.connect_failures += 1;
                 self.pause_for(pause(self.connect_failures, &self.config, rand::random()));
-                self.health.bus_failed(error.to_string());
+                self.health.bus_refused(&error);
                 false
             }
         }
@@ -319,7 +319,7 @@ impl Publisher {
         let refusal = Refusal::of(error);
         match decide(refusal, failures, &self.config, rand::random()) {
             Decision::ResendAfter(pause) => {
-                self.health.bus_failed(error.to_string());
+                self.health.bus_refused(error);
                 self.failed.insert(index, Sent { failures, ..sent });
                 self.recovering = true;
                 self.renew_producer |= refusal == Refusal::Unclear || failures.is_multiple_of(FAILURES_PER_PRODUCER);

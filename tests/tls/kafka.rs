@@ -1,102 +1,151 @@
-//! TLS as a user sets it: in the configuration of an agent and a processor, and in a file of properties for the topics'
-//! commands; and what each of them says of a certificate that it cannot trust.
+//! Kafka: agents, a processor and the commands, with certificates and logins that are taken and such as are not.
 
-// Each test file uses a part of it.
-#[allow(dead_code)]
-mod common;
-
-use amoskys_bus::testing::{KafkaBroker, KafkaOptions};
-use common::{Running, amoskys, exit_code, free_port, http_get, until};
-use std::{
-    fs,
-    io::Read,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
+use crate::{
+    Agent, Place, agent,
+    common::{self, Running, amoskys, exit_code, free_port, http_get, until},
+    each_says_one_line, open, said,
 };
+use amoskys_bus::{
+    Address, Security,
+    testing::{KafkaBroker, KafkaOptions},
+};
+use std::{fs, io::Read, process::Stdio, sync::LazyLock};
 
-struct Place {
-    folder: tempfile::TempDir,
-    broker: KafkaBroker,
+/// One for all; it ends with this process.
+static BROKER: LazyLock<KafkaBroker> =
+    LazyLock::new(|| KafkaBroker::start_with(KafkaOptions { tls: true, ..KafkaOptions::default() }));
+
+/// `[bus]` of somebody who trusts that authority.
+fn trusting(authority: &str) -> String {
+    format!("security_protocol = \"ssl\"\nca_file = \"{}\"\n", BROKER.tls_file(authority))
 }
 
-impl Place {
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.folder.path().join(name);
-        fs::write(&path, text).expect("written");
-        path
-    }
+/// And who has that certificate.
+fn known_as(name: &str) -> String {
+    let file = |ending: &str| BROKER.tls_file(&format!("{name}.{ending}"));
+    let (certificate, key) = (file("pem"), file("key"));
+    format!("{}certificate_file = \"{certificate}\"\nkey_file = \"{key}\"\n", trusting("ca.pem"))
+}
 
-    /// `[bus]` of somebody whom the broker knows, and who trusts that authority.
-    fn bus_section(&self, authority: &str) -> String {
-        let file = |name| self.broker.tls_file(name);
-        let (authority, certificate, key) = (file(authority), file("client.pem"), file("client.key"));
-        format!(
-            "[bus]\nsecurity_protocol = \"ssl\"\nca_file = \"{authority}\"\n\
-             certificate_file = \"{certificate}\"\nkey_file = \"{key}\"\n"
-        )
-    }
+/// `[bus]` of a login over TLS.
+fn login(mechanism: &str, password: &str) -> String {
+    let secured = trusting("ca.pem").replace("ssl\"", "sasl_ssl\"");
+    format!("{secured}sasl_mechanism = \"{mechanism}\"\nusername = \"admin\"\npassword = \"{password}\"\n")
+}
 
-    /// An agent's file; it tells its state on the log four times a second.
-    fn agent_file(&self, name: &str, port: u16, authority: &str) -> PathBuf {
-        let wal = self.folder.path().join(format!("{name}.wal"));
-        let address = self.broker.mutual_tls_address();
-        let text = format!(
-            "[agent]\nsign = false\nwal_path = \"{}\"\nbus_address = \"{address}\"\nmetrics_port = {port}\n\
-             health_port = {port}\nstatus_interval = \"250ms\"\nretry_timeout = \"1s\"\n[process]\nconnector = \"off\"\n{}",
-            wal.display(),
-            self.bus_section(authority)
-        );
-        self.write(&format!("{name}.toml"), &text)
-    }
-
-    /// What the topics' commands are given.
-    fn properties(&self, text: &str) -> PathBuf {
-        self.write("client.properties", text)
+#[test]
+fn agents_that_are_known_publish_what_they_sign() {
+    let place = Place::new();
+    let plain = open(&BROKER.address().to_string(), Security::default());
+    let mutual = BROKER.mutual_tls_address().to_string();
+    let sasl = BROKER.sasl_tls_address().to_string();
+    let agents = [
+        ("mutual", &mutual, known_as("client")),
+        ("plain", &sasl, login("PLAIN", "admin-secret")),
+        ("scram", &sasl, login("SCRAM-SHA-256", "admin-secret")),
+    ];
+    let running = agents.map(|(name, address, bus)| (name, Agent::start(&place, name, address, &bus, true)));
+    for (name, agent) in running {
+        until(&format!("telemetry of {name}"), || {
+            assert_eq!(agent.lines(), Vec::<String>::new());
+            http_get(agent.port, "/readyz").is_some_and(|(ready, _)| ready) && place.signed(plain.as_ref(), name) > 0
+        });
     }
 }
 
-fn said(command: &mut Command) -> (String, String, Option<i32>) {
-    let output = command.output().expect("the binary runs");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (text(&output.stdout), text(&output.stderr), output.status.code())
-}
-
-fn agent(file: &Path) -> Command {
-    let mut command = amoskys();
-    command.arg("agent").arg("--config").arg(file);
-    command
+#[test]
+fn agents_that_are_refused_say_why_in_one_line_and_go_on() {
+    let place = Place::new();
+    let (tls, mutual) = (BROKER.tls_address(), BROKER.mutual_tls_address());
+    let (sasl, expired, elsewhere) = (BROKER.sasl_tls_address(), BROKER.expired_address(), BROKER.elsewhere_address());
+    let file = |name: &str| BROKER.tls_file(name);
+    let own = "certificate_file and key_file under [bus]";
+    let wrong_password = "does not take the login of `admin`";
+    let cases: Vec<(&str, &Address, String, Vec<String>)> = vec![
+        (
+            "authority",
+            &tls,
+            trusting("other-ca.pem"),
+            vec![format!("is by an authority that is not in {}; check ca_file", file("other-ca.pem"))],
+        ),
+        ("expired", &expired, trusting("ca.pem"), vec!["expired at 2021-01-01T00:00:00Z; renew it there".into()]),
+        (
+            "elsewhere",
+            &elsewhere,
+            trusting("ca.pem"),
+            vec!["is for elsewhere.example, not for 127.0.0.1; name the broker as it does".into()],
+        ),
+        (
+            "nameless",
+            &mutual,
+            trusting("ca.pem"),
+            vec![format!("wants a certificate of the client, and none is set; set {own}")],
+        ),
+        (
+            "stranger",
+            &mutual,
+            known_as("stranger"),
+            vec![format!("refuses the client's certificate {}", file("stranger.pem")), own.into()],
+        ),
+        (
+            "outdated",
+            &mutual,
+            known_as("client-expired"),
+            vec![format!("{}, which expired at 2021-01-01T00:00:00Z; renew it", file("client-expired.pem"))],
+        ),
+        (
+            "plain",
+            &sasl,
+            login("PLAIN", "not-the-password"),
+            vec![wrong_password.into(), "check username, password".into()],
+        ),
+        (
+            "scram",
+            &sasl,
+            login("SCRAM-SHA-256", "not-the-password"),
+            vec![wrong_password.into(), "check username".into()],
+        ),
+        ("mechanism", &sasl, login("SCRAM-SHA-512", "admin-secret"), vec!["mechanisms: PLAIN,SCRAM-SHA-256".into()]),
+    ];
+    let agents = cases.into_iter().map(|(name, address, bus, mut parts)| {
+        // Whoever it is about, by address.
+        parts.push(format!(" {}", address.to_string().trim_start_matches("kafka://")));
+        (Agent::start(&place, name, &address.to_string(), &bus, false), parts)
+    });
+    let mut agents: Vec<(Agent, Vec<String>)> = agents.collect();
+    each_says_one_line(&agents);
+    // Its host's events are in the write-ahead log meanwhile, and the probe tells why.
+    for (agent, parts) in &mut agents {
+        let (well, body) = http_get(agent.port, "/healthz").expect("an answer");
+        assert!(!well && body.contains(&parts[0]), "{body}");
+        assert_eq!(agent.running.0.try_wait().expect("a child"), None);
+    }
 }
 
 #[test]
 fn an_agent_a_processor_and_the_commands_speak_tls_and_say_what_certificate_is_wrong() {
-    let broker = KafkaBroker::start_with(KafkaOptions { tls: true, ..KafkaOptions::default() });
-    let place = Place { folder: tempfile::tempdir().expect("a folder"), broker };
+    let place = Place::new();
 
     // Somebody who trusts another authority is told so when the topics are asked for, not after a time of trying.
-    let port = free_port();
-    let wrong = place.agent_file("wrong", port, "other-ca.pem");
+    let mutual = BROKER.mutual_tls_address().to_string();
+    let stranger = known_as("client").replace("/ca.pem", "/other-ca.pem");
+    let wrong = place.agent_file("wrong", &mutual, free_port(), &stranger);
     let (_, error, code) = said(agent(&wrong).args(["--create-topics", "1"]));
     assert_eq!(code, Some(2), "{error}");
-    assert!(error.contains("no TLS with kafka://") && error.contains("certificate verify failed"), "{error}");
-
-    // An agent whose topics are there goes on, because its host's events are in the WAL; and says why it cannot send.
-    let mut deaf = Running(agent(&wrong).stderr(Stdio::null()).spawn().expect("starts"));
-    until("the probe tells of the certificate", || {
-        http_get(port, "/healthz").is_some_and(|(well, body)| !well && body.contains("certificate verify failed"))
-    });
-    assert_eq!(deaf.0.try_wait().expect("a child"), None);
-    drop(deaf);
+    assert!(error.contains(&format!("no TLS with {mutual}")) && error.contains("is by an authority"), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
 
     // With the right authority its state reaches the log, and is read through the listener with a login.
-    let port = free_port();
-    let right = place.agent_file("right", port, "ca.pem");
-    let _agent = Running(agent(&right).args(["--create-topics", "1"]).spawn().expect("starts"));
-    let ca = place.broker.tls_file("ca.pem");
-    let properties = place.properties(&format!(
-        "security.protocol=sasl_ssl\nssl.ca.location={ca}\nsasl.mechanism=PLAIN\nsasl.username=admin\n\
+    let _agent = Agent::start(&place, "right", &mutual, &known_as("client"), true);
+    let ca = BROKER.tls_file("ca.pem");
+    let properties = place.write(
+        "client.properties",
+        &format!(
+            "security.protocol=sasl_ssl\nssl.ca.location={ca}\nsasl.mechanism=PLAIN\nsasl.username=admin\n\
          sasl.password=admin-secret\n"
-    ));
-    let login = place.broker.sasl_tls_address().to_string();
+        ),
+    );
+    let login = BROKER.sasl_tls_address().to_string();
     until("its state is on the log", || {
         let tail = ["topics", "tail", "amoskys.agent.status.v1", "--max", "1", "--bus", &login, "-F"];
         let (out, _, code) = said(amoskys().args(tail).arg(&properties));
@@ -109,7 +158,7 @@ fn an_agent_a_processor_and_the_commands_speak_tls_and_say_what_certificate_is_w
                   INSERT INTO b SELECT v FROM a;\n";
     let sql = place.write("copy.sql", stream);
     let nameless = format!("[bus]\nsecurity_protocol = \"ssl\"\nca_file = \"{ca}\"\n");
-    let (mutual, port) = (place.broker.mutual_tls_address(), free_port());
+    let port = free_port();
     let file = place.write(
         "processor.toml",
         &format!(
@@ -118,11 +167,15 @@ fn an_agent_a_processor_and_the_commands_speak_tls_and_say_what_certificate_is_w
     );
     let (_, error, code) = said(amoskys().arg("process").arg(&sql).arg("--config").arg(&file));
     assert_eq!(code, Some(2), "{error}");
-    assert!(error.contains("alert") && error.contains("certificate_file"), "{error}");
+    assert!(error.contains("wants a certificate of the client, and none is set; set certificate_file"), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
 
     // With one it runs, and owns the partition.
-    fs::write(&file, fs::read_to_string(&file).expect("read").replace(&nameless, &place.bus_section("ca.pem")))
-        .expect("written");
+    fs::write(
+        &file,
+        fs::read_to_string(&file).expect("read").replace(&nameless, &format!("[bus]\n{}", known_as("client"))),
+    )
+    .expect("written");
     let mut process = amoskys();
     process.arg("process").arg(&sql).arg("--config").arg(&file).stderr(Stdio::piped());
     let mut running = Running(process.spawn().expect("starts"));
