@@ -46,13 +46,14 @@ impl Place {
         path
     }
 
-    /// An agent's file, with `[bus]`; it signs, and tells its state on the log four times a second.
+    /// An agent's file, with `[bus]`; it signs, tells its state on the log four times a second, and has longer for an envelope
+    /// than these tests wait for what it says.
     fn agent_file(&self, name: &str, address: &str, port: u16, bus: &str) -> PathBuf {
         let (wal, key) = (self.path(&format!("{name}.wal")), self.key(name));
         let text = format!(
             "[agent]\nagent_id = \"{name}\"\nhost_id = \"{name}\"\nsigning_key = \"{}\"\nwal_path = \"{}\"\n\
              bus_address = \"{address}\"\nmetrics_port = {port}\nhealth_port = {port}\nstatus_interval = \"250ms\"\n\
-             retry_timeout = \"3s\"\n[process]\nconnector = \"off\"\n[syscall]\nsource = \"off\"\n[bus]\n{bus}",
+             retry_timeout = \"5m\"\n[process]\nconnector = \"off\"\n[syscall]\nsource = \"off\"\n[bus]\n{bus}",
             key.display(),
             wal.display(),
         );
