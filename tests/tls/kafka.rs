@@ -36,7 +36,7 @@ fn login(mechanism: &str, password: &str) -> String {
 #[test]
 fn agents_that_are_known_publish_what_they_sign() {
     let place = Place::new();
-    let plain = open(&BROKER.address().to_string(), Security::default());
+    let plain = open(&BROKER.address().to_string(), Security::default(), Vec::new());
     let mutual = BROKER.mutual_tls_address().to_string();
     let sasl = BROKER.sasl_tls_address().to_string();
     let agents = [

@@ -140,8 +140,8 @@ fn each_says_one_line(agents: &[(Agent, Vec<String>)]) {
     }
 }
 
-fn open(address: &str, security: Security) -> Arc<dyn Bus> {
+fn open(address: &str, security: Security, extra: Vec<(String, String)>) -> Arc<dyn Bus> {
     let address = address.parse().expect("an address");
-    let options = BusOptions { address, security, client_id: "test".into(), extra: Vec::new() };
+    let options = BusOptions { address, security, client_id: "test".into(), extra };
     amoskys_bus::open(&options).expect("the log opens")
 }

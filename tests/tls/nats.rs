@@ -6,10 +6,15 @@ use crate::{
     open, said,
 };
 use amoskys_bus::{
-    Security,
+    Bus, Security,
     testing::{NatsOptions, NatsServer, make_certificates},
 };
-use std::{fs, path::PathBuf, sync::LazyLock, thread};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, LazyLock},
+    thread,
+};
 
 /// Of the nkey that `infra/dev/nats/run --help` names.
 const NKEY_SEED: &str = "SUAGC3LPONVXS4ZNMRSXMZLMN5YG2ZLOOQWW63TMPEWW423FPEWTAMNFIU";
@@ -52,55 +57,59 @@ fn user(password: &str) -> String {
     trusting("ca.pem", &format!("username = \"admin\"\npassword = \"{password}\"\n"))
 }
 
-/// A login whose secret is in a file.
-fn by_file(place: &Place, property: &str, name: &str, secret: &str) -> String {
-    let path = place.write(name, secret);
-    trusting("ca.pem", &format!("properties = {{ \"{property}\" = \"{}\" }}\n", path.display()))
+/// A login by a file.
+fn by_file(property: &str, file: &Path) -> String {
+    trusting("ca.pem", &format!("properties = {{ \"{property}\" = \"{}\" }}\n", file.display()))
 }
 
-/// Somebody who may read what agents write, by a certificate and a login of any kind that is set.
-fn reading(login: Option<(&str, &str)>) -> Security {
-    Security {
+/// Somebody who may read what agents write, by a certificate and by what of a login is set.
+fn reading(extra: &[(&str, &str)], server: &NatsServer) -> Arc<dyn Bus> {
+    let security = Security {
         protocol: Some("ssl".to_owned()),
         ca_file: Some(file("ca.pem")),
         certificate_file: Some(file("client.pem")),
         key_file: Some(file("client.key")),
-        username: login.map(|(user, _)| user.to_owned()),
-        password: login.map(|(_, password)| password.to_owned()),
         ..Security::default()
-    }
+    };
+    let extra = extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    open(&server.address().to_string(), security, extra)
 }
 
-fn until_telemetry(place: &Place, agent: &Agent, server: &NatsServer, security: Security, name: &str) {
+/// The agent has said nothing by then.
+fn until_telemetry(place: &Place, agent: &Agent, server: &NatsServer, login: &[(&str, &str)], name: &str) {
     until("it runs", || http_get(agent.port, "/readyz").is_some_and(|(ready, _)| ready));
-    let bus = open(&server.address().to_string(), security);
+    let bus = reading(login, server);
     until(&format!("telemetry of {name}"), || place.signed(bus.as_ref(), name) > 0);
+    assert_eq!(agent.lines(), Vec::<String>::new());
 }
 
 #[test]
 fn agents_that_are_known_publish_what_they_sign() {
     let place = Place::new();
     let (mutual, users) = (server("server", &["--ca", &file("ca.pem")]), server("server", &["--users"]));
-    let agents = [
-        ("mutual", &mutual, known_as("client"), None),
-        ("user", &users, user("admin-secret"), Some(("admin", "admin-secret"))),
-        ("nkey", &users, by_file(&place, "nkey.seed.file", "seed", NKEY_SEED), Some(("admin", "admin-secret"))),
+    let (seed, token, credentials) =
+        (place.write("seed", NKEY_SEED), place.write("token", "t"), place.path("user.creds"));
+    let (seed_file, token_file) = (seed.display().to_string(), token.display().to_string());
+    let credentials_file = credentials.display().to_string();
+    let (by_token, by_credentials) =
+        (server("server", &["--token", "t"]), server("server", &["--credentials", &credentials_file]));
+    let admin = [("sasl.username", "admin"), ("sasl.password", "admin-secret")];
+    let cases: [(&str, &NatsServer, String, &[(&str, &str)]); 5] = [
+        ("mutual", &mutual, known_as("client"), &[]),
+        ("user", &users, user("admin-secret"), &admin),
+        ("nkey", &users, by_file("nkey.seed.file", &seed), &[("nkey.seed.file", &seed_file)]),
+        ("token", &by_token, by_file("token.file", &token), &[("token.file", &token_file)]),
+        (
+            "credentials",
+            &by_credentials,
+            by_file("credentials.file", &credentials),
+            &[("credentials.file", &credentials_file)],
+        ),
     ];
-    for (name, server, bus, login) in agents {
+    for (name, server, bus, login) in cases {
         let agent = Agent::start(&place, name, &server.address().to_string(), &bus, true);
-        until_telemetry(&place, &agent, server, reading(login), name);
-        assert_eq!(agent.lines(), Vec::<String>::new());
+        until_telemetry(&place, &agent, server, login, name);
     }
-    // Nobody else can read there but by the token, so this one is believed when its write-ahead log is empty.
-    let token = server("server", &["--token", "the-token"]);
-    let bus = by_file(&place, "token.file", "token", "the-token");
-    let agent = Agent::start(&place, "token", &token.address().to_string(), &bus, true);
-    until("all is acknowledged", || {
-        let state = http_get(agent.port, "/state").map(|(_, body)| body).unwrap_or_default();
-        let state: serde_json::Value = serde_json::from_str(&state).unwrap_or_default();
-        state["events_acknowledged"].as_u64().is_some_and(|events| events > 0)
-    });
-    assert_eq!(agent.lines(), Vec::<String>::new());
 }
 
 #[test]
@@ -109,6 +118,10 @@ fn agents_that_are_refused_at_their_start_end_with_one_line() {
     let mutual = server("server", &["--ca", &file("ca.pem")]);
     let users = server("server", &["--users"]);
     let token = server("server", &["--token", "the-token"]);
+    let (credentials, others) = (place.path("user.creds"), place.path("others.creds"));
+    let by_credentials =
+        [&credentials, &others].map(|file| server("server", &["--credentials", file.to_str().expect("UTF-8")]));
+    let (seed, wrong_token) = (place.write("seed", OTHER_SEED), place.write("token", "not-the-password"));
     let (expired, elsewhere) = (server("server-expired", &[]), server("server-elsewhere", &[]));
     let own = "certificate_file and key_file under [bus]";
     let no_login = "does not take the login";
@@ -138,8 +151,9 @@ fn agents_that_are_refused_at_their_start_end_with_one_line() {
         ),
         ("user", &users, user("not-the-password"), vec![no_login, "of `admin`", "check username and password"]),
         ("nobody", &users, trusting("ca.pem", ""), vec![no_login, "check username and password"]),
-        ("nkey", &users, by_file(&place, "nkey.seed.file", "seed", OTHER_SEED), vec![no_login, "nkey"]),
-        ("token", &token, by_file(&place, "token.file", "token", "not-the-password"), vec![no_login, "token"]),
+        ("nkey", &users, by_file("nkey.seed.file", &seed), vec![no_login, "nkey"]),
+        ("token", &token, by_file("token.file", &wrong_token), vec![no_login, "token"]),
+        ("others", &by_credentials[0], by_file("credentials.file", &others), vec![no_login, "credentials"]),
     ] {
         let address = server.address().to_string();
         let (_, error, code) = said(&mut agent(&place.agent_file(name, &address, free_port(), &bus)));
@@ -182,7 +196,7 @@ fn an_agent_that_runs_tells_once_of_a_certificate_that_went_bad_and_goes_on_with
     let mut server = server(&current, &["--ca", &file("ca.pem")]);
     let address = server.address().to_string();
     let agent = Agent::start(&place, "steady", &address, &known_as("client"), true);
-    until_telemetry(&place, &agent, &server, reading(None), "steady");
+    until_telemetry(&place, &agent, &server, &[], "steady");
 
     server.stop();
     put("server-expired");

@@ -136,7 +136,8 @@ fn with_logins(mut connect: ConnectOptions, logins: &[(&str, &str)]) -> Result<C
         };
         connect = match *name {
             "credentials.file" => {
-                connect.credentials(&text()?).map_err(|error| wrong(name, file, &error.to_string()))?
+                // Its last line must have an end.
+                connect.credentials(&format!("{}\n", text()?)).map_err(|error| wrong(name, file, &error.to_string()))?
             }
             "nkey.seed.file" => connect.nkey(text()?),
             "token.file" => connect.token(text()?),
