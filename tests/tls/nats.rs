@@ -20,6 +20,9 @@ use std::{
 const NKEY_SEED: &str = "SUAGC3LPONVXS4ZNMRSXMZLMN5YG2ZLOOQWW63TMPEWW423FPEWTAMNFIU";
 const OTHER_SEED: &str = "SUAGC3LPONVXS4ZNMRSXMZLMN5YG2ZLOOQWW65DIMVZC23TLMV4S2MEKOE";
 
+/// Properties of a login.
+type Login<'a> = &'a [(&'a str, &'a str)];
+
 /// For all; the folder stays for as long as this process.
 static CERTIFICATES: LazyLock<(tempfile::TempDir, PathBuf)> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a folder");
@@ -63,7 +66,7 @@ fn by_file(property: &str, file: &Path) -> String {
 }
 
 /// Somebody who may read what agents write, by a certificate and by what of a login is set.
-fn reading(extra: &[(&str, &str)], server: &NatsServer) -> Arc<dyn Bus> {
+fn reading(login: Login<'_>, server: &NatsServer) -> Arc<dyn Bus> {
     let security = Security {
         protocol: Some("ssl".to_owned()),
         ca_file: Some(file("ca.pem")),
@@ -71,12 +74,12 @@ fn reading(extra: &[(&str, &str)], server: &NatsServer) -> Arc<dyn Bus> {
         key_file: Some(file("client.key")),
         ..Security::default()
     };
-    let extra = extra.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let extra = login.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     open(&server.address().to_string(), security, extra)
 }
 
 /// The agent has said nothing by then.
-fn until_telemetry(place: &Place, agent: &Agent, server: &NatsServer, login: &[(&str, &str)], name: &str) {
+fn until_telemetry(place: &Place, agent: &Agent, server: &NatsServer, login: Login<'_>, name: &str) {
     until("it runs", || http_get(agent.port, "/readyz").is_some_and(|(ready, _)| ready));
     let bus = reading(login, server);
     until(&format!("telemetry of {name}"), || place.signed(bus.as_ref(), name) > 0);
@@ -94,7 +97,7 @@ fn agents_that_are_known_publish_what_they_sign() {
     let (by_token, by_credentials) =
         (server("server", &["--token", "t"]), server("server", &["--credentials", &credentials_file]));
     let admin = [("sasl.username", "admin"), ("sasl.password", "admin-secret")];
-    let cases: [(&str, &NatsServer, String, &[(&str, &str)]); 5] = [
+    let cases: [(&str, &NatsServer, String, Login<'_>); 5] = [
         ("mutual", &mutual, known_as("client"), &[]),
         ("user", &users, user("admin-secret"), &admin),
         ("nkey", &users, by_file("nkey.seed.file", &seed), &[("nkey.seed.file", &seed_file)]),
