@@ -92,10 +92,16 @@ impl Log {
             (_, 1) => LevelFilter::DEBUG,
             _ => LevelFilter::TRACE,
         };
-        let filter = tracing_subscriber::EnvFilter::builder()
+        let mut filter = tracing_subscriber::EnvFilter::builder()
             .with_default_directive(level.into())
             .with_env_var("AMOSKYS_LOG")
             .from_env_lossy();
+        // What it logs with each attempt to connect is told once by whoever needs the connection.
+        if !std::env::var("AMOSKYS_LOG").is_ok_and(|wish| wish.contains("async_nats"))
+            && let Ok(silence) = "async_nats=off".parse()
+        {
+            filter = filter.add_directive(silence);
+        }
         tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_ansi(std::io::stderr().is_terminal())

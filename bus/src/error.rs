@@ -14,10 +14,7 @@ pub enum BusError {
     #[error("fenced: {detail}")]
     Fenced { detail: String },
     /// One side does not take the other's certificate, or wants one that is not given.
-    #[error(
-        "no TLS with {address}: {detail}; see ca_file, certificate_file and key_file under [bus], \
-             or the properties ssl.ca.location, ssl.certificate.location and ssl.key.location"
-    )]
+    #[error("no TLS with {address}: {detail}")]
     Tls { address: String, detail: String },
     #[error("{address} cannot be reached: {detail}")]
     Unreachable { address: String, detail: String },

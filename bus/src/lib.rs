@@ -14,6 +14,7 @@ mod group;
 mod options;
 mod partitioner;
 mod record;
+mod trust;
 
 pub mod kafka;
 pub mod local;
@@ -50,6 +51,10 @@ pub trait Producer: Send {
     fn poll(&mut self, timeout: Duration, reports: &mut Vec<DeliveryReport>);
     /// Records queued or sent whose report has not been polled.
     fn in_flight(&self) -> usize;
+    /// What somebody has to put right before reports can be good ones, where that is known before the reports come.
+    fn trouble(&self) -> Option<BusError> {
+        None
+    }
 }
 
 /// Why a record was not queued.

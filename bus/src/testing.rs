@@ -12,7 +12,7 @@ use rdkafka::{
 };
 use std::{
     io::{BufRead, BufReader, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -28,8 +28,8 @@ pub struct KafkaOptions {
     /// Adds a listener that tells its clients to come to this port of 127.0.0.1, where the test forwards to
     /// [`KafkaBroker::proxied_address`].
     pub proxied: Option<u16>,
-    /// Adds listeners with TLS, with certificates asked of clients, and with TLS and SASL/PLAIN for `admin`; see
-    /// [`KafkaBroker::tls_file`].
+    /// Adds listeners with TLS, with certificates asked of clients, with TLS and SASL for `admin`, and with certificates
+    /// that must not be taken; see [`KafkaBroker::tls_file`].
     pub tls: bool,
     /// The JVM's heap, `128m` when empty.
     pub heap: String,
@@ -163,7 +163,7 @@ impl KafkaBroker {
         if !options.heap.is_empty() {
             arguments.extend(["--heap".to_owned(), options.heap]);
         }
-        let listeners = [(options.sasl, "--sasl", 1), (options.tls, "--tls", 3)];
+        let listeners = [(options.sasl, "--sasl", 1), (options.tls, "--tls", 5)];
         let wanted = listeners.iter().filter(|(wanted, _, _)| *wanted);
         arguments.extend(wanted.clone().map(|(_, flag, _)| (*flag).to_owned()));
         for (key, value) in options.settings {
@@ -223,12 +223,22 @@ impl KafkaBroker {
         self.runner.address(2 + usize::from(self.sasl))
     }
 
-    /// The listener with TLS and SASL/PLAIN.
+    /// The listener with TLS and SASL, PLAIN and SCRAM-SHA-256.
     pub fn sasl_tls_address(&self) -> Address {
         self.runner.address(3 + usize::from(self.sasl))
     }
 
-    /// The path of `ca.pem`, `other-ca.pem` (which signed nothing), `client.pem` or `client.key`.
+    /// The listener with TLS whose certificate has expired.
+    pub fn expired_address(&self) -> Address {
+        self.runner.address(4 + usize::from(self.sasl))
+    }
+
+    /// The listener with TLS whose certificate is for another host.
+    pub fn elsewhere_address(&self) -> Address {
+        self.runner.address(5 + usize::from(self.sasl))
+    }
+
+    /// The path of a file of [`make_certificates`], such as `ca.pem`.
     pub fn tls_file(&self, name: &str) -> String {
         self.runner.data.path().join("tls").join(name).display().to_string()
     }
@@ -250,6 +260,17 @@ impl KafkaBroker {
     pub fn restart(&mut self) {
         self.runner.restart();
     }
+}
+
+/// Makes the folder, with the certificates and keys that `infra/dev/certificates.py` lists, as PEM files.
+///
+/// # Panics
+/// When they cannot be made; the message says why.
+pub fn make_certificates(folder: &Path) {
+    let script = script("infra/dev/certificates.py");
+    let made = Command::new(&script).arg(folder).output();
+    let made = made.unwrap_or_else(|error| panic!("{} cannot be run: {error}", script.display()));
+    assert!(made.status.success(), "no certificates: {}", String::from_utf8_lossy(&made.stderr));
 }
 
 /// A running nats-server with JetStream, its own folder and port. Dropping it ends it and removes the folder.

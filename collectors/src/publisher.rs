@@ -28,6 +28,8 @@ const WAIT_MAX: Duration = Duration::from_millis(50);
 const WAIT_BUSY: Duration = Duration::from_millis(5);
 /// A record without report for this many `retry_timeout`s will not get one; the producer is replaced.
 const REPORT_OVERDUE_FACTOR: u32 = 3;
+/// So long after the last report it is asked what is wrong, rather than waited for `retry_timeout`.
+const TROUBLE_AFTER: Duration = Duration::from_secs(2);
 /// A producer that fails this often in a row is replaced, in case that the fault is its own.
 const FAILURES_PER_PRODUCER: u32 = 8;
 /// Room for key and framing beside the envelope.
@@ -177,7 +179,7 @@ impl Publisher {
             Err(error) => {
                 self.connect_failures += 1;
                 self.pause_for(pause(self.connect_failures, &self.config, rand::random()));
-                self.health.bus_failed(error.to_string());
+                self.health.bus_refused(&error);
                 false
             }
         }
@@ -263,7 +265,16 @@ impl Publisher {
             Blocked::Full => WAIT_MAX,
         };
         match &mut self.producer {
-            Some(producer) if !self.in_flight.is_empty() => producer.poll(wait, reports),
+            Some(producer) if !self.in_flight.is_empty() => {
+                producer.poll(wait, reports);
+                let silent_ns = Moment::now().monotonic_ns.saturating_sub(self.progress_ns);
+                if reports.is_empty()
+                    && silent_ns > TROUBLE_AFTER.as_nanos() as u64
+                    && let Some(error) = producer.trouble()
+                {
+                    self.health.bus_refused(&error);
+                }
+            }
             _ => std::thread::sleep(wait),
         }
     }
@@ -319,7 +330,7 @@ impl Publisher {
         let refusal = Refusal::of(error);
         match decide(refusal, failures, &self.config, rand::random()) {
             Decision::ResendAfter(pause) => {
-                self.health.bus_failed(error.to_string());
+                self.health.bus_refused(error);
                 self.failed.insert(index, Sent { failures, ..sent });
                 self.recovering = true;
                 self.renew_producer |= refusal == Refusal::Unclear || failures.is_multiple_of(FAILURES_PER_PRODUCER);

@@ -4,8 +4,17 @@ use crate::{
     clock::Moment,
     metrics::{Numbers, SyscallsBy},
 };
+use amoskys_bus::{BusError, Fault};
 use serde::Serialize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// So many different reasons of one outage are logged.
+const BUS_TOLD_MAX: usize = 8;
+/// When an outage goes on it is logged again.
+const BUS_TOLD_AGAIN_AFTER: Duration = Duration::from_secs(3_600);
 
 /// An agent at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -59,26 +68,35 @@ pub struct LastError {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Health(Arc<Mutex<HealthState>>);
 
+/// What was logged of an outage, and since when.
+#[derive(Debug, Clone, Default)]
+struct Told {
+    texts: Vec<String>,
+    since: Option<Instant>,
+}
+
 #[derive(Debug, Clone, Default)]
 struct HealthState {
     bus_problem: Option<String>,
+    bus_told: Told,
     wal_problem: Option<String>,
     last_error: Option<LastError>,
 }
 
 impl Health {
     pub fn bus_works(&self) {
-        self.lock().bus_problem = None;
+        let mut state = self.lock();
+        state.bus_problem = None;
+        state.bus_told = Told::default();
     }
 
     pub fn bus_failed(&self, text: String) {
-        let mut state = self.lock();
-        // Said once per outage; the numbers tell how often it was tried.
-        if state.bus_problem.is_none() {
-            tracing::warn!(error = %text, "the bus does not take envelopes; they stay in the write-ahead log");
-        }
-        state.bus_problem = Some(text.clone());
-        state.note(text);
+        self.lock().bus_failed(text, false);
+    }
+
+    /// As `bus_failed`, of what the bus's client says.
+    pub fn bus_refused(&self, error: &BusError) {
+        self.lock().bus_failed(error.to_string(), error.fault() == Fault::User);
     }
 
     pub fn wal_works(&self) {
@@ -143,6 +161,23 @@ impl Health {
 }
 
 impl HealthState {
+    /// Said once per outage, and again when there is something else to put right, or after a long while; the numbers tell
+    /// how often it was tried.
+    fn bus_failed(&mut self, text: String, is_for_users: bool) {
+        let told = &mut self.bus_told;
+        if told.since.is_some_and(|since| since.elapsed() > BUS_TOLD_AGAIN_AFTER) {
+            *told = Told::default();
+        }
+        let is_other = is_for_users && told.texts.len() < BUS_TOLD_MAX && !told.texts.contains(&text);
+        if told.texts.is_empty() || is_other {
+            tracing::warn!(error = %text, "the bus does not take envelopes; they stay in the write-ahead log");
+            told.since.get_or_insert_with(Instant::now);
+            told.texts.push(text.clone());
+        }
+        self.bus_problem = Some(text.clone());
+        self.note(text);
+    }
+
     fn note(&mut self, text: String) {
         self.last_error = Some(LastError { text, time_us: Moment::now().wall_us });
     }

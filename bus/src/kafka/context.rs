@@ -3,10 +3,10 @@
 //!
 //! All callbacks run on the thread that polls, so the locks are never waited for.
 
-use super::errors::{During, is_unauthorised, is_unreachable, refuses_tls};
+use super::{errors::During, last_error::LastError};
 use crate::{BusError, DeliveryReport, TopicPartition};
 use rdkafka::{
-    ClientContext, Message, TopicPartitionList,
+    ClientConfig, ClientContext, Message, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata},
     error::KafkaError,
@@ -20,7 +20,6 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
 };
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -32,8 +31,10 @@ fn log_line(level: RDKafkaLogLevel, facility: &str, line: &str) {
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
             tracing::error!(target: "amoskys_bus::kafka", facility, "{line}");
         }
-        // A broker that is away is told by the calls that need it; here it would fill the log.
-        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning if matches!(facility, "FAIL" | "ERROR") => {
+        // A broker that is away, busy or not to be trusted is told by the calls that need it; here it would fill the log.
+        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning
+            if matches!(facility, "FAIL" | "ERROR" | "SSL" | "GETPID") =>
+        {
             tracing::debug!(target: "amoskys_bus::kafka", facility, "{line}");
         }
         RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
@@ -46,44 +47,16 @@ fn log_line(level: RDKafkaLogLevel, facility: &str, line: &str) {
     }
 }
 
-/// The last thing that went wrong for the whole client, with librdkafka's sentence, and when that was.
-#[derive(Default)]
-pub(super) struct LastError(Mutex<Option<(Code, String, Instant)>>);
-
-/// A cause is told again at least this often while it lasts: librdkafka says the same once in 30 s.
-const CAUSE_LASTS: Duration = Duration::from_secs(60);
-
-impl LastError {
-    fn note(&self, error: &KafkaError, reason: &str) {
-        let Some(code) = error.rdkafka_error_code() else { return };
-        tracing::debug!(target: "amoskys_bus::kafka", ?code, "{reason}");
-        let mut last = lock(&self.0);
-        // Why a login or a certificate was refused says more than that a broker is away, and that more than that no
-        // broker is left.
-        let is_cause = |code, reason: &str| is_unauthorised(code) || refuses_tls(code, reason);
-        let keep = last.as_ref().filter(|(_, _, at)| at.elapsed() < CAUSE_LASTS).is_some_and(|(known, why, _)| {
-            let weaker = is_unreachable(code) && !is_cause(code, reason);
-            code == Code::AllBrokersDown || (is_cause(*known, why) && weaker)
-        });
-        if !keep {
-            *last = Some((code, reason.to_owned(), Instant::now()));
-        }
-    }
-
-    /// Stays, because it may be the cause of more than one failure.
-    fn get(&self) -> Option<(Code, String)> {
-        lock(&self.0).as_ref().map(|(code, reason, _)| (*code, reason.clone()))
-    }
-
-    pub(super) fn take(&self) -> Option<(Code, String)> {
-        lock(&self.0).take().map(|(code, reason, _)| (code, reason))
-    }
-}
-
 /// Callbacks of a client that is only asked questions.
 #[derive(Default)]
 pub(super) struct ProbeContext {
     pub last_error: LastError,
+}
+
+impl ProbeContext {
+    pub(super) fn new(config: &ClientConfig) -> Self {
+        Self { last_error: LastError::new(config) }
+    }
 }
 
 impl ClientContext for ProbeContext {
@@ -106,8 +79,8 @@ pub(super) struct ProducerEvents {
 }
 
 impl ProducerEvents {
-    pub(super) fn new(address: String) -> Self {
-        Self { address, last_error: LastError::default(), reports: Mutex::new(Vec::new()) }
+    pub(super) fn new(address: String, config: &ClientConfig) -> Self {
+        Self { address, last_error: LastError::new(config), reports: Mutex::new(Vec::new()) }
     }
 
     fn failure(&self, error: &KafkaError, message: &impl Message) -> BusError {
@@ -209,6 +182,10 @@ impl ConsumerContext for ConsumerEvents {
 }
 
 impl ConsumerEvents {
+    pub(super) fn new(config: &ClientConfig) -> Self {
+        Self { last_error: LastError::new(config), ..Self::default() }
+    }
+
     /// Stops reading `partitions` and tells the group that they are free.
     pub(super) fn give_up(&self, consumer: &BaseConsumer<Self>, partitions: &[TopicPartition]) {
         let mut started = lock(&self.started);

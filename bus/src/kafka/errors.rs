@@ -96,7 +96,7 @@ fn is_final(alert: u8) -> bool {
 }
 
 /// The number in OpenSSL's `… alert bad certificate: SSL alert number 42`.
-fn tls_alert(detail: &str) -> Option<u8> {
+pub(super) fn tls_alert(detail: &str) -> Option<u8> {
     let (_, number) = detail.split_once("SSL alert number ")?;
     number.split(|other: char| !other.is_ascii_digit()).next()?.parse().ok()
 }

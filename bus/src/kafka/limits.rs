@@ -31,7 +31,7 @@ impl TopicLimits {
     }
 
     fn ask(&mut self, topic: &str) -> Option<usize> {
-        let admin: AdminClient<ProbeContext> = self.config.create_with_context(ProbeContext::default()).ok()?;
+        let admin: AdminClient<ProbeContext> = self.config.create_with_context(ProbeContext::new(&self.config)).ok()?;
         let options = AdminOptions::new().request_timeout(Some(ANSWER_WITHIN));
         let resources = [ResourceSpecifier::Topic(topic)];
         let described = futures::executor::block_on(admin.describe_configs(&resources, &options)).ok()?.pop()?.ok()?;

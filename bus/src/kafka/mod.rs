@@ -9,6 +9,7 @@ mod config;
 mod context;
 mod errors;
 mod fetch;
+mod last_error;
 mod limits;
 mod member;
 mod producer;
@@ -66,7 +67,7 @@ impl KafkaBus {
     }
 
     fn fetcher(&self, config: &ClientConfig, with_headers: bool) -> Result<Fetcher, BusError> {
-        let consumer = config.create_with_context(ConsumerEvents::default());
+        let consumer = config.create_with_context(ConsumerEvents::new(config));
         let consumer: BaseConsumer<ConsumerEvents> =
             consumer.map_err(|error| self.during("creating a consumer", "").error(&error))?;
         Ok(Fetcher::new(consumer, self.address.clone(), with_headers))
@@ -74,7 +75,8 @@ impl KafkaBus {
 
     /// A client to ask questions with.
     fn probe(&self) -> Result<BaseConsumer<ProbeContext>, BusError> {
-        let created = config::probe(&self.options)?.create_with_context(ProbeContext::default());
+        let config = config::probe(&self.options)?;
+        let created = config.create_with_context(ProbeContext::new(&config));
         created.map_err(|error| self.during("creating a client", "").error(&error))
     }
 
@@ -134,9 +136,9 @@ impl Bus for KafkaBus {
             return Ok(false);
         }
         let during = self.during("creating a topic", &topic.name);
-        let admin: AdminClient<ProbeContext> = config::probe(&self.options)?
-            .create_with_context(ProbeContext::default())
-            .map_err(|error| during.error(&error))?;
+        let config = config::probe(&self.options)?;
+        let admin: AdminClient<ProbeContext> =
+            config.create_with_context(ProbeContext::new(&config)).map_err(|error| during.error(&error))?;
         let record_bytes_max = (config::RECORD_BYTES_MAX + config::RECORD_OVERHEAD_BYTES).to_string();
         let mut new = NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(topic.replication));
         let is_said = |name: &str| topic.settings.iter().any(|(key, _)| key == name);
@@ -172,7 +174,7 @@ impl Bus for KafkaBus {
 
     fn producer(&self, options: &ProducerOptions) -> Result<Box<dyn Producer>, BusError> {
         let config = config::producer(&self.options, options)?;
-        let producer = config.create_with_context(ProducerEvents::new(self.address.clone()));
+        let producer = config.create_with_context(ProducerEvents::new(self.address.clone(), &config));
         let producer = producer.map_err(|error| self.during("creating a producer", "").error(&error))?;
         let limits = TopicLimits::new(config::probe(&self.options)?);
         Ok(Box::new(producer::KafkaProducer::new(producer, limits, options.record_bytes_max)))

@@ -87,6 +87,13 @@ impl Producer for KafkaProducer {
     fn in_flight(&self) -> usize {
         self.in_flight
     }
+
+    fn trouble(&self) -> Option<BusError> {
+        let context = self.producer.context();
+        let (code, reason) = context.last_error.get()?;
+        let error = During { action: "writing to Kafka", address: &context.address, topic: "" }.code(code, &reason);
+        Some(error).filter(|error| matches!(error, BusError::Tls { .. } | BusError::Unauthorised { .. }))
+    }
 }
 
 /// Hands `record` to librdkafka; `false` when its queue is full.

@@ -125,7 +125,7 @@ impl Writer {
 
     fn producer(&mut self) -> Result<&Arc<BaseProducer<ProducerEvents>>, BusError> {
         if self.producer.is_none() {
-            let created = self.config.create_with_context(ProducerEvents::new(self.address.clone()));
+            let created = self.config.create_with_context(ProducerEvents::new(self.address.clone(), &self.config));
             let created = created.map_err(|error| self.during("creating a producer").error(&error))?;
             self.producer = Some(Arc::new(created));
         }

@@ -10,7 +10,7 @@
 //! | extra `credentials.file`, `nkey.seed.file`, `token.file` | NATS's own kinds of login, from files |
 //! | extra properties of librdkafka for the above | as the settings above, over which they win |
 
-use crate::{Address, BusError, BusOptions, Security};
+use crate::{Address, BusError, BusOptions, Security, trust::Trust};
 use async_nats::{ConnectOptions, Event, ServerAddr};
 use std::{path::PathBuf, time::Duration};
 
@@ -53,6 +53,11 @@ where
         .skip_subject_validation(true);
     let (security, logins) = sorted(options);
     with_logins(with_password(with_tls(connect, &security)?, &security)?, &logins)
+}
+
+/// What is set of TLS and of a login, wherever it is set.
+pub(super) fn trust(options: &BusOptions) -> Trust {
+    Trust::of(sorted(options).0)
 }
 
 /// The security settings, those among the extra ones too, and the kinds of login that only NATS has.
@@ -131,7 +136,8 @@ fn with_logins(mut connect: ConnectOptions, logins: &[(&str, &str)]) -> Result<C
         };
         connect = match *name {
             "credentials.file" => {
-                connect.credentials(&text()?).map_err(|error| wrong(name, file, &error.to_string()))?
+                // Its last line must have an end.
+                connect.credentials(&format!("{}\n", text()?)).map_err(|error| wrong(name, file, &error.to_string()))?
             }
             "nkey.seed.file" => connect.nkey(text()?),
             "token.file" => connect.token(text()?),

@@ -40,6 +40,8 @@ pub(super) enum Refused {
         bytes_max: usize,
     },
     Unauthorised(String),
+    /// A certificate is not taken, since the connection was lost: it may have been done.
+    Tls(String),
 }
 
 impl Refused {
@@ -79,6 +81,7 @@ impl During<'_> {
     pub(super) fn refused(&self, refused: Refused) -> BusError {
         match refused {
             Refused::NoAnswer(detail) => BusError::Unreachable { address: self.address.to_owned(), detail },
+            Refused::Tls(detail) => BusError::Tls { address: self.address.to_owned(), detail },
             Refused::Unauthorised(detail) => BusError::Unauthorised { detail },
             Refused::TooLarge { bytes_max } => self.failed(format!("more than the {bytes_max} bytes the server takes")),
             Refused::Api(_) if refused.is_not_enabled() => not_enabled(self.address),
@@ -121,6 +124,7 @@ mod tests {
             (api(404, code::STREAM_NOT_FOUND), Fault::User, false),
             (api(503, code::NOT_ENABLED), Fault::User, false),
             (Refused::Unauthorised("no".into()), Fault::User, false),
+            (Refused::Tls("expired".into()), Fault::User, false),
             (api(503, 10008), Fault::Outside, true),
             (api(429, 10167), Fault::Outside, true),
             (Refused::NoAnswer("silence".into()), Fault::Outside, true),

@@ -5,6 +5,7 @@
 //! Limits: an answer is waited for as long as the caller says; nothing is retried here.
 
 use super::{
+    complaints::Complaints,
     config,
     errors::{ApiError, During, Refused, not_enabled},
     version::Version,
@@ -25,15 +26,12 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The last thing that the server or the connection complained about, and when.
-type LastError = Arc<Mutex<Option<(Instant, String)>>>;
-
 pub(super) struct Link {
     pub client: Client,
     /// As `--bus` takes it, for messages.
     pub address: String,
     epochs: watch::Receiver<u64>,
-    last_error: LastError,
+    complaints: Complaints,
     /// What is known of the server, and in which epoch it was found out.
     checked: Mutex<Option<(u64, Version)>>,
 }
@@ -42,11 +40,11 @@ impl Link {
     /// Connects. A server that is away is no error: the connection is made once it is there.
     pub(super) async fn open(options: &BusOptions) -> Result<Self, BusError> {
         let (epoch, epochs) = watch::channel(0u64);
-        let last_error = LastError::default();
+        let complaints = Complaints::new(options, config::trust(options));
         let epoch = Arc::new(epoch);
         let connect = || {
-            let (epoch, last_error) = (epoch.clone(), last_error.clone());
-            config::connect_options(options, move |event| note(&event, &epoch, &last_error))
+            let (epoch, complaints) = (epoch.clone(), complaints.clone());
+            config::connect_options(options, move |event| note(&event, &epoch, &complaints))
         };
         let servers = config::servers(options)?;
         let address = options.address.to_string();
@@ -56,20 +54,16 @@ impl Link {
                 let _ = timeout(FIRST_EPOCH_WITHIN, epochs.clone().wait_for(|epoch| *epoch > 0)).await;
                 client
             }
-            Err(error) if is_unauthorised(&error.to_string()) => {
-                return Err(BusError::Unauthorised { detail: format!("{address}: {error}") });
-            }
-            Err(error) if refuses_tls(&error.to_string()) => {
-                return Err(BusError::Tls { address, detail: error.to_string() });
-            }
             Err(error) => {
                 tracing::debug!(target: "amoskys_bus::nats", %error, "not connected yet");
-                *lock(&last_error) = Some((Instant::now(), error.to_string()));
+                if let Some(refusal) = complaints.refusal(error.to_string()).await {
+                    return Err(refusal);
+                }
                 let waiting = connect()?.retry_on_initial_connect().connect(servers.as_slice()).await;
                 waiting.map_err(|error| BusError::Misconfigured { detail: format!("{address}: {error}") })?
             }
         };
-        Ok(Self { client, address, epochs, last_error, checked: Mutex::new(None) })
+        Ok(Self { client, address, epochs, complaints, checked: Mutex::new(None) })
     }
 
     /// Changes with every connection from now on.
@@ -152,23 +146,24 @@ impl Link {
 
     /// Why there was no answer to what was asked at `began`: refusals of rights come beside the answers.
     pub(super) fn silence(&self, began: Instant) -> Refused {
-        let complaint = lock(&self.last_error).clone().filter(|(at, text)| *at >= began && is_unauthorised(text));
-        match complaint {
-            Some((_, text)) => Refused::Unauthorised(text),
+        match self.complaints.refused_since(began) {
+            Some(text) => Refused::Unauthorised(text),
             None => Refused::NoAnswer("no answer in time".to_owned()),
         }
     }
 
     pub(super) fn unreachable(&self) -> BusError {
-        let last = lock(&self.last_error).clone();
-        let detail = last.map_or_else(|| "no connection".to_owned(), |(_, text)| text);
-        if is_unauthorised(&detail) {
-            return BusError::Unauthorised { detail };
+        self.complaints.unreachable()
+    }
+
+    /// As `unreachable`, of what was asked or sent.
+    pub(super) fn away(&self) -> Refused {
+        match self.complaints.unreachable() {
+            BusError::Tls { detail, .. } => Refused::Tls(detail),
+            BusError::Unauthorised { detail } => Refused::Unauthorised(detail),
+            BusError::Unreachable { detail, .. } => Refused::NoAnswer(detail),
+            other => Refused::NoAnswer(other.to_string()),
         }
-        if refuses_tls(&detail) {
-            return BusError::Tls { address: self.address.clone(), detail };
-        }
-        BusError::Unreachable { address: self.address.clone(), detail }
     }
 
     pub(super) fn during<'a>(&'a self, action: &'static str, topic: &'a str) -> During<'a> {
@@ -198,38 +193,25 @@ pub(super) fn is_no_responders(status: Option<StatusCode>) -> bool {
     status == Some(StatusCode::NO_RESPONDERS)
 }
 
-fn note(event: &Event, epoch: &watch::Sender<u64>, last_error: &LastError) {
-    let complain = |text: String| *lock(last_error) = Some((Instant::now(), text));
+fn note(event: &Event, epoch: &watch::Sender<u64>, complaints: &Complaints) {
     match event {
         Event::Connected => {
+            complaints.connected();
             epoch.send_modify(|epoch| *epoch += 1);
         }
         Event::ServerError(error) => {
             // Also how a refused right is told, which is for the caller.
             tracing::debug!(target: "amoskys_bus::nats", %error, "the server complains");
-            complain(error.to_string());
+            complaints.note(error.to_string());
         }
         Event::ClientError(error) => {
             tracing::debug!(target: "amoskys_bus::nats", %error, "the connection fails");
-            complain(error.to_string());
+            complaints.failed_to_connect(error.to_string());
         }
-        Event::Disconnected => complain("the connection was lost".to_owned()),
+        Event::Disconnected => complaints.note("the connection was lost".to_owned()),
         Event::SlowConsumer(_) => {
             tracing::warn!(target: "amoskys_bus::nats", "messages were dropped and are read again")
         }
         other => tracing::debug!(target: "amoskys_bus::nats", event = %other, "the connection changes"),
     }
-}
-
-/// Whether the two sides do not take each other's certificates; in rustls' words.
-fn refuses_tls(text: &str) -> bool {
-    let alert = text.contains("received fatal alert: ") && !text.contains("InternalError");
-    alert || text.contains("invalid peer certificate")
-}
-
-fn is_unauthorised(text: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    ["authorization violation", "permissions violation", "authentication", "signing nonce"]
-        .iter()
-        .any(|part| text.contains(part))
 }

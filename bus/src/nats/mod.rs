@@ -10,6 +10,7 @@
 mod bucket;
 mod commit;
 mod commit_log;
+mod complaints;
 mod config;
 mod errors;
 mod fetch;

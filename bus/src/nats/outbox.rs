@@ -201,7 +201,7 @@ impl Outbox {
         late.into_iter()
             .map(|(id, began)| {
                 let refused = match (self.link.is_connected(), self.link.silence(began)) {
-                    (false, Refused::NoAnswer(_)) => Refused::NoAnswer(self.link.unreachable().to_string()),
+                    (false, Refused::NoAnswer(_)) => self.link.away(),
                     (_, silence) => silence,
                 };
                 self.done(id, Err(refused))

@@ -35,8 +35,8 @@ struct Request {
 type Reported = (usize, DeliveryReport);
 
 pub(super) struct NatsProducer {
-    // Keeps the runtime.
-    _core: Arc<Core>,
+    // Keeps the runtime, too.
+    core: Arc<Core>,
     options: ProducerOptions,
     queue: mpsc::Sender<Request>,
     reports: Receiver<Reported>,
@@ -60,7 +60,7 @@ impl NatsProducer {
             sent: 0,
         };
         core.spawn(writer.run(requests));
-        Ok(Self { _core: core, options: options.clone(), queue, reports, in_flight: 0, in_flight_bytes: 0 })
+        Ok(Self { core, options: options.clone(), queue, reports, in_flight: 0, in_flight_bytes: 0 })
     }
 
     fn done(&mut self, (bytes, report): Reported, reports: &mut Vec<DeliveryReport>) {
@@ -110,6 +110,11 @@ impl Producer for NatsProducer {
 
     fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    fn trouble(&self) -> Option<BusError> {
+        let away = Some(self.core.link.unreachable()).filter(|_| !self.core.link.is_connected());
+        away.filter(|error| matches!(error, BusError::Tls { .. } | BusError::Unauthorised { .. }))
     }
 }
 

@@ -54,7 +54,7 @@ fn is_refused<T>(result: Result<T, BusError>, words: &str) {
     let error = result.err().expect("refused");
     assert!(matches!(error, BusError::Tls { .. }) && !error.retryable(), "{error:?}");
     let text = error.to_string();
-    assert!(text.contains(words) && text.contains("certificate") && text.contains("ssl.ca.location"), "{text}");
+    assert!(text.contains(words), "{text}");
 }
 
 /// Every kind of handle says so, and those that are asked a question say it at once.
@@ -86,32 +86,43 @@ fn tls_with_and_without_a_clients_certificate_and_with_a_login() {
     let broker = broker();
     works(&*with(&broker.tls_address(), trusting(&broker, "ca.pem")));
     works(&*with(&broker.mutual_tls_address(), known(&broker, "ca.pem")));
-    let login = |password: &str| Security {
+    let login = |mechanism: &str, password: &str| Security {
         protocol: Some("sasl_ssl".to_owned()),
-        sasl_mechanism: Some("PLAIN".to_owned()),
+        sasl_mechanism: Some(mechanism.to_owned()),
         username: Some("admin".to_owned()),
         password: Some(password.to_owned()),
         ..trusting(&broker, "ca.pem")
     };
-    works(&*with(&broker.sasl_tls_address(), login("admin-secret")));
-    let error = with(&broker.sasl_tls_address(), login("wrong")).topics().expect_err("refused");
-    assert!(matches!(error, BusError::Unauthorised { .. }), "{error:?}");
+    for mechanism in ["PLAIN", "SCRAM-SHA-256"] {
+        works(&*with(&broker.sasl_tls_address(), login(mechanism, "admin-secret")));
+        let error = with(&broker.sasl_tls_address(), login(mechanism, "wrong")).topics().expect_err("refused");
+        assert!(matches!(error, BusError::Unauthorised { .. }), "{error:?}");
+        assert!(error.to_string().contains("does not take the login of `admin`"), "{error}");
+    }
 }
 
 #[test]
 fn certificates_that_are_not_taken_are_told_as_such() {
     let broker = broker();
     // Another authority than the one that signed the broker's certificate.
-    refuses(&*with(&broker.tls_address(), trusting(&broker, "other-ca.pem")), "certificate verify failed");
+    refuses(&*with(&broker.tls_address(), trusting(&broker, "other-ca.pem")), "is by an authority that is not in");
+    refuses(&*with(&broker.expired_address(), trusting(&broker, "ca.pem")), "expired at 2021-01-01T00:00:00Z");
+    refuses(
+        &*with(&broker.elsewhere_address(), trusting(&broker, "ca.pem")),
+        "is for elsewhere.example, not for 127.0.0.1",
+    );
     // A broker that wants a certificate, which with TLS 1.3 it says after the handshake.
-    refuses(&*with(&broker.mutual_tls_address(), trusting(&broker, "ca.pem")), "alert");
+    refuses(
+        &*with(&broker.mutual_tls_address(), trusting(&broker, "ca.pem")),
+        "wants a certificate of the client, and none is set",
+    );
     // One that the broker's authority has not signed.
     let stranger = Security {
-        certificate_file: Some(broker.tls_file("other-ca.pem")),
-        key_file: Some(broker.tls_file("other-ca.key")),
+        certificate_file: Some(broker.tls_file("stranger.pem")),
+        key_file: Some(broker.tls_file("stranger.key")),
         ..trusting(&broker, "ca.pem")
     };
-    refuses(&*with(&broker.mutual_tls_address(), stranger), "alert");
+    refuses(&*with(&broker.mutual_tls_address(), stranger), "refuses the client's certificate");
 }
 
 #[test]

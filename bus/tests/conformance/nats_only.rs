@@ -7,13 +7,11 @@ use crate::{
 };
 use amoskys_bus::{
     Address, Bus, BusError, BusOptions, ProducerOptions, ReaderOptions, Security, open,
-    testing::{NatsOptions, NatsServer},
+    testing::{NatsOptions, NatsServer, make_certificates},
 };
 use std::{
     io::{BufRead, BufReader, Write},
     net::TcpListener,
-    path::Path,
-    process::Command,
     sync::Arc,
     time::Duration,
 };
@@ -137,31 +135,12 @@ fn access_is_refused_as_such_and_logins_pass_through() {
     commit(&mut *member, &[outgoing("guarded", "k", "x")], &[(tp("guarded", 0), at(0, ""))]).expect("committed");
 }
 
-/// A certificate authority, and a certificate of it for 127.0.0.1 and for a client, made by openssl.
-fn make_certificates(folder: &Path) {
-    let run = |arguments: &str| {
-        let done = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output().expect("openssl");
-        assert!(done.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&done.stderr));
-    };
-    std::fs::write(folder.join("san"), "subjectAltName=IP:127.0.0.1\n").expect("written");
-    run(
-        "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout ca.key -out ca.pem -subj /CN=ca -days 2",
-    );
-    for name in ["server", "client"] {
-        run(&format!(
-            "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}"
-        ));
-        run(&format!(
-            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out {name}.pem -days 2 -extfile san"
-        ));
-    }
-}
-
 #[test]
 fn tls_with_certificates_on_both_sides() {
     let folder = tempfile::tempdir().expect("a folder");
-    make_certificates(folder.path());
-    let file = |name: &str| folder.path().join(name).display().to_string();
+    let certificates = folder.path().join("tls");
+    make_certificates(&certificates);
+    let file = |name: &str| certificates.join(name).display().to_string();
     let flags = [("--certificate", "server.pem"), ("--key", "server.key"), ("--ca", "ca.pem")];
     let mut arguments = vec!["--tls".to_owned()];
     arguments.extend(flags.iter().flat_map(|(flag, name)| [(*flag).to_owned(), file(name)]));
@@ -182,9 +161,12 @@ fn tls_with_certificates_on_both_sides() {
     // A server that another authority vouches for, and one that wants a certificate, are not reached.
     let stranger = Security { ca_file: Some(file("server.pem")), ..trusting.clone() };
     let nameless = Security { certificate_file: None, key_file: None, ..trusting };
-    for security in [stranger, nameless] {
+    for (security, words) in
+        [(stranger, "by an authority that is not in"), (nameless, "wants a certificate of the client")]
+    {
         let error = open_with(security).and_then(|bus| bus.topics()).expect_err("not connected");
         assert!(matches!(error, BusError::Tls { .. }) && !error.retryable(), "{error:?}");
+        assert!(error.to_string().contains(words), "{error}");
     }
 }
 
