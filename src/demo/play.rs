@@ -26,8 +26,9 @@ const CONTROL: Duration = Duration::from_secs(8);
 const BREATH: Duration = Duration::from_millis(300);
 /// Between the start of the staged program and its deletion.
 const RUNNING: Duration = Duration::from_millis(700);
-/// How long after the last expected alert further ones are waited for.
-const AFTERMATH: Duration = Duration::from_secs(3);
+/// How long after the last expected alert further ones are waited for: that a program was deleted is seen by the next look at all processes, within 3 s; its window ends within a second and closes
+/// 3 s after that, also when nothing else comes.
+const AFTERMATH: Duration = Duration::from_secs(8);
 /// How long the staged program runs; it is ended earlier when the demo is.
 const LIFETIME: Duration = Duration::from_secs(30);
 /// Seconds of history on the screen.
