@@ -166,6 +166,13 @@ impl Started {
     }
 }
 
+/// With the rights of this process.
+fn start(started: &Started) -> Running {
+    let mut command = amoskys();
+    command.arg("agent").arg("--config").arg(&started.file).args(["--create-topics", "1"]);
+    Running(command.spawn().expect("starts"))
+}
+
 fn ends_well(mut agent: Running) {
     send(&agent, Signal::TERM);
     assert!(agent.0.wait().expect("it ends").success());
@@ -174,15 +181,7 @@ fn ends_well(mut agent: Running) {
 #[test]
 fn every_thread_of_an_agent_of_root_has_what_is_stated_and_no_more() {
     let started = prepare("confine = \"on\"");
-    let agent = Running(
-        amoskys()
-            .arg("agent")
-            .arg("--config")
-            .arg(&started.file)
-            .args(["--create-topics", "1"])
-            .spawn()
-            .expect("starts"),
-    );
+    let agent = start(&started);
     started.sees_and_sends();
     let mut stated = vec!["CAP_DAC_READ_SEARCH", "CAP_SYS_PTRACE"];
     if started.with_ebpf {
@@ -217,15 +216,7 @@ fn every_thread_of_an_agent_of_root_has_what_is_stated_and_no_more() {
 #[test]
 fn an_agent_that_is_told_not_to_keeps_what_it_has() {
     let started = prepare("confine = \"off\"");
-    let agent = Running(
-        amoskys()
-            .arg("agent")
-            .arg("--config")
-            .arg(&started.file)
-            .args(["--create-topics", "1"])
-            .spawn()
-            .expect("starts"),
-    );
+    let agent = start(&started);
     until("the agent runs", || http_get(started.port, "/readyz").is_some_and(|(ready, _)| ready));
     let (own, its) = (status(Path::new("/proc/self")), threads(agent.0.id()));
     assert!(

@@ -68,18 +68,8 @@ pub struct OpenedAgent {
 
 /// An agent that holds all that is its own: key, write-ahead log, the way to the kernel. Nothing runs yet.
 pub struct PreparedAgent {
-    config: AgentConfig,
-    key: SigningKey,
-    boot_id: String,
-    started: Moment,
-    stop: StopOrder,
-    numbers: SharedNumbers,
+    opened: OpenedAgent,
     wal: Arc<Wal>,
-    events: Receiver<Queued>,
-    processes: ProcessSource,
-    syscalls: Option<CallSource>,
-    activity: Option<ActivitySource>,
-    wishes: SyscallWishes,
 }
 
 /// A running agent. Dropping it stops it at once; what is not acknowledged stays in the write-ahead log.
@@ -155,30 +145,17 @@ impl OpenedAgent {
 
     /// Takes what else is the agent's own: its write-ahead log, which starts threads.
     pub fn prepare(self) -> Result<PreparedAgent, AgentError> {
-        let Self { config, key, boot_id, started, stop, numbers, events, processes, syscalls, activity, wishes } = self;
-        let wal = Arc::new(Wal::open(&config.wal, &boot_id, started.boot_ns, numbers.clone())?);
-        Ok(PreparedAgent {
-            config,
-            key,
-            boot_id,
-            started,
-            stop,
-            numbers,
-            wal,
-            events,
-            processes,
-            syscalls,
-            activity,
-            wishes,
-        })
+        let wal = Wal::open(&self.config.wal, &self.boot_id, self.started.boot_ns, self.numbers.clone())?;
+        Ok(PreparedAgent { opened: self, wal: Arc::new(wal) })
     }
 }
 
 impl PreparedAgent {
     /// Starts the agent; its numbers appear in `registry`. The bus may be away.
     pub fn start(self, bus: Arc<dyn Bus>, registry: &mut Registry) -> Result<AgentHandle, AgentError> {
-        let Self { config, key, boot_id, started, stop, numbers, wal, events, processes, syscalls, activity, wishes } =
-            self;
+        let Self { opened, wal } = self;
+        let OpenedAgent { config, key, boot_id, started, stop, numbers, events, processes, syscalls, activity, wishes } =
+            opened;
         let health = Health::default();
         let sealer = Sealer::new(config.agent_id.clone(), config.host_id.clone(), boot_id, key.clone());
         let pipeline =

@@ -8,11 +8,11 @@
 use crate::{
     ActivityCounters, ProbeError,
     activity_counters::{COUNTERS, PLACES},
-    probe::{missed, missing},
+    probe::{missed, missing, sums},
 };
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::{Array, ArrayOfMaps, HashMap, MapData, PerCpuArray},
+    maps::{Array, ArrayOfMaps, HashMap, MapData},
     programs::BtfTracePoint,
 };
 
@@ -145,14 +145,7 @@ impl Activity {
     /// # Errors
     /// The kernel refuses.
     pub fn counters(&self) -> Result<ActivityCounters, ProbeError> {
-        let map = self.ebpf.map("counters").ok_or_else(|| missing("counters"))?;
-        let map: PerCpuArray<_, [u64; COUNTERS]> = PerCpuArray::try_from(map)?;
-        let mut all = [0; COUNTERS];
-        for place in 0..PLACES {
-            for of_processor in map.get(&place, 0)?.iter() {
-                all.iter_mut().zip(of_processor).for_each(|(sum, count)| *sum += count);
-            }
-        }
+        let all: [u64; COUNTERS] = sums(&self.ebpf, PLACES)?;
         Ok(ActivityCounters::of(all, missed(&self.ebpf, ENTER)?.unwrap_or(self.missed_at_end)))
     }
 }

@@ -161,16 +161,22 @@ impl Probe {
 
     /// Of all processors together.
     pub fn counters(&self) -> Result<Counters, ProbeError> {
-        let map = self.ebpf.map("counters").ok_or_else(|| missing("counters"))?;
-        let map: PerCpuArray<_, [u64; COUNTERS]> = PerCpuArray::try_from(map)?;
-        let mut all = [0; COUNTERS];
-        for place in 0..PLACES {
-            for of_processor in map.get(&place, 0)?.iter() {
-                all.iter_mut().zip(of_processor).for_each(|(sum, count)| *sum += count);
-            }
-        }
+        let all: [u64; COUNTERS] = sums(&self.ebpf, PLACES)?;
         Ok(Counters::of(all, missed(&self.ebpf, "sys_enter")?.unwrap_or(self.missed_at_end)))
     }
+}
+
+/// What programs have counted in so many places of `counters`, of all processors together.
+pub(crate) fn sums<const COUNTS: usize>(ebpf: &Ebpf, places: u32) -> Result<[u64; COUNTS], ProbeError> {
+    let map = ebpf.map("counters").ok_or_else(|| missing("counters"))?;
+    let map: PerCpuArray<_, [u64; COUNTS]> = PerCpuArray::try_from(map)?;
+    let mut all = [0; COUNTS];
+    for place in 0..places {
+        for of_processor in map.get(&place, 0)?.iter() {
+            all.iter_mut().zip(of_processor).for_each(|(sum, count)| *sum += count);
+        }
+    }
+    Ok(all)
 }
 
 /// How often the kernel did not run the program at the beginning of a call; `None`: it is taken out.
