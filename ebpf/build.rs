@@ -10,7 +10,7 @@ use std::{
 };
 
 /// In `bpf`, without their ending.
-const SOURCES: [&str; 2] = ["syscalls", "activity"];
+const SOURCES: [&str; 3] = ["syscalls", "activity", "processes"];
 /// `CLANG` names another.
 const COMPILERS: [&str; 2] = ["clang-14", "clang"];
 

@@ -1,13 +1,12 @@
-//! What the agent costs while a host starts about 1,000 processes per second.
+//! What the agent costs while a host starts about 1,000 processes per second, told by eBPF and then by the process connector.
 //!
-//! Run: `cargo bench -p amoskys-collectors --bench starts -- [SECONDS [STARTS_PER_SECOND [BUS]]]` as root (for the
-//! process connector). Two child processes start `/bin/true` at that rate, so that their work is not counted; this one
+//! Run: `cargo bench -p amoskys-collectors --bench starts -- [SECONDS [STARTS_PER_SECOND [BUS]]]` as root. Two child processes start `/bin/true` at that rate, so that their work is not counted; this one
 //! runs an agent that signs, writes to a real write-ahead log and publishes to an embedded log in a temporary folder,
 //! or to a fresh BUS. The cost is the CPU time of the agent's own threads; that of the others (the write-ahead log's,
 //! the embedded log's or the broker's client) is shown beside it.
 
 use amoskys_bus::{Bus, BusOptions, ReaderOptions, Security, TopicPartition, TopicSpec};
-use amoskys_collectors::{Agent, AgentConfig, NetlinkMode};
+use amoskys_collectors::{Agent, AgentConfig, ProcessMode};
 use amoskys_proto::{
     EnvelopeView, Signer,
     v1::{ProcessBatch, ProcessEventKind},
@@ -33,7 +32,11 @@ fn main() -> Result<(), Failure> {
     }
     let seconds: u64 = arguments.first().map_or(Ok(10), |text| text.parse())?;
     let starts_per_second: u64 = arguments.get(1).map_or(Ok(1_000), |text| text.parse())?;
-    measure(Duration::from_secs(seconds), starts_per_second, arguments.get(2).map(String::as_str))
+    for source in [ProcessMode::Ebpf, ProcessMode::Connector] {
+        println!("\n{source:?}\n");
+        measure(source, Duration::from_secs(seconds), starts_per_second, arguments.get(2).map(String::as_str))?;
+    }
+    Ok(())
 }
 
 /// Starts and awaits short-lived processes at a rate until it is ended.
@@ -47,7 +50,12 @@ fn start_processes(starts_per_second: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-fn measure(span: Duration, starts_per_second: u64, bus_address: Option<&str>) -> Result<(), Failure> {
+fn measure(
+    source: ProcessMode,
+    span: Duration,
+    starts_per_second: u64,
+    bus_address: Option<&str>,
+) -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
     let embedded = format!("local:{}", folder.path().join("log").display());
     let bus = amoskys_bus::open(&BusOptions {
@@ -57,7 +65,7 @@ fn measure(span: Duration, starts_per_second: u64, bus_address: Option<&str>) ->
         extra: Vec::new(),
     })?;
     let mut config = AgentConfig::new("bench", "bench", folder.path().join("wal"));
-    config.process.netlink = NetlinkMode::On;
+    config.process.source = source;
     config.signing_key_path = Some(folder.path().join("agent.key"));
     Signer::generate()?.write_files(&folder.path().join("agent.key"))?;
     for topic in [&config.process_topic, &config.status_topic] {

@@ -8,13 +8,13 @@ use crate::{
     config::AgentConfig,
     confine::{ConfineError, ConfineMode, Needs, confine},
     envelope::{Sealer, SigningKey},
-    metrics::{Numbers, SharedNumbers, SyscallsBy},
+    metrics::{Numbers, ProcessesBy, SharedNumbers, SyscallsBy},
     pipeline::Pipeline,
     publisher::Publisher,
     queue::{Queued, StopOrder, event_queue},
     sources::{
         CallSource, CallsError,
-        process::{ConnectorError, ProcessSource},
+        process::{ProcessSource, ProcessesError},
         syscall::{ActivitySource, SyscallWishes},
     },
     status::{AgentReport, Health},
@@ -37,7 +37,7 @@ pub enum AgentError {
     #[error(transparent)]
     Wal(#[from] WalError),
     #[error(transparent)]
-    Processes(#[from] ConnectorError),
+    Processes(#[from] ProcessesError),
     #[error("system calls cannot be seen: {0}")]
     Syscalls(#[from] CallsError),
     #[error("the agent cannot be confined: {0}")]
@@ -124,9 +124,12 @@ impl OpenedAgent {
             tracing::info!("the agent keeps its capabilities and may make all system calls, as `confine` is off");
             return Ok(());
         }
-        let by = self.numbers.lock().syscalls_by;
+        let (by, processes_by) = {
+            let numbers = self.numbers.lock();
+            (numbers.syscalls_by, numbers.processes_by)
+        };
         let needs = Needs {
-            ebpf: by == Some(SyscallsBy::Ebpf) || self.activity.is_some(),
+            ebpf: by == Some(SyscallsBy::Ebpf) || self.activity.is_some() || processes_by == ProcessesBy::Ebpf,
             audit: by == Some(SyscallsBy::AuditNetlink),
             nice: self.config.process.thread_nice,
         };

@@ -34,6 +34,16 @@ impl Moment {
         }
     }
 
+    /// The moment at which the boot clock showed `boot_ns`, by the offsets of this one.
+    pub fn at_boot(&self, boot_ns: u64) -> Self {
+        let ago_ns = self.boot_ns as i64 - boot_ns as i64;
+        Self {
+            wall_us: self.wall_us - ago_ns / 1_000,
+            monotonic_ns: self.monotonic_ns.saturating_add_signed(-ago_ns),
+            boot_ns,
+        }
+    }
+
     /// Wall time, microseconds since 1970, at which the boot clock showed `boot_ns`.
     pub fn wall_us_at_boot(&self, boot_ns: u64) -> i64 {
         self.wall_us - (self.boot_ns as i64 - boot_ns as i64) / 1_000
@@ -53,6 +63,7 @@ mod tests {
         let now = Moment { wall_us: 5_000_000, monotonic_ns: 2_000_000, boot_ns: 9_000_000 };
         let before = now.at_monotonic(1_000_000);
         assert_eq!(before, Moment { wall_us: 4_999_000, monotonic_ns: 1_000_000, boot_ns: 8_000_000 });
+        assert_eq!(now.at_boot(8_000_000), before);
         assert_eq!(now.wall_us_at_boot(10_000_000), 5_001_000);
     }
 }

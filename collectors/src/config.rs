@@ -44,8 +44,8 @@ pub struct AgentConfig {
 pub struct ProcessConfig {
     /// Time between two passes over `/proc`. Default 10 s.
     pub snapshot_interval: Duration,
-    /// Whether to listen to the kernel's process connector. Default `Auto`.
-    pub netlink: NetlinkMode,
+    /// Where starts, programs and ends come from. Default `Auto`.
+    pub source: ProcessMode,
     /// Longer command lines are cut here. Default 4,096 bytes.
     pub cmdline_bytes_max: usize,
     /// Live processes remembered (for parents, lifetimes, exits), about 1 KiB each. Further ones are still reported,
@@ -62,7 +62,9 @@ pub struct ProcessConfig {
     /// without. It seldom runs, but when it is late, short-lived processes are gone. Default -10.
     pub thread_nice: i32,
     /// Kernel buffer for process connector messages (about 1 KiB each). Default 8 MiB.
-    pub netlink_buffer_bytes: usize,
+    pub connector_buffer_bytes: usize,
+    /// Between the kernel's programs and the agent, rounded up to a power of two. Default 2 MiB.
+    pub ring_bytes: u32,
     /// Ancestors named in each event, 0 to 64. Default 8.
     pub ancestors_max: usize,
     /// Environment variables that are collected, by name. Default none.
@@ -85,15 +87,17 @@ pub struct FilesConfig {
     pub dpkg_folder: Option<PathBuf>,
 }
 
-/// Whether the process connector (netlink) is used.
+/// Where the starts, programs and ends of processes come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NetlinkMode {
-    /// Use it; starting fails where it cannot be opened.
-    On,
-    /// Use it where it can be opened, else compare snapshots, with a warning.
+pub enum ProcessMode {
+    /// By eBPF where it can be had, else by the kernel's process connector, else by comparing snapshots, with a warning.
     Auto,
-    /// Compare snapshots: starts and exits between two of them are not seen.
-    Off,
+    /// By eBPF; starting fails where it cannot be had.
+    Ebpf,
+    /// By the process connector (netlink); starting fails where it cannot be opened.
+    Connector,
+    /// By comparing snapshots: what starts and ends between two of them is not seen.
+    Snapshots,
 }
 
 /// The syscall source.
@@ -207,7 +211,7 @@ pub struct WalConfig {
 pub enum WalFull {
     /// The oldest envelope that is not being sent, counted as `wal_full`.
     DropOldest,
-    /// Nothing here: the source waits, and the kernel drops messages, counted as `kernel_lost`.
+    /// Nothing here: the source waits, and the kernel drops messages, counted as `ring_full` or as `kernel_lost`.
     Block,
 }
 
@@ -301,14 +305,15 @@ impl Default for ProcessConfig {
     fn default() -> Self {
         Self {
             snapshot_interval: Duration::from_secs(10),
-            netlink: NetlinkMode::Auto,
+            source: ProcessMode::Auto,
             cmdline_bytes_max: 4_096,
             processes_max: 16_384,
             descriptors_max: 256,
             exe_recheck_after: Duration::from_secs(1),
             kernel_threads: false,
             thread_nice: -10,
-            netlink_buffer_bytes: 8 << 20,
+            connector_buffer_bytes: 8 << 20,
+            ring_bytes: 2 << 20,
             ancestors_max: 8,
             environment: Vec::new(),
             masks: Masks::usual(),

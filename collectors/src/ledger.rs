@@ -11,6 +11,8 @@ use crate::stream::{STREAMS, Stream};
 pub enum Origin {
     /// A message of the kernel's process connector.
     Connector,
+    /// A start, a program or an end of a process or a thread, in the kernel.
+    Tracepoint,
     /// A process found, gone or changed in a pass over `/proc`, or at the second look after its exec.
     Snapshot,
     /// The agent's own status.
@@ -58,13 +60,13 @@ pub enum Loss {
     Shutdown,
     /// A system call of a process that makes more than it may.
     Limited,
-    /// A system call that found no room between kernel and agent.
+    /// A system call, or what happened to a process, that found no room between kernel and agent.
     RingFull,
     /// A system call that found no room among those under way.
     InFlightFull,
     /// A system call whose return was not seen.
     Unfinished,
-    /// A system call that the kernel told nobody of.
+    /// A system call, or what happened to a process, that the kernel told nobody of.
     Missed,
     /// A record that audit lost before anybody could read it; of which event is not known.
     AuditLost,
@@ -75,8 +77,9 @@ pub enum Loss {
 }
 
 /// The names of the variants as they appear in metrics, in their order.
-pub const ORIGINS: [(Origin, &str); 6] = [
+pub const ORIGINS: [(Origin, &str); 7] = [
     (Origin::Connector, "connector"),
+    (Origin::Tracepoint, "tracepoint"),
     (Origin::Snapshot, "snapshot"),
     (Origin::Status, "status"),
     (Origin::Kernel, "kernel"),
@@ -112,7 +115,7 @@ pub const LOSSES: [(Loss, &str); 14] = [
 impl Origin {
     fn stream(self) -> Stream {
         match self {
-            Self::Connector | Self::Snapshot => Stream::Process,
+            Self::Connector | Self::Tracepoint | Self::Snapshot => Stream::Process,
             Self::Status => Stream::Status,
             Self::Kernel | Self::Audit => Stream::Syscall,
             Self::Activity => Stream::Activity,

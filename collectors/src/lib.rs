@@ -31,11 +31,11 @@ pub use agent::{Agent, AgentError, AgentHandle, OpenedAgent, PreparedAgent};
 /// What the configuration of system calls is made of.
 pub use amoskys_ebpf::{Limit, List, PATH_BYTES_MAX, ProbeError};
 pub use config::{
-    ActivityConfig, AgentConfig, AuditConfig, AuditFrom, BatchConfig, FilesConfig, Fsync, LogStart, NetlinkMode,
-    ProcessConfig, PublishConfig, RateUnit, SendRate, SyscallConfig, SyscallMode, SyscallsOf, WalConfig, WalFull,
+    ActivityConfig, AgentConfig, AuditConfig, AuditFrom, BatchConfig, FilesConfig, Fsync, LogStart, ProcessConfig,
+    ProcessMode, PublishConfig, RateUnit, SendRate, SyscallConfig, SyscallMode, SyscallsOf, WalConfig, WalFull,
 };
-pub use metrics::{AuditNumbers, Numbers, SyscallsBy};
-pub use sources::{CallsError, audit::AuditError, process::ConnectorError};
+pub use metrics::{AuditNumbers, Numbers, ProcessesBy, SyscallsBy};
+pub use sources::{CallsError, audit::AuditError, process::ProcessesError};
 pub use status::{AgentReport, LastError};
 pub use stream::{STREAMS, Stream};
 pub use wal::WalError;

@@ -9,7 +9,7 @@ use crate::{
     ledger::{FILTERS, LOSSES, Ledger, ORIGINS},
     stream::{STREAMS, Stream},
 };
-use amoskys_ebpf::{ActivityCounters, Counters};
+use amoskys_ebpf::{ActivityCounters, Counters, ProcessCounters};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
@@ -27,8 +27,11 @@ pub struct Numbers {
     pub ledger: Ledger,
     /// Process connector messages that the kernel dropped before they could be read.
     pub kernel_lost_messages: u64,
-    /// Whether the process connector is open.
-    pub connector_open: bool,
+    pub processes_by: ProcessesBy,
+    /// As the kernel counts what happens to processes, at the moment in which `ring_changes` was true.
+    pub kernel_changes: ProcessCounters,
+    /// What the kernel told of processes and nobody has taken yet.
+    pub ring_changes: u64,
     pub snapshots: u64,
     pub last_snapshot_seconds: f64,
     pub known_processes: u64,
@@ -71,6 +74,15 @@ pub struct Numbers {
     pub published_records: u64,
     pub published_bytes: u64,
     pub failed_sends_records: u64,
+}
+
+/// What starts, programs and ends of processes are seen by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ProcessesBy {
+    Ebpf,
+    Connector,
+    #[default]
+    Snapshots,
 }
 
 /// What system calls are seen by.
@@ -156,8 +168,20 @@ impl Page<'_> {
 
     fn source(&mut self, n: &Numbers) -> fmt::Result {
         self.counter("kernel_lost", "Connector messages lost in the kernel", "messages", n.kernel_lost_messages)?;
-        let sockets = u64::from(n.connector_open);
-        self.gauge("connector_open", "1 when the process connector is used, 0 when snapshots are", "sockets", sockets)?;
+        let told = u64::from(n.processes_by != ProcessesBy::Snapshots);
+        self.gauge(
+            "processes_told",
+            "1 when the kernel tells of processes, 0 when snapshots are compared",
+            "sources",
+            told,
+        )?;
+        self.counter(
+            "kernel_seen",
+            "Starts, programs and ends of processes and threads as the kernel counts them, those that it missed among them",
+            "changes",
+            n.kernel_changes.seen + n.kernel_changes.missed,
+        )?;
+        self.gauge("ring", "What the kernel told of processes and is not taken yet", "changes", n.ring_changes)?;
         self.counter("finished", "Passes over /proc", "snapshots", n.snapshots)?;
         self.seconds("last_snapshot", "How long the last pass over /proc took", n.last_snapshot_seconds)?;
         self.gauge("known", "Live processes remembered", "processes", n.known_processes)?;

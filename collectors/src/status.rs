@@ -2,7 +2,7 @@
 
 use crate::{
     clock::Moment,
-    metrics::{Numbers, SyscallsBy},
+    metrics::{Numbers, ProcessesBy, SyscallsBy},
 };
 use amoskys_bus::{BusError, Fault};
 use serde::Serialize;
@@ -24,7 +24,7 @@ pub struct AgentReport {
     pub healthy: bool,
     /// What is wrong, in words; empty when healthy.
     pub problems: Vec<String>,
-    /// "proc_connector" or "snapshots".
+    /// "ebpf", "proc_connector" or "snapshots".
     pub process_source: &'static str,
     /// "ebpf", "audit_netlink", "audit_log" or "off".
     pub syscall_source: &'static str,
@@ -185,7 +185,11 @@ impl HealthState {
 
 /// The words of AgentStatus.process_source.
 pub(crate) fn process_source(numbers: &Numbers) -> &'static str {
-    if numbers.connector_open { "proc_connector" } else { "snapshots" }
+    match numbers.processes_by {
+        ProcessesBy::Ebpf => "ebpf",
+        ProcessesBy::Connector => "proc_connector",
+        ProcessesBy::Snapshots => "snapshots",
+    }
 }
 
 /// The words of AgentStatus.syscall_source.

@@ -35,7 +35,8 @@ are explained in `proto/amoskys/v1/process.proto`; the keys are in [configuratio
 
 - **Identity.** A process is `(host_id, boot_id, process_key)`. All three are columns in SQL. The key is the start time and
   the pid, so it is another one when the kernel gives a pid again. System calls have the same key.
-- **Starts.** Starts, new programs and exits are the kernel's reports, not found by polling. A program that lives a
+- **Starts.** Starts, new programs and exits are the kernel's reports, not found by polling: by eBPF, with all there is to say of the
+  process at that moment, or by the process connector, where the rest is read from `/proc` ([ADR 37](adr/0037-processes-by-ebpf.md)). A program that lives a
   millisecond has its FORK, EXEC and EXIT. What could not be read before it was gone is in `unreadable`.
 - **Lineage.** `ancestors` are executables, nearest first, {ancestors} unless the agent is told otherwise; taken when the
   process is forked. `array_has(ancestors, '/usr/sbin/sshd')` asks whether something came from a login by SSH.

@@ -14,6 +14,8 @@ typedef signed long long s64;
 
 #define SEC(name) __attribute__((section(name), used))
 #define INLINE static __attribute__((always_inline))
+// Of the kernel's verifier: looked at once for all arguments, not again for each way to it. Takes and returns numbers.
+#define VERIFIED_ALONE __attribute__((noinline))
 #define __uint(name, value) int(*name)[value]
 #define __type(name, value) typeof(value) *name
 #define __array(name, value) typeof(value) *name[]
@@ -54,17 +56,29 @@ struct cred {
 };
 struct mm_struct {
     unsigned long arg_start, arg_end;
+    struct file *exe_file;
 };
 struct linux_binprm {
     const char *filename;
 };
+struct sched_entity {
+    u64 sum_exec_runtime;
+};
 struct task_struct {
     struct thread_info thread_info;
+    u32 flags;
     s32 pid, tgid;
+    s32 exit_code;
     struct task_struct *real_parent, *group_leader;
     const struct cred *cred;
     struct mm_struct *mm;
+    struct signal_struct *signal;
+    struct fs_struct *fs;
+    struct files_struct *files;
     u64 start_boottime;
+    u64 utime, stime;
+    struct sched_entity se;
+    struct kuid loginuid;
     char comm[16];
 };
 #ifdef __TARGET_ARCH_arm64

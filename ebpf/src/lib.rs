@@ -1,8 +1,9 @@
-//! System calls as the kernel has them: eBPF programs that choose, read and count, and this side of them.
+//! System calls and processes as the kernel has them: eBPF programs that choose, read and count, and this side of them.
 //!
 //! [`Probe::load`] puts the programs into the kernel; [`Probe::poll`] hands over calls that have returned; [`Probe::counters`] says what
 //! became of all others. What is wanted can be changed while it runs ([`Probe::set_rules`], [`Probe::set_filters`]).
 //! [`Activity`] counts all calls of all processes, with how long they took, in programs of its own.
+//! [`Processes`] tells starts, programs and ends of processes, with all there is to say of them at that moment.
 //! Nothing is pinned: the programs are gone when the process is, however it ends.
 //!
 //! Deliberately not here: what calls and their arguments mean (the agent's), which rights are kept.
@@ -17,6 +18,8 @@ mod counters;
 mod error;
 mod filters;
 mod probe;
+mod process;
+mod processes;
 mod rule;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -28,4 +31,6 @@ pub use counters::Counters;
 pub use error::ProbeError;
 pub use filters::{Filters, Limit, List, PATH_BYTES_MAX};
 pub use probe::{NUMBERS, Probe};
+pub use process::{CMDLINE_BYTES_MAX, DESCRIPTORS_MAX, ProcessChange, RawPath, RawProcess, RawProgram};
+pub use processes::{ProcessCounters, Processes};
 pub use rule::{Results, Rule};

@@ -43,8 +43,8 @@ impl Probe {
     /// power of two.
     pub fn load(rules: &[Rule], filters: &Filters, ring_bytes: u32) -> Result<Self, ProbeError> {
         let btf = Btf::from_sys_fs().map_err(|_| ProbeError::NoBtf)?;
-        let ring_bytes = ring_bytes.max(RING_BYTES_MIN).checked_next_power_of_two().unwrap_or(1 << 31);
-        let mut ebpf = EbpfLoader::new().btf(Some(&btf)).map_max_entries("events", ring_bytes).load(PROGRAMS)?;
+        let mut ebpf =
+            EbpfLoader::new().btf(Some(&btf)).map_max_entries("events", ring_of(ring_bytes)).load(PROGRAMS)?;
         let ring = ebpf.take_map("events").ok_or_else(|| missing("events"))?;
         let mut probe = Self { ring: RingBuf::try_from(ring)?, ebpf, own_pid: std::process::id(), missed_at_end: 0 };
         // What is wanted is known before anything is seen.
@@ -127,12 +127,8 @@ impl Probe {
         if taken > 0 || wait.is_zero() {
             return Ok(taken);
         }
-        let mut waited = [PollFd::new(&self.ring, PollFlags::IN)];
-        let wait = Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: wait.subsec_nanos().into() };
-        match poll(&mut waited, Some(&wait)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(self.take(calls_max, on_call)),
-            Err(error) => Err(ProbeError::Wait(error.into())),
-        }
+        wait_for(&self.ring, wait)?;
+        Ok(self.take(calls_max, on_call))
     }
 
     fn take(&mut self, calls_max: usize, on_call: &mut dyn FnMut(&RawCall<'_>)) -> usize {
@@ -163,6 +159,21 @@ impl Probe {
     pub fn counters(&self) -> Result<Counters, ProbeError> {
         let all: [u64; COUNTERS] = sums(&self.ebpf, PLACES)?;
         Ok(Counters::of(all, missed(&self.ebpf, "sys_enter")?.unwrap_or(self.missed_at_end)))
+    }
+}
+
+/// Bytes that the kernel takes for a ring.
+pub(crate) fn ring_of(bytes: u32) -> u32 {
+    bytes.max(RING_BYTES_MIN).checked_next_power_of_two().unwrap_or(1 << 31)
+}
+
+/// Until there is something in the ring, at most so long.
+pub(crate) fn wait_for(ring: &RingBuf<MapData>, wait: Duration) -> Result<(), ProbeError> {
+    let mut waited = [PollFd::new(ring, PollFlags::IN)];
+    let wait = Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: wait.subsec_nanos().into() };
+    match poll(&mut waited, Some(&wait)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(ProbeError::Wait(error.into())),
     }
 }
 

@@ -3,7 +3,7 @@
 //! A [`Stopped`] program has stopped itself (`raise(SIGSTOP)`), so that it is looked at before it does anything; it is ended with
 //! the value, if it was not let go.
 
-use crate::{Activity, Filters, Probe, ProbeError, Rule};
+use crate::{Activity, Filters, Probe, ProbeError, Processes, Rule};
 use std::{
     io::Write,
     path::Path,
@@ -36,6 +36,14 @@ pub fn probe(rules: &[Rule], filters: &Filters, ring_bytes: u32) -> Option<Probe
 /// On any other error.
 pub fn activity(rows_max: u32) -> Option<Activity> {
     loaded(Activity::load(rows_max))
+}
+
+/// `None` where the kernel's programs may not be loaded, which is told.
+///
+/// # Panics
+/// On any other error.
+pub fn processes() -> Option<Processes> {
+    loaded(Processes::load(1 << 20, 4_096, 256))
 }
 
 fn loaded<T>(result: Result<T, ProbeError>) -> Option<T> {

@@ -7,7 +7,7 @@ use super::{
     kind::{Kind, ListOf},
     schema::{Fallback, Key, Section},
 };
-use amoskys_collectors::{FilesConfig, NetlinkMode, ProcessConfig, masks::Masks, sources::process::environment};
+use amoskys_collectors::{FilesConfig, ProcessConfig, ProcessMode, masks::Masks, sources::process::environment};
 use std::{num::NonZeroUsize, time::Duration};
 
 const P: &str = "process";
@@ -44,11 +44,12 @@ const KEYS: &[Key] = &[
         "Time between two looks at all processes.",
     ),
     Key::new(
-        "connector",
-        Kind::Choice(&["auto", "on", "off"]),
+        "source",
+        Kind::Choice(&["auto", "ebpf", "connector", "snapshots"]),
         Fallback::Value("auto"),
-        "The kernel's process connector, which sees every start and exit: `auto` uses it where it may be opened, `on` \
-         does not start without it, `off` compares snapshots.",
+        "Where starts, programs and ends come from: `ebpf`, which tells all of a process however short its life is; the kernel's process \
+         `connector`, which tells of each and the rest is read from `/proc`; or `snapshots`, which are compared. `auto` is the first of them \
+         that can be had; with the name of one the agent does not start without it.",
     ),
     Key::new(
         "cmdline_bytes_max",
@@ -61,6 +62,12 @@ const KEYS: &[Key] = &[
         Kind::Bytes { min: 64 << 10, max: GIB },
         Fallback::Value("8 MiB"),
         "The kernel's buffer for messages of the connector, about 1 KiB each.",
+    ),
+    Key::new(
+        "ring_bytes",
+        Kind::Bytes { min: 64 << 10, max: GIB },
+        Fallback::Value("2 MiB"),
+        "Room between eBPF and the agent, rounded up to a power of two, 200 to 1,000 bytes an event; what finds none is dropped, counted.",
     ),
     Key::new(
         "processes_max",
@@ -142,17 +149,19 @@ const DPKG_FOLDER: &str = "/var/lib/dpkg";
 pub fn build(values: &Values) -> Option<ProcessConfig> {
     Some(ProcessConfig {
         snapshot_interval: values.duration(P, "snapshot_interval")?,
-        netlink: match values.text(P, "connector")?.as_str() {
-            "on" => NetlinkMode::On,
-            "off" => NetlinkMode::Off,
-            _ => NetlinkMode::Auto,
+        source: match values.text(P, "source")?.as_str() {
+            "ebpf" => ProcessMode::Ebpf,
+            "connector" => ProcessMode::Connector,
+            "snapshots" => ProcessMode::Snapshots,
+            _ => ProcessMode::Auto,
         },
         cmdline_bytes_max: values.number(P, "cmdline_bytes_max")?,
         processes_max: values.number(P, "processes_max")?,
         descriptors_max: values.number(P, "descriptors_max")?,
         exe_recheck_after: values.duration(P, "exe_recheck_after")?,
         kernel_threads: values.flag(P, "kernel_threads")?,
-        netlink_buffer_bytes: values.number(P, "connector_buffer_bytes")?,
+        connector_buffer_bytes: values.number(P, "connector_buffer_bytes")?,
+        ring_bytes: values.number(P, "ring_bytes")?,
         thread_nice: THREAD_NICE,
         ancestors_max: values.number(P, "ancestors_max")?,
         environment: values.list(P, "environment"),

@@ -83,7 +83,8 @@ fn every_key_of_the_agent_reaches_its_field() {
         [process]
         topic = "t"
         snapshot_interval = "1h"
-        connector = "off"
+        source = "snapshots"
+        ring_bytes = "64 KiB"
         connector_buffer_bytes = "64 KiB"
         cmdline_bytes_max = 64
         processes_max = 5
@@ -127,7 +128,7 @@ fn every_key_of_the_agent_reaches_its_field() {
         properties = { "a.b" = "c" }
     "#;
     let config = agent(text, &[]).expect("valid").config;
-    let expected = r#"AgentConfig { agent_id: "a", host_id: "h", process_topic: "t", syscall_topic: "sc", activity_topic: "at", status_topic: "st", status_interval: 60s, queue_events_max: 8, signing_key_path: Some("/s"), process: ProcessConfig { snapshot_interval: 3600s, netlink: Off, cmdline_bytes_max: 64, processes_max: 5, descriptors_max: 6, exe_recheck_after: 0ns, kernel_threads: true, thread_nice: -10, netlink_buffer_bytes: 65536, ancestors_max: 7, environment: ["LD_PRELOAD"], masks: Masks(["usual", "x(y)"]), files: FilesConfig { sha256_file_bytes_max: 8, wait: 9ms, files_max: 10, dpkg_folder: None } }, syscall: SyscallConfig { source: Auto, calls: [execve Any 1/1, openat Failures 1/7], of: SyscallsOf { pids: Except([1]), trees: Only([2]), uids: Only([0, 33]), comms: Except(["cron"]), cgroups: Only(["/c"]), path_prefixes: Only(["/etc/"]) }, limit: Some(Limit { per_second: 4, burst: 6 }), ring_bytes: 1048576, audit: AuditConfig { from: Log("/al"), log_start: Beginning }, activity: Some(ActivityConfig { interval: 200ms, rows_max: 9 }) }, batch: BatchConfig { max_env_bytes: 1000, events_max: 7, age_max: 20ms }, wal: WalConfig { path: "/w", bytes_max: 2097152, when_full: Block, fsync: Always }, publish: PublishConfig { send_rate: Some(SendRate { unit: Events, per_second: 9, burst: 9 }), retry_max: 20, retry_timeout: 1s, retry_pause_min: 2ms, retry_pause_max: 3ms, in_flight_records_max: 3, in_flight_bytes_max: 4 } }"#;
+    let expected = r#"AgentConfig { agent_id: "a", host_id: "h", process_topic: "t", syscall_topic: "sc", activity_topic: "at", status_topic: "st", status_interval: 60s, queue_events_max: 8, signing_key_path: Some("/s"), process: ProcessConfig { snapshot_interval: 3600s, source: Snapshots, cmdline_bytes_max: 64, processes_max: 5, descriptors_max: 6, exe_recheck_after: 0ns, kernel_threads: true, thread_nice: -10, connector_buffer_bytes: 65536, ring_bytes: 65536, ancestors_max: 7, environment: ["LD_PRELOAD"], masks: Masks(["usual", "x(y)"]), files: FilesConfig { sha256_file_bytes_max: 8, wait: 9ms, files_max: 10, dpkg_folder: None } }, syscall: SyscallConfig { source: Auto, calls: [execve Any 1/1, openat Failures 1/7], of: SyscallsOf { pids: Except([1]), trees: Only([2]), uids: Only([0, 33]), comms: Except(["cron"]), cgroups: Only(["/c"]), path_prefixes: Only(["/etc/"]) }, limit: Some(Limit { per_second: 4, burst: 6 }), ring_bytes: 1048576, audit: AuditConfig { from: Log("/al"), log_start: Beginning }, activity: Some(ActivityConfig { interval: 200ms, rows_max: 9 }) }, batch: BatchConfig { max_env_bytes: 1000, events_max: 7, age_max: 20ms }, wal: WalConfig { path: "/w", bytes_max: 2097152, when_full: Block, fsync: Always }, publish: PublishConfig { send_rate: Some(SendRate { unit: Events, per_second: 9, burst: 9 }), retry_max: 20, retry_timeout: 1s, retry_pause_min: 2ms, retry_pause_max: 3ms, in_flight_records_max: 3, in_flight_bytes_max: 4 } }"#;
     assert_eq!(format!("{:?}", config.collector("other")), expected);
     assert_eq!(config.bus_address.to_string(), "local:/l");
     assert_eq!(config.confine, amoskys_collectors::confine::ConfineMode::Off);
@@ -190,7 +191,7 @@ retry_timeout = 5
 bus_address = \"localhost:50051\"
 wal_paht = \"/w\"
 [process]
-connector = \"maybe\"
+source = \"maybe\"
 topic = \"a topic\"
 ";
     let problems =
@@ -205,7 +206,7 @@ topic = \"a topic\"
             "Error agent.retry_timeout 6",
             "Error agent.bus_address 7",
             "Error agent.wal_paht 8",
-            "Error process.connector 10",
+            "Error process.source 10",
             "Error process.topic 11",
             "Error agent.send_rate AMOSKYS_AGENT_SEND_RATE",
             "Warning agent.wal_path IS_WAL_PATH",

@@ -2,6 +2,7 @@
 
 pub mod audit;
 mod calls;
+mod counting;
 mod netlink;
 pub mod process;
 pub mod syscall;

@@ -8,7 +8,7 @@ use amoskys_bus::{
     Address, Bus, BusError, DeliveryReport, Member, MemberOptions, Outgoing, Producer, ProducerOptions, Reader,
     ReaderOptions, SendError, TopicInfo, TopicSpec,
 };
-use amoskys_collectors::{Agent, AgentConfig, AgentHandle, Fsync, NetlinkMode};
+use amoskys_collectors::{Agent, AgentConfig, AgentHandle, Fsync, ProcessMode};
 use amoskys_proto::{
     EnvelopeView,
     v1::{EnvelopeHeader, ProcessBatch, ProcessEvent, ProcessEventKind},
@@ -117,7 +117,7 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 /// An agent that compares snapshots often, for tests that need events from anywhere.
 pub fn snapshot_config(folder: &Path) -> AgentConfig {
     let mut config = AgentConfig::new("agent-1", "host-1", folder.join("wal"));
-    config.process.netlink = NetlinkMode::Off;
+    config.process.source = ProcessMode::Snapshots;
     config.process.snapshot_interval = Duration::from_millis(20);
     // However slow the machine is, executables are hashed before their events leave.
     config.process.files.wait = Duration::from_secs(30);
@@ -130,11 +130,41 @@ pub fn snapshot_config(folder: &Path) -> AgentConfig {
 }
 
 /// An agent that listens to the kernel and sends at once.
-pub fn connector_config(folder: &Path) -> AgentConfig {
+pub fn listening_config(folder: &Path, source: ProcessMode) -> AgentConfig {
     let mut config = snapshot_config(folder);
-    config.process.netlink = NetlinkMode::On;
+    config.process.source = source;
     config.process.snapshot_interval = Duration::from_secs(3_600);
     config
+}
+
+/// Whether processes can be seen by eBPF here; that they cannot is told.
+pub fn has_ebpf() -> bool {
+    amoskys_ebpf::testing::processes().is_some()
+}
+
+/// Each test twice: by eBPF, and by the process connector.
+#[macro_export]
+macro_rules! by_each_source {
+    ($($(#[doc = $doc:literal])* fn $name:ident($source:ident) $body:block)*) => {$(
+        $(#[doc = $doc])*
+        mod $name {
+            use super::*;
+
+            fn body($source: ProcessMode) $body
+
+            #[test]
+            fn by_ebpf() {
+                if has_ebpf() {
+                    body(ProcessMode::Ebpf);
+                }
+            }
+
+            #[test]
+            fn by_the_connector() {
+                body(ProcessMode::Connector);
+            }
+        }
+    )*};
 }
 
 pub fn start(config: AgentConfig, bus: &FakeBus) -> (AgentHandle, Registry) {

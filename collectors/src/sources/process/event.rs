@@ -70,8 +70,8 @@ pub(super) fn of_reading(
 
 /// CPU time, memory and threads.
 pub(super) fn add_stat(event: &mut ProcessEvent, stat: &Stat, units: &Units) {
-    event.cpu_user_us = units.ticks_to_us(stat.user_ticks);
-    event.cpu_system_us = units.ticks_to_us(stat.system_ticks);
+    event.cpu_user_us = stat.user_us;
+    event.cpu_system_us = stat.system_us;
     event.rss_bytes = stat.rss_pages.saturating_mul(units.page_bytes);
     event.threads = stat.threads;
 }

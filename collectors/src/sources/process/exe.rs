@@ -41,10 +41,10 @@ impl FileId {
 
 const MARK: &str = " (deleted)";
 /// A memfd's name begins with this.
-const MEMFD: &str = "/memfd:";
+pub(super) const MEMFD: &str = "/memfd:";
 /// Devices whose filesystem type is remembered.
 const DEVICES_MAX: usize = 256;
-const SET_USER_ID: u32 = 0o4000;
+pub(super) const SET_USER_ID: u32 = 0o4000;
 
 /// Decides from the link's text: the path without the mark, and whether the file is deleted. `links` is the inode's
 /// link count; `same_file_there` tells whether the text, taken literally, names that inode.

@@ -1,6 +1,6 @@
 //! What is told of executables: their SHA-256 and the package that they belong to, remembered by what the file was.
 //!
-//! A file is asked about when a process is read: it is opened through `/proc/PID/exe` at once, so that it is the file that
+//! A file is asked about when a process is told of or read: it is opened through `/proc/PID/exe` at once, so that it is the file that
 //! runs, deleted or of another mount namespace, although the process may be gone when it is hashed. Hashing happens in a
 //! thread of its own (see `hashing`); who asked gets an [`Answer`] that is filled later. The same file is asked about once:
 //! a program cannot change a file without changing its [`FileId`].
@@ -17,7 +17,7 @@ use super::{
 use crate::{config::FilesConfig, metrics::SharedNumbers, queue::StopOrder};
 use lru::LruCache;
 use rustix::{
-    fd::OwnedFd,
+    fd::AsFd,
     fs::{Mode, OFlags, openat, stat},
 };
 use std::{
@@ -118,8 +118,14 @@ impl Files {
         })
     }
 
-    /// What is told of the executable of the process whose `/proc/PID` is open as `process`.
-    pub fn ask(&mut self, process: &OwnedFd, exe: &Executable, haste: Haste, now_ns: u64) -> Option<Arc<Answer>> {
+    /// What is told of that executable, which `open` opens where it has to be read: `None` when it is not there any more.
+    pub fn ask(
+        &mut self,
+        exe: &Executable,
+        haste: Haste,
+        now_ns: u64,
+        open: impl FnOnce() -> Option<File>,
+    ) -> Option<Arc<Answer>> {
         let wants_digest = exe.file.bytes <= self.config.sha256_file_bytes_max && self.config.sha256_file_bytes_max > 0;
         let wants_package = self.config.dpkg_folder.is_some() && !exe.deleted;
         if !(wants_digest || wants_package) || exe.path.is_empty() || !is_of_this_host(&exe.fs_type) {
@@ -143,10 +149,9 @@ impl Files {
             Some(answer)
         };
         let content = if wants_digest && !known {
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-            match openat(process, "exe", flags, Mode::empty()) {
-                Ok(file) => Some(File::from(file)),
-                Err(_) => return failed(answer, before),
+            match open() {
+                Some(file) => Some(file),
+                None => return failed(answer, before),
             }
         } else {
             None
@@ -177,6 +182,12 @@ impl Drop for Files {
             let _ = thread.join();
         }
     }
+}
+
+/// Opens a file that may be anything, so that opening it does nothing else.
+pub fn open_to_read(folder: impl AsFd, path: &str) -> Option<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    openat(folder, path, flags, Mode::empty()).ok().map(File::from)
 }
 
 /// By the type of its file system, as mountinfo or a magic number names it.

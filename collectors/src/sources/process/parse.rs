@@ -10,9 +10,9 @@ pub struct Stat {
     /// Device number of the controlling terminal; 0 for none.
     pub tty: u32,
     pub kernel_thread: bool,
-    /// Clock ticks.
-    pub user_ticks: u64,
-    pub system_ticks: u64,
+    /// Microseconds.
+    pub user_us: u64,
+    pub system_us: u64,
     pub threads: u32,
     /// Clock ticks since boot.
     pub start_ticks: u64,
@@ -31,9 +31,11 @@ pub struct Ids {
 }
 
 /// What the kernel shows where no login was set.
-const NO_LOGIN: u32 = u32::MAX;
+pub(super) const NO_LOGIN: u32 = u32::MAX;
 /// PF_KTHREAD in linux/sched.h.
 const KERNEL_THREAD_FLAG: u64 = 0x0020_0000;
+/// Linux shows a hundred clock ticks per second on all machines that the agent is for, whatever the kernel itself counts in.
+const TICK_US: u64 = 10_000;
 /// Length of a container id: a SHA-256 in hex.
 const CONTAINER_ID_BYTES: usize = 64;
 
@@ -54,8 +56,8 @@ pub fn stat(text: &[u8]) -> Option<Stat> {
         session: signed(6).and_then(|session| u32::try_from(session).ok()).unwrap_or(0),
         tty: signed(7).unwrap_or(0) as i32 as u32,
         kernel_thread: number(9)? & KERNEL_THREAD_FLAG != 0,
-        user_ticks: number(14)?,
-        system_ticks: number(15)?,
+        user_us: number(14)?.saturating_mul(TICK_US),
+        system_us: number(15)?.saturating_mul(TICK_US),
         threads: u32::try_from(number(20)?).ok()?,
         start_ticks: number(22)?,
         rss_pages: number(24)?,
@@ -115,7 +117,7 @@ mod tests {
             b"42 (a) (b c)) S 7 42 42 0 -1 4194304 1 2 3 4 50 60 7 8 20 0 9 0 1234 1000 77 18446744073709551615 0 0";
         let stat = stat(text).expect("a whole line");
         assert_eq!((stat.comm.as_str(), stat.parent, stat.kernel_thread), ("a) (b c)", 7, false));
-        assert_eq!((stat.user_ticks, stat.system_ticks, stat.threads), (50, 60, 9));
+        assert_eq!((stat.user_us, stat.system_us, stat.threads), (500_000, 600_000, 9));
         assert_eq!((stat.start_ticks, stat.rss_pages), (1234, 77));
     }
 

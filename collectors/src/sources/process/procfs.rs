@@ -8,9 +8,10 @@
 use super::{
     environment::{self, ENVIRON_BYTES_MAX},
     exe::{Executable, FsTypes},
-    files::{Answer, Files},
+    files::{Answer, Files, open_to_read},
     jobs::Haste,
     parse::{self, Ids, Stat},
+    told::{Cgroups, cmdline_bytes_wanted},
 };
 use crate::{clock::Moment, config::ProcessConfig, masks::Masks};
 use rustix::{
@@ -53,20 +54,21 @@ impl Reading {
 /// Bytes of the small files.
 const FILE_BYTES_MAX: usize = 4_096;
 /// Read beyond `cmdline_bytes_max`, so that a secret that is cut there is seen whole.
-const MASK_MARGIN_BYTES: usize = 1_024;
+pub(super) const MASK_MARGIN_BYTES: usize = 1_024;
 /// Names of all files in [`Reading`], for a process that is gone altogether.
 const FILES: [&str; 7] = ["exe", "cmdline", "cwd", "fd", "stat", "status", "cgroup"];
 
 /// Access to `/proc`, with its buffers.
 pub struct Procfs {
-    root: OwnedFd,
+    pub(super) root: OwnedFd,
     buffer: Vec<u8>,
     fs_types: FsTypes,
     cmdline_bytes_max: usize,
     descriptors_max: usize,
     environment: Vec<String>,
     masks: Masks,
-    files: Option<Files>,
+    pub(super) files: Option<Files>,
+    pub(super) cgroups: Cgroups,
 }
 
 impl Procfs {
@@ -84,6 +86,7 @@ impl Procfs {
             environment: config.environment.clone(),
             masks: config.masks.clone(),
             files: None,
+            cgroups: Cgroups::open(),
         })
     }
 
@@ -154,15 +157,13 @@ impl Procfs {
         let mut reading = Reading::default();
         reading.executable = note(self.fs_types.executable(process), "exe", &mut reading.unreadable);
         if let (Some(files), Some(exe)) = (&mut self.files, &reading.executable) {
-            reading.file = files.ask(process, exe, haste, Moment::now().boot_ns);
+            let open = || open_to_read(process, "exe");
+            reading.file = files.ask(exe, haste, Moment::now().boot_ns, open);
         }
-        let cmdline = self.file(process, "cmdline", self.cmdline_bytes_max + MASK_MARGIN_BYTES);
-        reading.cmdline = note(cmdline, "cmdline", &mut reading.unreadable).map(|length| {
-            let (mut line, masked) = self.masks.line(&self.buffer[..length]);
-            line.truncate(line.floor_char_boundary(self.cmdline_bytes_max));
-            reading.masked.extend(masked.then_some("cmdline"));
-            line
-        });
+        let cmdline = self.file(process, "cmdline", self.cmdline_wanted());
+        if let Some(length) = note(cmdline, "cmdline", &mut reading.unreadable) {
+            self.add_cmdline(&self.buffer[..length], &mut reading);
+        }
         self.read_environment(process, &mut reading);
         reading.cwd = note(link(process, "cwd"), "cwd", &mut reading.unreadable);
         let counts = note(self.descriptors(process), "fd", &mut reading.unreadable);
@@ -184,6 +185,39 @@ impl Procfs {
             reading.unreadable.retain(|name| *name != "exe");
         }
         reading
+    }
+
+    /// Arguments as they lie in memory, with secrets masked.
+    pub(super) fn add_cmdline(&self, arguments: &[u8], reading: &mut Reading) {
+        let (mut line, masked) = self.masks.line(arguments);
+        line.truncate(line.floor_char_boundary(self.cmdline_bytes_max));
+        reading.masked.extend(masked.then_some("cmdline"));
+        reading.cmdline = Some(line);
+    }
+
+    /// How much of a command line is wanted, so that a secret at its end is seen whole.
+    pub(super) fn cmdline_wanted(&self) -> usize {
+        cmdline_bytes_wanted(self.cmdline_bytes_max)
+    }
+
+    /// The command line from `/proc`; false when it is gone.
+    pub(super) fn read_cmdline(&mut self, pid: u32, reading: &mut Reading) -> bool {
+        let wanted = self.cmdline_wanted();
+        let length = self.process(pid).and_then(|process| self.file(&process, "cmdline", wanted));
+        let Ok(length) = length else { return false };
+        self.add_cmdline(&self.buffer[..length], reading);
+        true
+    }
+
+    /// What is wanted of the environment.
+    pub(super) fn read_environment_of(&mut self, pid: u32, reading: &mut Reading) {
+        if self.environment.is_empty() {
+            return;
+        }
+        match self.process(pid) {
+            Ok(process) => self.read_environment(&process, reading),
+            Err(_) => reading.unreadable.push("environ"),
+        }
     }
 
     fn read_environment(&mut self, process: &OwnedFd, reading: &mut Reading) {

@@ -1,13 +1,12 @@
-//! The process source's thread: reads the connector and `/proc`, asks the tracker, hands on events.
+//! The process source's thread: takes what the kernel tells, reads `/proc`, asks the tracker, hands on events.
 //!
-//! Deliberately not here: decisions (see `tracker`), hashing (see `files`). Limits: a full queue makes it wait; the kernel's buffer then takes
-//! `netlink_buffer_bytes`, and what it drops is counted as `kernel_lost`.
+//! Deliberately not here: decisions (see `tracker`), what the kernel tells (see `feed`), hashing (see `files`). Limits: a full queue makes it
+//! wait; the kernel's ring or buffer then takes as much as it is configured for, and what is dropped is counted.
 
 use super::{
-    connector::{Connector, ConnectorError, Incoming},
     event::micros,
+    feed::{Feed, ProcessesError, Report, WAIT, What},
     files::Files,
-    message::{LossCounter, Message, Received},
     outbox::{Outbox, Reported},
     procfs::{Procfs, Reading},
     recheck::Rechecks,
@@ -15,19 +14,14 @@ use super::{
 };
 use crate::{
     clock::Moment,
-    config::{NetlinkMode, ProcessConfig},
+    config::ProcessConfig,
     ledger::{Filter, Origin},
-    metrics::SharedNumbers,
+    metrics::{ProcessesBy, SharedNumbers},
     queue::{EventQueue, Queued},
     stream::Stream,
 };
-use std::time::Duration;
 
-/// How long a read of the connector waits: an upper bound on how late a stop or a due pass is noticed.
-const WAIT: Duration = Duration::from_millis(50);
-/// Messages handled before the pass over `/proc` gets its turn.
-const MESSAGES_PER_TURN_MAX: usize = 64;
-/// After lost messages the next pass comes early, but not more often than this.
+/// After something was lost the next pass comes early, but not more often than this.
 const EARLY_PASS_AFTER_NS: u64 = 1_000_000_000;
 /// Processes read per turn of a pass, about a millisecond.
 const PROCESSES_PER_TURN_MAX: usize = 16;
@@ -35,15 +29,15 @@ const PROCESSES_PER_TURN_MAX: usize = 16;
 /// The source, ready to run in a thread of its own.
 pub struct ProcessSource {
     config: ProcessConfig,
-    connector: Option<Connector>,
-    losses: LossCounter,
+    /// `None`: snapshots are compared.
+    feed: Option<Feed>,
     procfs: Procfs,
     tracker: Tracker,
     rechecks: Rechecks,
     outbox: Outbox,
     pass: Pass,
-    /// Messages of one turn; kept for its memory.
-    turn: Vec<Received>,
+    /// Of one turn; kept for its memory.
+    reports: Vec<Report>,
     numbers: SharedNumbers,
     queue: EventQueue,
 }
@@ -58,37 +52,28 @@ struct Pass {
 }
 
 impl ProcessSource {
-    /// Opens the connector (before the first pass, so that nothing falls between) and `/proc`. An error when there is
-    /// no `/proc`, or when the connector is demanded and cannot be had.
-    pub fn open(config: ProcessConfig, numbers: SharedNumbers, queue: EventQueue) -> Result<Self, ConnectorError> {
-        let opened = match config.netlink {
-            NetlinkMode::Off => None,
-            NetlinkMode::On => Some(Connector::open(config.netlink_buffer_bytes, WAIT)?),
-            NetlinkMode::Auto => Connector::open(config.netlink_buffer_bytes, WAIT)
-                .inspect_err(
-                    |error| tracing::warn!(%error, "processes are seen by snapshots only: short-lived ones are missed"),
-                )
-                .ok(),
-        };
-        let procfs =
-            Procfs::open(&config).map_err(|source| ConnectorError::Refused { action: "open /proc", source })?;
+    /// Opens the way to what the kernel tells (before the first pass, so that nothing falls between) and `/proc`.
+    ///
+    /// # Errors
+    /// There is no `/proc`, or what is demanded cannot be had.
+    pub fn open(config: ProcessConfig, numbers: SharedNumbers, queue: EventQueue) -> Result<Self, ProcessesError> {
+        let feed = Feed::open(&config, &numbers)?;
+        let procfs = Procfs::open(&config).map_err(ProcessesError::Proc)?;
         let now = Moment::now();
         let units = Units {
             ticks_per_second: rustix::param::clock_ticks_per_second(),
             page_bytes: rustix::param::page_size() as u64,
             boot_wall_us: now.wall_us_at_boot(0),
         };
-        let connector_open = opened.is_some();
-        numbers.lock().connector_open = connector_open;
+        numbers.lock().processes_by = feed.as_ref().map_or(ProcessesBy::Snapshots, Feed::by);
         Ok(Self {
             tracker: Tracker::new(config.processes_max, config.ancestors_max, units),
             outbox: Outbox::new(config.files.wait.as_nanos() as u64),
             rechecks: Rechecks::new(config.exe_recheck_after.as_nanos() as u64),
-            connector: opened,
-            losses: LossCounter::default(),
+            feed,
             procfs,
             pass: Pass::default(),
-            turn: Vec::with_capacity(MESSAGES_PER_TURN_MAX),
+            reports: Vec::new(),
             config,
             numbers,
             queue,
@@ -108,12 +93,8 @@ impl ProcessSource {
         }
         while !self.queue.is_stopped() {
             let busy = self.pass.left.is_some();
-            match self.connector.take() {
-                Some(mut connector) => {
-                    if self.drain(&mut connector, !busy) {
-                        self.connector = Some(connector);
-                    }
-                }
+            match self.feed {
+                Some(_) => self.turn(!busy),
                 None if busy => {}
                 None => std::thread::sleep(WAIT),
             }
@@ -121,99 +102,79 @@ impl ProcessSource {
             self.look_again();
             self.send(false);
         }
+        if let Some(mut feed) = self.feed.take() {
+            let mut reports = Vec::new();
+            feed.end(&mut self.procfs, &mut reports);
+            self.handle_all(&mut reports);
+        }
         self.send(true);
     }
 
     fn lifecycle(&self) -> Lifecycle {
-        if self.connector.is_some() { Lifecycle::Reported } else { Lifecycle::Compared }
+        if self.feed.is_some() { Lifecycle::Reported } else { Lifecycle::Compared }
     }
 
-    /// Handles what the connector has, waiting for the first message if `block`. False when the connector is broken.
-    /// New programs are read before anything else is done: they may be gone in a moment.
-    fn drain(&mut self, connector: &mut Connector, block: bool) -> bool {
-        let mut turn = std::mem::take(&mut self.turn);
-        let works = self.gather(connector, block, &mut turn);
-        let readings: Vec<Option<Reading>> = turn
-            .iter()
-            .map(|received| match received.message {
-                Message::Exec { pid } => Some(self.procfs.read_started(pid)),
-                _ => None,
-            })
-            .collect();
-        for (received, reading) in turn.drain(..).zip(readings) {
-            self.handle(received, reading);
+    /// Handles what the kernel has told, waiting for the first of it if `waits`.
+    fn turn(&mut self, waits: bool) {
+        let Some(mut feed) = self.feed.take() else { return };
+        let mut reports = std::mem::take(&mut self.reports);
+        let turn = feed.take(waits, &mut self.procfs, &mut reports);
+        if turn.lost {
+            // An early pass finds what it was about.
+            let early_ns = self.pass.started_ns + EARLY_PASS_AFTER_NS;
+            self.pass.next_due_ns = self.pass.next_due_ns.min(early_ns);
         }
-        self.turn = turn;
-        works
-    }
-
-    /// Takes messages without looking at them, so that the kernel's buffer empties.
-    fn gather(&mut self, connector: &mut Connector, block: bool, turn: &mut Vec<Received>) -> bool {
-        while turn.len() < MESSAGES_PER_TURN_MAX {
-            match connector.receive(block && turn.is_empty()) {
-                Ok(Incoming::Message(received)) => turn.push(received),
-                Ok(Incoming::Quiet) => break,
-                // How much was lost shows in the next message's number; an early pass finds what it was about.
-                Ok(Incoming::Overflow) => {
-                    let early_ns = self.pass.started_ns + EARLY_PASS_AFTER_NS;
-                    self.pass.next_due_ns = self.pass.next_due_ns.min(early_ns);
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the process connector broke; going on with snapshots only");
-                    self.numbers.lock().connector_open = false;
-                    return false;
-                }
+        self.handle_all(&mut reports);
+        self.reports = reports;
+        match turn.broken {
+            None => self.feed = Some(feed),
+            Some(error) => {
+                tracing::error!(error, "the kernel does not tell of processes any more; going on with snapshots only");
+                self.numbers.lock().processes_by = ProcessesBy::Snapshots;
             }
         }
-        true
     }
 
-    fn handle(&mut self, received: Received, reading: Option<Reading>) {
-        let lost = self.losses.lost_before(received.cpu, received.sequence);
-        {
-            let mut numbers = self.numbers.lock();
-            numbers.kernel_lost_messages += lost;
-            // Another listener's subscription is answered to all, and numbered like an event.
-            if let Message::Ack { .. } = received.message {
-                return;
-            }
-            numbers.ledger.see(Origin::Connector, 1);
+    fn handle_all(&mut self, reports: &mut Vec<Report>) {
+        for report in reports.drain(..) {
+            self.handle(report);
         }
-        let at = Moment::now().at_monotonic(received.monotonic_ns);
-        match received.message {
-            Message::Fork { thread: true, .. } | Message::Exit { thread: true, .. } => self.filter(Filter::Thread),
-            Message::Fork { parent, child, .. } => {
+    }
+
+    fn handle(&mut self, Report { at, what, reading }: Report) {
+        let is_kernels = reading.stat.as_ref().is_some_and(|stat| stat.kernel_thread);
+        match what {
+            _ if is_kernels && !self.config.kernel_threads => self.filter(Filter::KernelThread),
+            What::Fork { parent, child } => {
                 self.know(parent);
-                let stat = self.procfs.stat(child);
-                let reported = self.tracker.forked(at, parent, child, stat.as_ref());
+                let reported = self.tracker.forked(at, parent, child, &reading);
                 self.emit(reported);
             }
-            Message::Exec { pid } => {
-                let reported = self.tracker.executed(at, pid, &reading.unwrap_or_default());
+            What::Exec { pid } => {
+                let reported = self.tracker.executed(at, pid, &reading);
                 let event = &reported.event;
                 if !event.exe.is_empty() && !event.exe_deleted {
                     self.rechecks.plan(pid, event.process_key, at.boot_ns);
                 }
                 self.emit(reported);
             }
-            Message::Exit { pid, parent, code, .. } => {
-                let stat = self.procfs.stat(pid);
-                let reported = self.tracker.exited(at, pid, parent, code, stat.as_ref());
+            What::Exit { pid, parent, code } => {
+                let reported = self.tracker.exited(at, pid, parent, code, &reading);
                 self.emit(reported);
             }
-            Message::Ids { pid, group, real, effective } => {
+            What::Ids { pid, group, real, effective } => {
                 if !self.tracker.is_later(pid, at) {
                     self.tracker.ids_changed(pid, group, real, effective);
                 }
                 self.filter(Filter::OtherKind);
             }
-            Message::Comm { pid, comm } => {
+            What::Comm { pid, comm } => {
                 if !self.tracker.is_later(pid, at) {
                     self.tracker.renamed(pid, &comm);
                 }
                 self.filter(Filter::OtherKind);
             }
-            Message::Ack { .. } | Message::Other => self.filter(Filter::OtherKind),
+            What::Filtered(filter) => self.filter(filter),
         }
     }
 

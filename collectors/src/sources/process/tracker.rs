@@ -93,11 +93,17 @@ impl Tracker {
         self.remember(pid, known);
     }
 
-    /// The kernel reported a new process; `stat` is the child's, if it was still there.
-    pub fn forked(&mut self, at: Moment, parent: u32, child: u32, stat: Option<&Stat>) -> Reported {
-        let stat = stat.filter(|stat| !self.units.started_after(stat, at));
+    /// The kernel reported a new process; `reading` is of the child, as far as it was told of or still there.
+    pub fn forked(&mut self, at: Moment, parent: u32, child: u32, reading: &Reading) -> Reported {
+        let stat = reading.stat.as_ref().filter(|stat| !self.units.started_after(stat, at));
         // Of a later process with the parent's id it is no child.
-        let known_parent = self.known.get(&parent).filter(|_| !self.is_later(parent, at));
+        let is_later = self.is_later(parent, at);
+        let mut known_parent = self.known.get_mut(&parent).filter(|_| !is_later);
+        // The child is a copy of what the parent is now, which it may not have been when it was read.
+        if let (Some(known), true) = (&mut known_parent, reading.ids.is_some()) {
+            known.is_now(reading);
+        }
+        let known_parent = known_parent.as_deref();
         let program = known_parent.map(|known| known.program.clone());
         let lineage = known_parent.map(|known| known.lineage_of_child(self.ancestors_max)).unwrap_or_default();
         // Without stat the report's own time stands in; it is the start time to within microseconds.
@@ -111,8 +117,8 @@ impl Tracker {
             lineage,
             pass: self.pass,
         };
-        if let Some(stat) = stat {
-            known.in_session(stat);
+        if stat.is_some() {
+            known.is_now(reading);
         }
         let mut reported = event::of(Kind::Fork, at, child, &known, &self.units);
         reported.event.threads = 1;
@@ -148,8 +154,8 @@ impl Tracker {
         reported
     }
 
-    /// The kernel reported an exit; `stat` is the zombie's, if it was still there.
-    pub fn exited(&mut self, at: Moment, pid: u32, parent: u32, code: i32, stat: Option<&Stat>) -> Reported {
+    /// The kernel reported an exit; `reading` is of the zombie, as far as it was told of or still there.
+    pub fn exited(&mut self, at: Moment, pid: u32, parent: u32, code: i32, reading: &Reading) -> Reported {
         let unknown = || Known {
             key: 0,
             started_boot_ns: None,
@@ -161,9 +167,13 @@ impl Tracker {
         };
         // Its id may be another's by now.
         let is_it = !self.is_later(pid, at);
-        let known = if is_it { self.known.remove(&pid) } else { None }.unwrap_or_else(unknown);
+        let mut known = if is_it { self.known.remove(&pid) } else { None }.unwrap_or_else(unknown);
+        let stat = reading.stat.as_ref().filter(|stat| !self.units.started_after(stat, at));
+        if stat.is_some() && reading.ids.is_some() {
+            known.is_now(reading);
+        }
         let mut reported = event::of(Kind::Exit, at, pid, &known, &self.units);
-        match stat.filter(|stat| !self.units.started_after(stat, at)) {
+        match stat {
             Some(stat) => event::add_stat(&mut reported.event, stat, &self.units),
             None => reported.event.unreadable.push("stat".into()),
         }
@@ -228,7 +238,7 @@ impl Tracker {
             if lifecycle == Lifecycle::Reported && self.known[&pid].pass + ABSENCES_REPORTED > self.pass {
                 return events;
             }
-            events.push(self.exited(at, pid, 0, 0, None));
+            events.push(self.exited(at, pid, 0, 0, &Reading::default()));
         }
         let before = self.known.get(&pid).filter(|before| may_be_same(before, &known, reading));
         if let Some(before) = before {
@@ -260,7 +270,7 @@ impl Tracker {
         let mut gone: Vec<u32> =
             self.known.iter().filter(|(_, known)| known.pass + absences <= pass).map(|(pid, _)| *pid).collect();
         gone.sort_unstable();
-        gone.into_iter().map(|pid| self.exited(at, pid, 0, 0, None)).collect()
+        gone.into_iter().map(|pid| self.exited(at, pid, 0, 0, &Reading::default())).collect()
     }
 
     fn known_from(&self, pid: u32, reading: &Reading) -> Known {
@@ -298,11 +308,21 @@ impl Known {
         Lineage::of_child(&self.program, &self.lineage, ancestors_max)
     }
 
-    /// A parent may have gone to another session since it was read.
-    fn in_session(&mut self, stat: &Stat) {
-        let session = Session::read(stat, self.program.session.login_uid);
-        if self.program.session != session {
-            Arc::make_mut(&mut self.program).session = session;
+    /// What may have changed since its program was read: the session, and where the kernel told of it the name, the ids and the login. A name
+    /// that was read may be that of a later program.
+    fn is_now(&mut self, reading: &Reading) {
+        let Some(stat) = &reading.stat else { return };
+        let before = &self.program;
+        let session = Session::read(stat, reading.login_uid.unwrap_or(before.session.login_uid));
+        let ids = reading.ids.unwrap_or(before.ids);
+        let renamed = reading.ids.is_some() && before.comm != stat.comm;
+        if before.session == session && before.ids == ids && !renamed {
+            return;
+        }
+        let program = Arc::make_mut(&mut self.program);
+        (program.session, program.ids) = (session, ids);
+        if renamed {
+            program.comm.clone_from(&stat.comm);
         }
     }
 }
@@ -319,10 +339,6 @@ impl Units {
 
     pub fn ticks_to_ns(&self, ticks: u64) -> u64 {
         (u128::from(ticks) * 1_000_000_000 / u128::from(self.ticks_per_second.max(1))) as u64
-    }
-
-    pub fn ticks_to_us(&self, ticks: u64) -> u64 {
-        self.ticks_to_ns(ticks) / 1_000
     }
 }
 

@@ -28,6 +28,11 @@ fn tracker() -> Tracker {
     tracker
 }
 
+/// Of a start or an end, of which only `stat` could be read.
+fn of(stat: Option<Stat>) -> Reading {
+    Reading { stat, ..Reading::default() }
+}
+
 fn gone() -> Reading {
     Reading { unreadable: vec!["exe", "cmdline", "cwd", "fd", "stat", "status", "cgroup"], ..Reading::default() }
 }
@@ -36,7 +41,7 @@ fn gone() -> Reading {
 fn a_life_is_told_with_its_parent() {
     let mut tracker = tracker();
     let child = reading("bash", "/bin/bash", 10, 500).stat;
-    let fork = tracker.forked(at(5), 10, 20, child.as_ref()).event;
+    let fork = tracker.forked(at(5), 10, 20, &of(child.clone())).event;
     assert_eq!((fork.kind(), fork.pid, fork.parent_pid), (Kind::Fork, 20, 10));
     assert_eq!((fork.comm.as_str(), fork.exe.as_str(), fork.uid), ("bash", "/bin/bash", 1));
     assert_eq!((fork.parent_comm.as_str(), fork.parent_euid), ("bash", 2));
@@ -48,7 +53,7 @@ fn a_life_is_told_with_its_parent() {
     assert_eq!((exec.process_key, exec.rss_bytes), (fork.process_key, 3 * 4_096));
     assert_eq!(exec.started_at, fork.started_at);
 
-    let exit = tracker.exited(at(8), 20, 10, 256, None).event;
+    let exit = tracker.exited(at(8), 20, 10, 256, &of(None)).event;
     assert_eq!((exit.kind(), exit.comm.as_str(), exit.exe.as_str()), (Kind::Exit, "ls", "/bin/ls"));
     assert_eq!((exit.exit_code, exit.lifetime_us, exit.process_key), (256, 3_000_000, fork.process_key));
     assert!(!tracker.knows(20));
@@ -57,7 +62,7 @@ fn a_life_is_told_with_its_parent() {
 #[test]
 fn a_process_that_is_gone_before_it_is_read_keeps_what_is_certain() {
     let mut tracker = tracker();
-    let fork = tracker.forked(at(5), 10, 20, None).event;
+    let fork = tracker.forked(at(5), 10, 20, &of(None)).event;
     assert_eq!(fork.process_key, 500 << 22 | 20, "the time of the report stands in for the start time");
     assert_eq!(fork.unreadable, ["stat"]);
     let exec = tracker.executed(at(5), 20, &gone()).event;
@@ -69,7 +74,7 @@ fn a_process_that_is_gone_before_it_is_read_keeps_what_is_certain() {
 #[test]
 fn strangers_are_reported_with_what_the_kernel_said() {
     let mut tracker = Tracker::new(100, 8, UNITS);
-    let exit = tracker.exited(at(5), 99, 7, 9, None).event;
+    let exit = tracker.exited(at(5), 99, 7, 9, &of(None)).event;
     assert_eq!((exit.pid, exit.parent_pid, exit.exit_code, exit.process_key), (99, 7, 9, 0));
     assert_eq!(exit.started_at, None);
     let exec = tracker.executed(at(5), 98, &gone()).event;
@@ -81,7 +86,7 @@ fn later_children_see_new_ids_and_names() {
     let mut tracker = tracker();
     tracker.ids_changed(10, false, 1000, 0);
     tracker.renamed(10, "evil");
-    let fork = tracker.forked(at(5), 10, 20, None).event;
+    let fork = tracker.forked(at(5), 10, 20, &of(None)).event;
     assert_eq!((fork.parent_comm.as_str(), fork.uid, fork.parent_euid), ("evil", 1000, 0));
 }
 
@@ -154,25 +159,25 @@ fn the_memory_is_bounded_and_says_when_it_was_short() {
 #[test]
 fn ancestors_are_those_of_the_fork_whatever_becomes_of_their_ids() {
     let mut tracker = tracker();
-    tracker.forked(at(5), 10, 20, None);
+    tracker.forked(at(5), 10, 20, &of(None));
     tracker.executed(at(5), 20, &reading("a", "/a", 10, 500));
-    tracker.forked(at(6), 20, 30, None);
-    tracker.exited(at(7), 20, 10, 0, None);
-    tracker.forked(at(8), 10, 20, None);
+    tracker.forked(at(6), 20, 30, &of(None));
+    tracker.exited(at(7), 20, 10, 0, &of(None));
+    tracker.forked(at(8), 10, 20, &of(None));
     tracker.executed(at(8), 20, &reading("b", "/b", 10, 800));
     let child = tracker.executed(at(9), 30, &reading("c", "/c", 1, 600)).event;
     assert_eq!((child.ancestors, child.parent_exe.as_str()), (vec!["/a".to_owned(), "/bin/bash".to_owned()], "/a"));
-    let other = tracker.forked(at(9), 20, 31, None).event;
+    let other = tracker.forked(at(9), 20, 31, &of(None)).event;
     assert_eq!(other.ancestors, ["/b", "/bin/bash"]);
 }
 
 #[test]
 fn an_ancestor_that_could_not_be_read_has_its_name_in_brackets() {
     let mut tracker = tracker();
-    tracker.forked(at(5), 10, 20, None);
+    tracker.forked(at(5), 10, 20, &of(None));
     let zombie = Reading { executable: None, cmdline: None, ..reading("quick", "", 10, 500) };
     tracker.executed(at(5), 20, &zombie);
-    assert_eq!(tracker.forked(at(5), 20, 30, None).event.ancestors, ["[quick]", "/bin/bash"]);
+    assert_eq!(tracker.forked(at(5), 20, 30, &of(None)).event.ancestors, ["[quick]", "/bin/bash"]);
 }
 
 /// Reports wait in the kernel's buffer; by the time they are read, `/proc` may show the next process with the same id.
@@ -180,18 +185,18 @@ fn an_ancestor_that_could_not_be_read_has_its_name_in_brackets() {
 fn what_is_read_of_a_later_process_is_not_taken_for_the_reported_one() {
     let mut tracker = tracker();
     let later = reading("later", "/later", 10, 700);
-    let fork = tracker.forked(at(5), 10, 20, later.stat.as_ref()).event;
+    let fork = tracker.forked(at(5), 10, 20, &of(later.stat.clone())).event;
     assert_eq!((fork.process_key, fork.unreadable.as_slice()), (500 << 22 | 20, &["stat".to_owned()][..]));
     let exec = tracker.executed(at(5), 20, &later).event;
     assert_eq!((exec.process_key, exec.exe.as_str(), exec.comm.as_str()), (fork.process_key, "", ""));
     assert!(exec.unreadable.contains(&"exe".to_owned()));
-    let exit = tracker.exited(at(6), 20, 10, 9, later.stat.as_ref()).event;
+    let exit = tracker.exited(at(6), 20, 10, 9, &of(later.stat.clone())).event;
     assert_eq!((exec.process_key, exit.threads, exit.exit_code), (exit.process_key, 0, 9));
 
     // A pass that came before the reports knows the later one already.
     tracker.found(at(7), 20, &later, Lifecycle::Reported);
     assert!(tracker.is_later(20, at(6)) && !tracker.is_later(20, at(7)));
-    let stale = tracker.exited(at(6), 20, 10, 9, None).event;
+    let stale = tracker.exited(at(6), 20, 10, 9, &of(None)).event;
     assert_eq!(
         (stale.process_key, tracker.key(20)),
         (0, Some(700 << 22 | 20)),
@@ -203,11 +208,11 @@ fn what_is_read_of_a_later_process_is_not_taken_for_the_reported_one() {
 fn a_report_of_before_is_nothing_of_the_process_that_has_the_id_now() {
     let mut tracker = tracker();
     tracker.learn(20, &reading("later", "/later", 10, 700));
-    let orphan = tracker.forked(at(5), 20, 30, None).event;
+    let orphan = tracker.forked(at(5), 20, 30, &of(None)).event;
     assert_eq!((orphan.ancestors.len(), orphan.parent_exe.as_str(), orphan.exe.as_str()), (0, "", ""));
     let exec = tracker.executed(at(5), 20, &gone()).event;
     assert_eq!((exec.process_key, exec.exe.as_str(), exec.ancestors.len()), (0, "", 0));
-    assert_eq!(tracker.forked(at(8), 20, 31, None).event.ancestors, ["/later", "/bin/bash"], "which is as it was");
+    assert_eq!(tracker.forked(at(8), 20, 31, &of(None)).event.ancestors, ["/later", "/bin/bash"], "which is as it was");
 }
 
 #[test]
@@ -230,12 +235,12 @@ fn sessions_are_inherited_and_those_of_the_child_count() {
     login.login_uid = Some(Some(1000));
     login.stat = login.stat.map(|stat| Stat { session: 10, tty: 136 << 8 | 3, ..stat });
     tracker.learn(10, &login);
-    let fork = tracker.forked(at(5), 10, 20, None).event;
+    let fork = tracker.forked(at(5), 10, 20, &of(None)).event;
     assert_eq!((fork.login_uid, fork.session_id, fork.tty.as_str()), (Some(1000), 10, "pts/3"));
     let moved = Stat { session: 21, parent: 10, start_ticks: 500, ..Stat::default() };
-    let fork = tracker.forked(at(5), 10, 21, Some(&moved)).event;
+    let fork = tracker.forked(at(5), 10, 21, &of(Some(moved.clone()))).event;
     assert_eq!((fork.login_uid, fork.session_id, fork.tty.as_str()), (Some(1000), 21, ""));
-    assert_eq!(tracker.forked(at(5), 10, 22, None).event.session_id, 10, "the parent's is as it was");
+    assert_eq!(tracker.forked(at(5), 10, 22, &of(None)).event.session_id, 10, "the parent's is as it was");
     let exec = tracker.executed(at(6), 20, &gone()).event;
     assert_eq!((exec.login_uid, exec.tty.as_str()), (Some(1000), "pts/3"));
 }

@@ -10,7 +10,10 @@ use crate::{
     masks::Masks,
     metrics::{Numbers, SharedNumbers, SyscallsBy},
     queue::{EventQueue, Queued},
-    sources::process::micros,
+    sources::{
+        counting::{Agreement, Sum},
+        process::micros,
+    },
     stream::Stream,
 };
 use amoskys_ebpf::{Counters, Filters, Probe, ProbeError};
@@ -27,11 +30,6 @@ const WAIT: Duration = Duration::from_millis(50);
 const REST: Duration = Duration::from_millis(10);
 /// Calls taken before the numbers are told.
 const TURN_CALLS_MAX: usize = 1_024;
-/// Readings of the counters until one is of a moment in which no call was being counted, the first few at once. A processor of a virtual
-/// machine may stand still in the middle of that, for as long as its host likes.
-const READINGS_MAX: usize = 1_000;
-const READINGS_AT_ONCE: usize = 10;
-const READING_PAUSE: Duration = Duration::from_millis(1);
 
 /// Where other wishes may be put while the source runs. The last that were put there count.
 #[derive(Debug, Clone, Default)]
@@ -55,8 +53,7 @@ pub struct SyscallSource {
     masks: Masks,
     /// As they were told last.
     counters: Counters,
-    /// What they are apart, which they are not unless the kernel's programs have a fault.
-    gap: i64,
+    agreement: Agreement,
     /// Calls that were taken out of the ring.
     taken: u64,
     /// Events of one turn; kept for its memory.
@@ -79,8 +76,8 @@ impl SyscallSource {
     ) -> Result<Self, ProbeError> {
         let probe = Probe::load(&rules(&config.calls), &filters(config), config.ring_bytes)?;
         numbers.lock().syscalls_by = Some(SyscallsBy::Ebpf);
-        let counters = Counters::default();
-        Ok(Self { probe, wishes, masks, counters, gap: 0, taken: 0, turn: Vec::new(), numbers, queue })
+        let (counters, agreement) = Default::default();
+        Ok(Self { probe, wishes, masks, counters, agreement, taken: 0, turn: Vec::new(), numbers, queue })
     }
 
     /// Runs until told to stop; then takes the programs out of the kernel, and what they had told already.
@@ -140,27 +137,9 @@ impl SyscallSource {
         Ok(taken)
     }
 
-    /// The counters at a moment in which they agree with each other.
     fn count(&mut self) -> Result<Counters, ProbeError> {
-        let mut counters = self.probe.counters()?;
-        for reading in 1..READINGS_MAX {
-            // A call is in the ring just before it is counted as told.
-            if counters.gap() == self.gap && counters.submitted >= self.taken {
-                return Ok(counters);
-            }
-            if reading >= READINGS_AT_ONCE {
-                std::thread::sleep(READING_PAUSE);
-            }
-            counters = self.probe.counters()?;
-        }
-        if counters.gap() != self.gap {
-            self.gap = counters.gap();
-            tracing::error!(
-                calls = self.gap,
-                "the kernel's counters of calls do not add up; this is a fault of the agent"
-            );
-        }
-        Ok(counters)
+        let sum = |counters: &Counters| Sum { gap: counters.gap(), submitted: counters.submitted };
+        self.agreement.read(self.taken, || self.probe.counters(), sum)
     }
 
     /// Calls that were decided in the kernel are seen and filtered or dropped at once; those that it told are seen when they are taken.
