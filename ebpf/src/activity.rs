@@ -8,7 +8,7 @@
 use crate::{
     ActivityCounters, ProbeError,
     activity_counters::{COUNTERS, PLACES},
-    probe::{missed, missing, sums},
+    probe::{Missed, missing, sums},
 };
 use aya::{
     Btf, Ebpf, EbpfLoader,
@@ -60,8 +60,7 @@ pub struct Activity {
     /// Which of the maps is written, and the same for the programs.
     written: usize,
     written_map: Array<MapData, u32>,
-    /// Calls that were missed until the programs were taken out.
-    missed_at_end: u64,
+    missed: Missed,
 }
 
 impl Activity {
@@ -80,7 +79,7 @@ impl Activity {
         }
         let mut ebpf = loader.load(PROGRAMS)?;
         let written_map = Array::try_from(ebpf.take_map("written").ok_or_else(|| missing("written"))?)?;
-        let mut activity = Self { ebpf, written: 0, written_map, missed_at_end: 0 };
+        let mut activity = Self { ebpf, written: 0, written_map, missed: Missed::default() };
         for (name, tracepoint) in TRACEPOINTS {
             let program = activity.program(name)?;
             program.load(tracepoint, &btf)?;
@@ -110,7 +109,7 @@ impl Activity {
     /// # Errors
     /// As [`Activity::take`].
     pub fn end(&mut self, on_row: &mut dyn FnMut(&ActivityRow)) -> Result<(), ProbeError> {
-        self.missed_at_end = missed(&self.ebpf, ENTER)?.unwrap_or_default();
+        self.missed.read(&self.ebpf, &[ENTER])?;
         for (name, _) in TRACEPOINTS.iter().rev() {
             self.program(name)?.unload()?;
         }
@@ -146,7 +145,7 @@ impl Activity {
     /// The kernel refuses.
     pub fn counters(&self) -> Result<ActivityCounters, ProbeError> {
         let all: [u64; COUNTERS] = sums(&self.ebpf, PLACES)?;
-        Ok(ActivityCounters::of(all, missed(&self.ebpf, ENTER)?.unwrap_or(self.missed_at_end)))
+        Ok(ActivityCounters::of(all, self.missed.read(&self.ebpf, &[ENTER])?))
     }
 }
 

@@ -16,8 +16,9 @@ use aya::{
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
+    cell::Cell,
     os::fd::{AsFd, AsRawFd},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/syscalls.bpf.o"));
@@ -28,14 +29,14 @@ const TRACEPOINTS: [&str; 5] =
 pub const NUMBERS: u32 = 512;
 /// The kernel takes powers of two, and no smaller one.
 const RING_BYTES_MIN: u32 = 1 << 12;
+const MISSED_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// Programs that are loaded and attached; dropped, they are gone.
 pub struct Probe {
     ebpf: Ebpf,
     ring: RingBuf<MapData>,
     own_pid: u32,
-    /// Calls that were missed until the programs were taken out.
-    missed_at_end: u64,
+    missed: Missed,
 }
 
 impl Probe {
@@ -46,7 +47,7 @@ impl Probe {
         let mut ebpf =
             EbpfLoader::new().btf(Some(&btf)).map_max_entries("events", ring_of(ring_bytes)).load(PROGRAMS)?;
         let ring = ebpf.take_map("events").ok_or_else(|| missing("events"))?;
-        let mut probe = Self { ring: RingBuf::try_from(ring)?, ebpf, own_pid: std::process::id(), missed_at_end: 0 };
+        let mut probe = Self { ring: RingBuf::try_from(ring)?, ebpf, own_pid: std::process::id(), missed: Missed::default() };
         // What is wanted is known before anything is seen.
         probe.set_rules(rules)?;
         probe.set_filters(filters)?;
@@ -146,7 +147,7 @@ impl Probe {
 
     /// Takes the programs out of the kernel. What has come until then is still there to be polled, and counted.
     pub fn detach(&mut self) -> Result<(), ProbeError> {
-        self.missed_at_end = missed(&self.ebpf, "sys_enter")?.unwrap_or_default();
+        self.missed.read(&self.ebpf, &["sys_enter"])?;
         for name in TRACEPOINTS {
             let program = self.ebpf.program_mut(name).ok_or_else(|| missing(name))?;
             let program: &mut BtfTracePoint = program.try_into()?;
@@ -158,7 +159,7 @@ impl Probe {
     /// Of all processors together.
     pub fn counters(&self) -> Result<Counters, ProbeError> {
         let all: [u64; COUNTERS] = sums(&self.ebpf, PLACES)?;
-        Ok(Counters::of(all, missed(&self.ebpf, "sys_enter")?.unwrap_or(self.missed_at_end)))
+        Ok(Counters::of(all, self.missed.of_late(&self.ebpf, &["sys_enter"])?))
     }
 }
 
@@ -190,8 +191,32 @@ pub(crate) fn sums<const COUNTS: usize>(ebpf: &Ebpf, places: u32) -> Result<[u64
     Ok(all)
 }
 
+/// How often the kernel did not run programs, as it was at most [`MISSED_AGE_MAX`] ago: to ask takes several calls for each program.
+#[derive(Default)]
+pub(crate) struct Missed(Cell<(Option<Instant>, u64)>);
+
+impl Missed {
+    /// As it is now. Of programs that are taken out it is what it was before.
+    pub(crate) fn read(&self, ebpf: &Ebpf, names: &[&str]) -> Result<u64, ProbeError> {
+        let mut all = 0;
+        for name in names {
+            let Some(count) = missed(ebpf, name)? else { return Ok(self.0.get().1) };
+            all += count;
+        }
+        self.0.set((Some(Instant::now()), all));
+        Ok(all)
+    }
+
+    pub(crate) fn of_late(&self, ebpf: &Ebpf, names: &[&str]) -> Result<u64, ProbeError> {
+        match self.0.get() {
+            (Some(at), all) if at.elapsed() < MISSED_AGE_MAX => Ok(all),
+            _ => self.read(ebpf, names),
+        }
+    }
+}
+
 /// How often the kernel did not run the program at the beginning of a call; `None`: it is taken out.
-pub(crate) fn missed(ebpf: &Ebpf, name: &str) -> Result<Option<u64>, ProbeError> {
+fn missed(ebpf: &Ebpf, name: &str) -> Result<Option<u64>, ProbeError> {
     let Some(Program::BtfTracePoint(program)) = ebpf.program(name) else {
         return Err(missing(name));
     };

@@ -6,7 +6,7 @@
 
 use crate::{
     CMDLINE_BYTES_MAX, DESCRIPTORS_MAX, ProbeError, RawProcess,
-    probe::{missed, missing, ring_of, sums, wait_for},
+    probe::{Missed, missing, ring_of, sums, wait_for},
 };
 use aya::{
     Btf, Ebpf, EbpfLoader,
@@ -22,6 +22,7 @@ const TRACEPOINTS: [(&str, &str); 3] = [
     ("process_exec", "sched_process_exec"),
     ("process_fork", "sched_process_fork"),
 ];
+const PROGRAM_NAMES: [&str; 3] = [TRACEPOINTS[0].0, TRACEPOINTS[1].0, TRACEPOINTS[2].0];
 /// In the kernel's order.
 const COUNTERS: usize = 4;
 /// Programs that have such counters of their own.
@@ -45,8 +46,7 @@ pub struct ProcessCounters {
 pub struct Processes {
     ebpf: Ebpf,
     ring: RingBuf<MapData>,
-    /// Missed until the programs were taken out.
-    missed_at_end: u64,
+    missed: Missed,
 }
 
 impl Processes {
@@ -66,7 +66,7 @@ impl Processes {
             .override_global("DESCRIPTORS_MAX", &descriptors, true)
             .load(PROGRAMS)?;
         let ring = RingBuf::try_from(ebpf.take_map("events").ok_or_else(|| missing("events"))?)?;
-        let mut processes = Self { ebpf, ring, missed_at_end: 0 };
+        let mut processes = Self { ebpf, ring, missed: Missed::default() };
         for (name, tracepoint) in TRACEPOINTS {
             let program = processes.program(name)?;
             program.load(tracepoint, &btf)?;
@@ -116,7 +116,7 @@ impl Processes {
     /// # Errors
     /// The kernel refuses.
     pub fn detach(&mut self) -> Result<(), ProbeError> {
-        self.missed_at_end = self.missed()?;
+        self.missed.read(&self.ebpf, &PROGRAM_NAMES)?;
         for (name, _) in TRACEPOINTS.iter().rev() {
             self.program(name)?.unload()?;
         }
@@ -129,16 +129,8 @@ impl Processes {
     /// The kernel refuses.
     pub fn counters(&self) -> Result<ProcessCounters, ProbeError> {
         let [seen, threads, dropped_ring, submitted]: [u64; COUNTERS] = sums(&self.ebpf, PLACES)?;
-        Ok(ProcessCounters { seen, threads, dropped_ring, submitted, missed: self.missed()? })
-    }
-
-    fn missed(&self) -> Result<u64, ProbeError> {
-        let mut all = 0;
-        for (name, _) in TRACEPOINTS {
-            let Some(count) = missed(&self.ebpf, name)? else { return Ok(self.missed_at_end) };
-            all += count;
-        }
-        Ok(all)
+        let missed = self.missed.of_late(&self.ebpf, &PROGRAM_NAMES)?;
+        Ok(ProcessCounters { seen, threads, dropped_ring, submitted, missed })
     }
 }
 

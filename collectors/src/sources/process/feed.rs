@@ -24,7 +24,7 @@ use std::time::Duration;
 /// How long the first report is waited for: an upper bound on how late a stop or a due pass is noticed.
 pub const WAIT: Duration = Duration::from_millis(50);
 /// After reports have come by eBPF, so that more gather; nothing of them is lost by waiting.
-const REST: Duration = Duration::from_millis(10);
+const REST: Duration = Duration::from_millis(20);
 /// Messages of the connector handled before the pass over `/proc` gets its turn.
 const MESSAGES_MAX: usize = 64;
 /// The same of reports by eBPF, which take less.

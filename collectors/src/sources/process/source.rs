@@ -136,19 +136,20 @@ impl ProcessSource {
     }
 
     fn handle_all(&mut self, reports: &mut Vec<Report>) {
+        let now_ns = Moment::now().boot_ns;
         for report in reports.drain(..) {
-            self.handle(report);
+            self.handle(report, now_ns);
         }
     }
 
-    fn handle(&mut self, Report { at, what, reading }: Report) {
+    fn handle(&mut self, Report { at, what, reading }: Report, now_ns: u64) {
         let is_kernels = reading.stat.as_ref().is_some_and(|stat| stat.kernel_thread);
         match what {
             _ if is_kernels && !self.config.kernel_threads => self.filter(Filter::KernelThread),
             What::Fork { parent, child } => {
                 self.know(parent);
                 let reported = self.tracker.forked(at, parent, child, &reading);
-                self.emit(reported);
+                self.emit(reported, now_ns);
             }
             What::Exec { pid } => {
                 let reported = self.tracker.executed(at, pid, &reading);
@@ -156,11 +157,11 @@ impl ProcessSource {
                 if !event.exe.is_empty() && !event.exe_deleted {
                     self.rechecks.plan(pid, event.process_key, at.boot_ns);
                 }
-                self.emit(reported);
+                self.emit(reported, now_ns);
             }
             What::Exit { pid, parent, code } => {
                 let reported = self.tracker.exited(at, pid, parent, code, &reading);
-                self.emit(reported);
+                self.emit(reported, now_ns);
             }
             What::Ids { pid, group, real, effective } => {
                 if !self.tracker.is_later(pid, at) {
@@ -269,22 +270,25 @@ impl ProcessSource {
     fn emit_found(&mut self, events: Vec<Reported>) {
         for reported in events {
             self.numbers.lock().ledger.see(Origin::Snapshot, 1);
-            self.emit(reported);
+            self.emit(reported, Moment::now().boot_ns);
         }
     }
 
-    fn emit(&mut self, reported: Reported) {
-        let mut numbers = self.numbers.lock();
-        numbers.unreadable_files += reported.event.unreadable.len() as u64;
-        numbers.masked_events += u64::from(!reported.event.masked.is_empty());
-        drop(numbers);
-        self.outbox.push(reported, Moment::now().boot_ns);
-        self.send(false);
+    /// Into the outbox, which is sent after each turn.
+    fn emit(&mut self, reported: Reported, now_ns: u64) {
+        let event = &reported.event;
+        if !event.unreadable.is_empty() || !event.masked.is_empty() {
+            let mut numbers = self.numbers.lock();
+            numbers.unreadable_files += event.unreadable.len() as u64;
+            numbers.masked_events += u64::from(!event.masked.is_empty());
+        }
+        self.outbox.push(reported, now_ns);
     }
 
     /// Hands on what need not wait for its executable's digest any longer, or all there is.
     fn send(&mut self, all: bool) {
-        while let Some((event, late)) = self.outbox.pop(Moment::now().boot_ns, all) {
+        let now_ns = Moment::now().boot_ns;
+        while let Some((event, late)) = self.outbox.pop(now_ns, all) {
             if late {
                 self.numbers.lock().late_digest_events += 1;
             }

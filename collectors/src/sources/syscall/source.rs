@@ -27,7 +27,7 @@ use std::{
 /// How long the ring is waited for: an upper bound on how late a stop or a change is noticed.
 const WAIT: Duration = Duration::from_millis(50);
 /// After calls have come, so that more gather.
-const REST: Duration = Duration::from_millis(10);
+const REST: Duration = Duration::from_millis(20);
 /// Calls taken before the numbers are told.
 const TURN_CALLS_MAX: usize = 1_024;
 
