@@ -145,7 +145,7 @@ fn a_port_in_use_and_a_log_in_use_are_the_users_to_change() {
     let mut first = common::Running(first);
     let lines = BufReader::new(first.0.stderr.take().expect("piped")).lines();
     let told = lines.map_while(Result::ok).find(|line| line.contains("agent running")).expect("it says that it runs");
-    assert!(told.contains("proc_connector") || told.contains("snapshot"), "{told}");
+    assert!(told.contains("ebpf") || told.contains("proc_connector") || told.contains("snapshot"), "{told}");
     let (_, error, code) = run(&mut start(&place.bus("other"), &free_port()));
     assert_eq!(code, 2, "{error}");
     assert!(error.contains("is in use by another agent"), "{error}");

@@ -106,10 +106,11 @@ fn prepare(more: &str) -> Started {
     let (file, port) = (folder.path().join("agent.toml"), free_port());
     let text = format!(
         "[agent]\nhost_id = \"here\"\nsign = false\nwal_path = \"{}\"\nbus_address = \"{}\"\nmetrics_port = {port}\n\
-         health_port = {port}\nbatch_age = \"20ms\"\n{more}\n[process]\nconnector = \"on\"\nenvironment = [\"AMOSKYS_TEST_LANE\"]\n\
+         health_port = {port}\nbatch_age = \"20ms\"\n{more}\n[process]\nsource = \"{}\"\nenvironment = [\"AMOSKYS_TEST_LANE\"]\n\
          [syscall]\nsource = \"{}\"\ncalls = [\"unshare\"]\n",
         folder.path().join("wal").display(),
         server.address(),
+        if with_ebpf { "ebpf" } else { "connector" },
         if with_ebpf { "ebpf" } else { "off" },
     );
     fs::write(&file, text).expect("written");
@@ -125,7 +126,7 @@ impl Started {
     /// Until it runs, sees what another user starts, and has sent it.
     fn sees_and_sends(&self) {
         until("the agent runs", || http_get(self.port, "/readyz").is_some_and(|(ready, _)| ready));
-        assert_eq!(self.state()["process_source"], "proc_connector");
+        assert_eq!(self.state()["process_source"], if self.with_ebpf { "ebpf" } else { "proc_connector" });
         let (program, child) = others_program(self.folder.path());
         let address = self.server.address().to_string();
         let mut told = None;
@@ -253,7 +254,7 @@ fn both_in_one_process_are_confined_too() {
     let threads = threads(both.0.id());
     assert!(threads.iter().any(|(name, _)| name == "worker-0"), "{threads:?}");
     let first = set(&threads[0].1, "CapEff");
-    assert_eq!(first & !bits(["CAP_DAC_READ_SEARCH", "CAP_SYS_PTRACE", "CAP_SYS_NICE"]), 0);
+    assert_eq!(first & !bits(["CAP_DAC_READ_SEARCH", "CAP_SYS_PTRACE", "CAP_SYS_NICE", "CAP_BPF"]), 0);
     for (name, status) in &threads {
         assert_eq!(
             (set(status, "CapEff"), set(status, "CapPrm"), status["Seccomp"].as_str()),

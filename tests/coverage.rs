@@ -21,7 +21,7 @@ fn run_agent(folder: &Path, bus: &str) {
     let (file, port) = (folder.join("agent.toml"), free_port());
     let text = format!(
         "[agent]\nagent_id = \"watched\"\nhost_id = \"here\"\nsign = false\nwal_path = \"{}\"\nmetrics_port = {port}\n\
-         health_port = {port}\nbatch_age = \"100ms\"\nstatus_interval = \"300ms\"\n[process]\nconnector = \"off\"\n\
+         health_port = {port}\nbatch_age = \"100ms\"\nstatus_interval = \"300ms\"\n[process]\nsource = \"snapshots\"\n\
          snapshot_interval = \"200ms\"\n",
         folder.join("wal").display()
     );

@@ -93,7 +93,8 @@ fn follow(page: &str, environment: &[(&str, String)], wait: &dyn Fn(&str)) {
 fn agent_is_running(port: u16) {
     let healthy =
         until("the agent is healthy", || get(port, "/healthz").filter(|answer| answer.starts_with("HTTP/1.1 200")));
-    assert!(healthy.contains("proc_connector"), "the guide needs root and the kernel's process connector: {healthy}");
+    let is_told = healthy.contains("\"ebpf\"") || healthy.contains("proc_connector");
+    assert!(is_told, "the guide needs root, for eBPF or the kernel's process connector: {healthy}");
 }
 
 /// All windows that a row seen until now can be in are closed and committed.

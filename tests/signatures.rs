@@ -320,7 +320,7 @@ fn agent_and_processor_in_one_process_trust_keys_from_before() {
         let (port, file) = (free_port(), stage.path("agent.toml"));
         let text = format!(
             "[agent]\nsigning_key = \"{}\"\nwal_path = \"{}\"\nmetrics_port = {port}\nhealth_port = {port}\n\
-             [process]\nconnector = \"off\"\ntopic = \"elsewhere\"\n[syscall]\nsource = \"off\"\n",
+             [process]\nsource = \"snapshots\"\ntopic = \"elsewhere\"\n[syscall]\nsource = \"off\"\n",
             new.display(),
             stage.path("wal").display()
         );
@@ -363,7 +363,7 @@ impl RunningAgent {
         let (port, log) = (free_port(), stage.path("agent.log"));
         let text = format!(
             "[agent]\nagent_id = \"web-1\"\nhost_id = \"web-1\"\nsigning_key = \"{}\"\nwal_path = \"{}\"\nbus_address = \"{}\"\n\
-             metrics_port = {port}\nhealth_port = {port}\nstatus_interval = \"100ms\"\n[process]\nconnector = \"off\"\n\
+             metrics_port = {port}\nhealth_port = {port}\nstatus_interval = \"100ms\"\n[process]\nsource = \"snapshots\"\n\
              [syscall]\nsource = \"off\"\n",
             key.display(),
             stage.path("wal").display(),

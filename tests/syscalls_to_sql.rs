@@ -50,7 +50,7 @@ fn calls_that_a_file_names_are_sent_and_read_by_sql() {
     let configure = |syscalls: &str| {
         let text = format!(
             "[agent]\nhost_id = \"here\"\nsign = false\nwal_path = \"{}\"\nbus_address = \"{address}\"\nmetrics_port = {port}\n\
-             health_port = {port}\nbatch_age = \"20ms\"\n[process]\nconnector = \"off\"\n[syscall]\nsource = \"on\"\n{syscalls}\n",
+             health_port = {port}\nbatch_age = \"20ms\"\n[process]\nsource = \"snapshots\"\n[syscall]\nsource = \"on\"\n{syscalls}\n",
             folder.path().join("wal").display()
         );
         fs::write(&file, text).expect("written");
@@ -116,7 +116,7 @@ fn an_agent_that_may_not_load_programs_says_which_right_is_missing() {
     let port = free_port();
     let start = |syscall: &str, keep: &str| {
         let text = format!(
-            "[agent]\nsign = false\nwal_path = \"{}\"\nmetrics_port = {port}\nhealth_port = {port}\n[process]\nconnector = \"off\"\n\
+            "[agent]\nsign = false\nwal_path = \"{}\"\nmetrics_port = {port}\nhealth_port = {port}\n[process]\nsource = \"snapshots\"\n\
              [syscall]\n{syscall}\n",
             folder.path().join("wal").display()
         );
@@ -163,7 +163,7 @@ fn the_same_sql_reads_system_calls_of_an_audit_log_where_ebpf_is_refused() {
     let port = free_port();
     let text = format!(
         "[agent]\nhost_id = \"here\"\nsign = false\nwal_path = \"{}\"\nbus_address = \"{address}\"\nmetrics_port = {port}\n\
-         health_port = {port}\nbatch_age = \"20ms\"\n[process]\nconnector = \"off\"\n[syscall]\nsource = \"auto\"\n\
+         health_port = {port}\nbatch_age = \"20ms\"\n[process]\nsource = \"snapshots\"\n[syscall]\nsource = \"auto\"\n\
          audit_log = \"{}\"\ncalls = [\"chmod\"]\n",
         folder.path().join("wal").display(),
         log.display()

@@ -48,7 +48,7 @@ fn main() -> Result<(), Failure> {
 /// As an agent has it that looks at the usual calls: getppid is none of them.
 fn choosing() -> Result<Probe, ProbeError> {
     let rule = Rule { number: 59, first_string: Some(0), is_exec: true, ..Rule::default() };
-    Probe::load(&[rule], &Filters::default(), 1 << 22)
+    Probe::load(SeenAt::Tracepoints, &[rule], &[rule], &Filters::default(), 1 << 22)
 }
 
 fn taking(program: &Path) -> Result<(), Failure> {

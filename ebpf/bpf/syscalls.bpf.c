@@ -1,6 +1,7 @@
 // System calls: chosen ones become events with arguments, strings, result and duration; all others are counted.
 //
-// A call is noted when it is entered and told when it returns, so strings and addresses are read when the kernel has read
+// Calls are seen where they are carried out, in functions of their own, so that those that nobody asked for cost nothing; where the kernel
+// lets no program there, at the tracepoints of all calls. A call is noted when it is entered and told when it returns, so strings and addresses are read when the kernel has read
 // them, too. Each call is counted as seen in the moment in which it is decided what becomes of it, and at once as one of filtered,
 // sampled out, limited, dropped, unfinished or submitted: these are what was seen, at every moment. Where the kernel does not run a
 // program because the processor is in the midst of it already, it counts that itself.
@@ -253,11 +254,10 @@ INLINE u64 argument(const struct call *call, u8 place) {
     }
 }
 
-SEC("tp_btf/sys_enter")
-int sys_enter(u64 *ctx) {
-    const struct pt_regs *regs = (void *)ctx[0];
+// One code for all programs that call it.
+static __attribute__((noinline)) int entered(const struct pt_regs *regs, u32 number) {
     const struct task_struct *task = current_task();
-    u32 number = ctx[1], zero = 0;
+    u32 zero = 0;
     u64 ids = current_pid_tgid();
     u32 tid = ids, pid = ids >> 32;
     const struct settings *of = map_lookup(&settings, &zero);
@@ -307,9 +307,7 @@ INLINE int is_sampled_out(const struct rule *rule, u32 number) {
     return before % rule->one_of != 0;
 }
 
-SEC("tp_btf/sys_exit")
-int sys_exit(u64 *ctx) {
-    const struct pt_regs *regs = (void *)ctx[0];
+static __attribute__((noinline)) int returned(const struct pt_regs *regs, s64 result) {
     u32 number = NUMBER(regs), zero = 0;
     // Most calls end here; to ask the map of those under way costs several times as much. A call that was wanted when it began, and is
     // not any more, stays there until the thread's next one, or its end.
@@ -322,7 +320,6 @@ int sys_exit(u64 *ctx) {
     if (!call) return 0;
     const struct settings *of = map_lookup(&settings, &zero);
     struct event *event = map_lookup(&scratch, &zero);
-    s64 result = ctx[1];
     if (call->number != number || !of || !event) {
         // An earlier one, whose return was not seen; this one was filtered.
         map_delete(&in_flight, &tid);
@@ -432,6 +429,24 @@ int sys_exit(u64 *ctx) {
     if (ring_output(&events, event, HEADER_BYTES + at, 0)) return decided(EXIT, DROPPED_RING);
     return decided(EXIT, SUBMITTED);
 }
+
+SEC("tp_btf/sys_enter")
+int sys_enter(u64 *ctx) { return entered((void *)ctx[0], ctx[1]); }
+
+SEC("tp_btf/sys_exit")
+int sys_exit(u64 *ctx) { return returned((void *)ctx[0], ctx[1]); }
+
+// As many functions of calls as there may be; which one a program is of is said when it is loaded.
+#define SLOT(number)                                                                                                 \
+    SEC("fentry/call") int enter_##number(u64 *ctx) {                                                                \
+        const struct pt_regs *regs = (void *)ctx[0];                                                                 \
+        return entered(regs, NUMBER(regs));                                                                          \
+    }                                                                                                                \
+    SEC("fexit/call") int exit_##number(u64 *ctx) { return returned((void *)ctx[0], ctx[1]); }
+#define SLOTS(tens)                                                                                                  \
+    SLOT(tens##0) SLOT(tens##1) SLOT(tens##2) SLOT(tens##3) SLOT(tens##4)                                            \
+    SLOT(tens##5) SLOT(tens##6) SLOT(tens##7) SLOT(tens##8) SLOT(tens##9)
+SLOTS(1) SLOTS(2) SLOTS(3) SLOTS(4) SLOTS(5)
 
 // A thread that is not its process's first has that one's id behind its execve.
 SEC("tp_btf/sched_process_exec")

@@ -1,9 +1,10 @@
 //! The programs in the kernel, from loading to the end.
 
 use crate::{
-    Counters, Filters, List, ProbeError, RawCall, Rule,
+    Counters, Filters, List, ProbeError, RawCall, Rule, SeenAt,
     counters::{COUNTERS, PLACES},
     filters::{COMM_BYTES, PATH_BYTES_MAX, SETTINGS_BYTES},
+    hooks::Hooks,
     rule::RULE_BYTES,
 };
 use aya::{
@@ -22,9 +23,8 @@ use std::{
 };
 
 static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/syscalls.bpf.o"));
-/// Programs, which are called as what they are attached to.
-const TRACEPOINTS: [&str; 5] =
-    ["sched_process_fork", "sched_process_exec", "sched_process_exit", "sys_exit", "sys_enter"];
+/// Programs that see processes, which are called as what they are attached to.
+const OF_PROCESSES: [&str; 3] = ["sched_process_fork", "sched_process_exec", "sched_process_exit"];
 /// Numbers of calls are below.
 pub const NUMBERS: u32 = 512;
 /// The kernel takes powers of two, and no smaller one.
@@ -35,29 +35,57 @@ const MISSED_AGE_MAX: Duration = Duration::from_secs(1);
 pub struct Probe {
     ebpf: Ebpf,
     ring: RingBuf<MapData>,
+    hooks: Hooks,
     own_pid: u32,
     missed: Missed,
 }
 
 impl Probe {
-    /// Sees the calls of all processes but this one. `ring_bytes`: of the ring between kernel and agent, rounded up to a
-    /// power of two.
-    pub fn load(rules: &[Rule], filters: &Filters, ring_bytes: u32) -> Result<Self, ProbeError> {
+    /// Sees the calls of all processes but this one. `possible`: all that may be wanted later, those of `rules` among them.
+    /// `ring_bytes`: of the ring between kernel and agent, rounded up to a power of two.
+    ///
+    /// # Errors
+    /// The programs cannot be had.
+    pub fn load(
+        at: SeenAt,
+        possible: &[Rule],
+        rules: &[Rule],
+        filters: &Filters,
+        ring_bytes: u32,
+    ) -> Result<Self, ProbeError> {
         let btf = Btf::from_sys_fs().map_err(|_| ProbeError::NoBtf)?;
         let mut ebpf =
             EbpfLoader::new().btf(Some(&btf)).map_max_entries("events", ring_of(ring_bytes)).load(PROGRAMS)?;
         let ring = ebpf.take_map("events").ok_or_else(|| missing("events"))?;
-        let mut probe = Self { ring: RingBuf::try_from(ring)?, ebpf, own_pid: std::process::id(), missed: Missed::default() };
-        // What is wanted is known before anything is seen.
-        probe.set_rules(rules)?;
+        let hooks = Hooks::load(&mut ebpf, &btf, at, possible)?;
+        let ring = RingBuf::try_from(ring)?;
+        let mut probe = Self { ring, ebpf, hooks, own_pid: std::process::id(), missed: Missed::default() };
+        // Whose calls is known before any is seen.
         probe.set_filters(filters)?;
-        for name in TRACEPOINTS {
-            let program = probe.ebpf.program_mut(name).ok_or_else(|| missing(name))?;
-            let program: &mut BtfTracePoint = program.try_into()?;
+        for name in OF_PROCESSES {
+            let program = probe.of_processes(name)?;
             program.load(name, &btf)?;
             program.attach()?;
         }
+        probe.set_rules(rules)?;
         Ok(probe)
+    }
+
+    fn of_processes(&mut self, name: &str) -> Result<&mut BtfTracePoint, ProbeError> {
+        Ok(self.ebpf.program_mut(name).ok_or_else(|| missing(name))?.try_into()?)
+    }
+
+    /// Why calls are seen at the tracepoints of all calls although they need not have been.
+    pub fn at_tracepoints_because(&self) -> Option<&str> {
+        match &self.hooks {
+            Hooks::Tracepoints { because, .. } => because.as_deref(),
+            Hooks::Functions(_) => None,
+        }
+    }
+
+    /// Where they are seen.
+    pub fn seen_at_functions(&self) -> bool {
+        matches!(self.hooks, Hooks::Functions(_))
     }
 
     /// From now on these are wanted, and no others.
@@ -68,7 +96,7 @@ impl Probe {
             let rule = rules.iter().find(|rule| rule.number == number);
             map.set(number, rule.map_or([0; RULE_BYTES], Rule::encode), 0)?;
         }
-        Ok(())
+        self.hooks.attach(&mut self.ebpf, rules)
     }
 
     /// From now on these are looked at. While it changes calls may be filtered by parts of both.
@@ -147,11 +175,10 @@ impl Probe {
 
     /// Takes the programs out of the kernel. What has come until then is still there to be polled, and counted.
     pub fn detach(&mut self) -> Result<(), ProbeError> {
-        self.missed.read(&self.ebpf, &["sys_enter"])?;
-        for name in TRACEPOINTS {
-            let program = self.ebpf.program_mut(name).ok_or_else(|| missing(name))?;
-            let program: &mut BtfTracePoint = program.try_into()?;
-            program.unload()?;
+        self.missed.read(&self.ebpf, &self.hooks.beginnings())?;
+        self.hooks.unload(&mut self.ebpf)?;
+        for name in OF_PROCESSES {
+            self.of_processes(name)?.unload()?;
         }
         Ok(())
     }
@@ -159,7 +186,7 @@ impl Probe {
     /// Of all processors together.
     pub fn counters(&self) -> Result<Counters, ProbeError> {
         let all: [u64; COUNTERS] = sums(&self.ebpf, PLACES)?;
-        Ok(Counters::of(all, self.missed.of_late(&self.ebpf, &["sys_enter"])?))
+        Ok(Counters::of(all, self.missed.of_late(&self.ebpf, &self.hooks.beginnings())?))
     }
 }
 
@@ -217,10 +244,12 @@ impl Missed {
 
 /// How often the kernel did not run the program at the beginning of a call; `None`: it is taken out.
 fn missed(ebpf: &Ebpf, name: &str) -> Result<Option<u64>, ProbeError> {
-    let Some(Program::BtfTracePoint(program)) = ebpf.program(name) else {
-        return Err(missing(name));
+    let program = match ebpf.program(name) {
+        Some(Program::BtfTracePoint(program)) => program.fd(),
+        Some(Program::FEntry(program)) => program.fd(),
+        _ => return Err(missing(name)),
     };
-    let Ok(program) = program.fd() else { return Ok(None) };
+    let Ok(program) = program else { return Ok(None) };
     let path = format!("/proc/self/fdinfo/{}", program.as_fd().as_raw_fd());
     let text = std::fs::read_to_string(path).map_err(ProbeError::Wait)?;
     let count = text.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok());

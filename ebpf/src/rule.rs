@@ -8,6 +8,8 @@ pub(crate) const RULE_BYTES: usize = 16;
 pub struct Rule {
     /// This machine's.
     pub number: u32,
+    /// As the kernel's function for it is named: `openat`. Empty where it is not known; then it is seen at the tracepoints of all calls.
+    pub name: &'static str,
     /// Arguments that point to text.
     pub first_string: Option<u8>,
     pub second_string: Option<u8>,

@@ -3,7 +3,7 @@
 //! A [`Stopped`] program has stopped itself (`raise(SIGSTOP)`), so that it is looked at before it does anything; it is ended with
 //! the value, if it was not let go.
 
-use crate::{Activity, Filters, Probe, ProbeError, Processes, Rule};
+use crate::{Activity, Filters, Probe, ProbeError, Processes, Rule, SeenAt};
 use std::{
     io::Write,
     path::Path,
@@ -27,7 +27,38 @@ pub fn compile(source: &Path, program: &Path) {
 /// # Panics
 /// On any other error.
 pub fn probe(rules: &[Rule], filters: &Filters, ring_bytes: u32) -> Option<Probe> {
-    loaded(Probe::load(rules, filters, ring_bytes))
+    probe_at(SeenAt::Best, rules, rules, filters, ring_bytes)
+}
+
+/// `None` where the kernel's programs may not be loaded, which is told.
+///
+/// # Panics
+/// On any other error.
+pub fn probe_at(at: SeenAt, possible: &[Rule], rules: &[Rule], filters: &Filters, ring_bytes: u32) -> Option<Probe> {
+    loaded(Probe::load(at, possible, rules, filters, ring_bytes))
+}
+
+/// Each test twice: calls are seen in their functions, where the kernel has them, and at the tracepoints of all calls.
+#[macro_export]
+macro_rules! at_each_place {
+    ($($(#[doc = $doc:literal])* fn $name:ident($at:ident) $body:block)*) => {$(
+        $(#[doc = $doc])*
+        mod $name {
+            use super::*;
+
+            fn body($at: $crate::SeenAt) $body
+
+            #[test]
+            fn in_functions() {
+                body($crate::SeenAt::Best);
+            }
+
+            #[test]
+            fn at_tracepoints() {
+                body($crate::SeenAt::Tracepoints);
+            }
+        }
+    )*};
 }
 
 /// `None` where the kernel's programs may not be loaded, which is told.

@@ -5,8 +5,8 @@
 //! asserted: `make bench-agent` measures it.
 
 use amoskys_ebpf::{
-    Filters, List, Probe, Rule,
-    testing::{Stopped, compile, probe},
+    Filters, List, Probe, Rule, SeenAt, at_each_place,
+    testing::{Stopped, compile, probe_at},
 };
 use std::{
     collections::BTreeSet,
@@ -33,8 +33,17 @@ static HOSTS: LazyLock<(tempfile::TempDir, PathBuf)> = LazyLock::new(|| {
     (folder, program)
 });
 
-fn rule(of: libc::c_long) -> Rule {
-    Rule { number: u32::try_from(of).expect("a number"), first_string: Some(1), ..Rule::default() }
+/// Of one call of all processes.
+fn probe_of_all(at: SeenAt) -> Option<Probe> {
+    let rules = [Rule { number: libc::SYS_openat as u32, name: "openat", first_string: Some(1), ..Rule::default() }];
+    probe_at(at, &rules, &rules, &Filters::default(), 1 << 20)
+}
+
+/// Of the calls of that program and of all that come from it.
+fn probe_of(at: SeenAt, of: libc::c_long, name: &'static str, program: &Stopped, ring_bytes: u32) -> Option<Probe> {
+    let number = u32::try_from(of).expect("a number");
+    let rules = [Rule { number, name, first_string: Some(1), ..Rule::default() }];
+    probe_at(at, &rules, &rules, &of_tree(program), ring_bytes)
 }
 
 #[derive(Debug)]
@@ -125,72 +134,70 @@ impl Drop for Group {
     }
 }
 
-#[test]
-fn of_a_fork_bomb_in_a_control_group_every_process_is_seen() {
-    const COUNT: u64 = 5_000;
-    let _alone = alone();
-    let program = Stopped::start(&HOSTS.1, &["bomb", &COUNT.to_string()]);
-    let Some(mut probe) = probe(&[rule(libc::SYS_openat)], &of_tree(&program), 1 << 23) else { return };
-    let Some(group) = Group::new(150) else { return };
-    fs::write(group.0.join("cgroup.procs"), program.pid().to_string()).expect("moved");
-    let mut pids = Vec::new();
-    let printed = read_while_it_runs(&mut probe, program, &mut |call| pids.push((call.pid, call.started_ns)));
-    let [forked, refused, opened] = numbers(&printed[0])[..] else { panic!("{printed:?}") };
-    assert!(forked > 1_000 && refused > 0, "it was a bomb, and it was held: {printed:?}");
-    assert_eq!((pids.len() as u64, dropped(&probe)), (opened, 0));
-    let processes: BTreeSet<(u32, u64)> = pids.iter().copied().collect();
-    assert_eq!(processes.len() as u64, forked, "each is a process of its own, whatever id it has");
-}
-
-#[test]
-fn millions_of_calls_as_fast_as_they_can_be_made_come_out_or_are_counted() {
-    const COUNT: u64 = 1_500_000;
-    let _alone = alone();
-    let program = Stopped::start(&HOSTS.1, &["busy", &COUNT.to_string()]);
-    let Some(mut probe) = probe(&[rule(libc::SYS_fchmodat)], &of_tree(&program), 1 << 23) else { return };
-    let mut told = 0;
-    let printed = read_while_it_runs(&mut probe, program, &mut |call| {
-        assert_eq!(call.names, ["worker", "hosts"], "a thread has a name of its own");
-        told += u64::from(call.path == "/nonexistent/busy");
-    });
-    let lost = dropped(&probe);
-    assert_eq!(told + lost, 2 * COUNT);
-    assert!(told > 0);
-    let seconds = numbers(&printed[0])[0] as f64 / 1e9;
-    println!("{:.2} million calls per second, {told} of {} told", 2.0 * COUNT as f64 / 1e6 / seconds, 2 * COUNT);
-}
-
-#[test]
-fn two_processes_of_one_id_are_two() {
-    let _alone = alone();
-    let program = Stopped::start(&HOSTS.1, &["reuse"]);
-    let Some(mut probe) = probe(&[rule(libc::SYS_openat)], &of_tree(&program), 1 << 20) else { return };
-    let mut calls = Vec::new();
-    let printed = read_while_it_runs(&mut probe, program, &mut |call| calls.push(call));
-    assert_eq!(printed[0], printed[1], "the kernel gave the id again");
-    let paths: Vec<&str> = calls.iter().map(|call| call.path.as_str()).collect();
-    assert_eq!(paths, ["/nonexistent/first", "/nonexistent/second"]);
-    assert!(calls.iter().all(|call| call.pid.to_string() == printed[0]), "{calls:?}");
-    assert!(calls[0].started_ns < calls[1].started_ns, "{calls:?}");
-    assert_eq!(dropped(&probe), 0);
-}
-
-#[test]
-fn a_process_in_namespaces_of_its_own_is_told_by_what_the_host_knows_it_by() {
-    let _alone = alone();
-    let program = Stopped::start(&HOSTS.1, &["inside"]);
-    let Some(mut probe) = probe(&[rule(libc::SYS_openat)], &of_tree(&program), 1 << 20) else { return };
-    let mut calls = Vec::new();
-    let printed = read_while_it_runs(&mut probe, program, &mut |call| calls.push(call));
-    if printed[0].starts_with("refused") {
-        let _ = writeln!(stderr(), "SKIPPED: namespaces of its own are {} here", printed[0]);
-        return;
+at_each_place! {
+    fn of_a_fork_bomb_in_a_control_group_every_process_is_seen(at) {
+        const COUNT: u64 = 5_000;
+        let _alone = alone();
+        let program = Stopped::start(&HOSTS.1, &["bomb", &COUNT.to_string()]);
+        let Some(mut probe) = probe_of(at, libc::SYS_openat, "openat", &program, 1 << 23) else { return };
+        let Some(group) = Group::new(150) else { return };
+        fs::write(group.0.join("cgroup.procs"), program.pid().to_string()).expect("moved");
+        let mut pids = Vec::new();
+        let printed = read_while_it_runs(&mut probe, program, &mut |call| pids.push((call.pid, call.started_ns)));
+        let [forked, refused, opened] = numbers(&printed[0])[..] else { panic!("{printed:?}") };
+        assert!(forked > 1_000 && refused > 0, "it was a bomb, and it was held: {printed:?}");
+        assert_eq!((pids.len() as u64, dropped(&probe)), (opened, 0));
+        let processes: BTreeSet<(u32, u64)> = pids.iter().copied().collect();
+        assert_eq!(processes.len() as u64, forked, "each is a process of its own, whatever id it has");
     }
-    // There it is process 1 of a user that nobody has mapped.
-    assert_eq!(calls[0].path, "/nonexistent/inside/1/65534");
-    assert_eq!((calls.len(), calls[0].pid.to_string()), (1, printed[0].clone()));
-    assert_eq!(calls[0].uid, rustix::process::getuid().as_raw(), "as the host knows it");
-    assert_eq!(dropped(&probe), 0);
+
+    fn millions_of_calls_as_fast_as_they_can_be_made_come_out_or_are_counted(at) {
+        const COUNT: u64 = 1_500_000;
+        let _alone = alone();
+        let program = Stopped::start(&HOSTS.1, &["busy", &COUNT.to_string()]);
+        let Some(mut probe) = probe_of(at, libc::SYS_fchmodat, "fchmodat", &program, 1 << 23) else { return };
+        let mut told = 0;
+        let printed = read_while_it_runs(&mut probe, program, &mut |call| {
+            assert_eq!(call.names, ["worker", "hosts"], "a thread has a name of its own");
+            told += u64::from(call.path == "/nonexistent/busy");
+        });
+        let lost = dropped(&probe);
+        assert_eq!(told + lost, 2 * COUNT);
+        assert!(told > 0);
+        let seconds = numbers(&printed[0])[0] as f64 / 1e9;
+        println!("{:.2} million calls per second, {told} of {} told", 2.0 * COUNT as f64 / 1e6 / seconds, 2 * COUNT);
+    }
+
+    fn two_processes_of_one_id_are_two(at) {
+        let _alone = alone();
+        let program = Stopped::start(&HOSTS.1, &["reuse"]);
+        let Some(mut probe) = probe_of(at, libc::SYS_openat, "openat", &program, 1 << 20) else { return };
+        let mut calls = Vec::new();
+        let printed = read_while_it_runs(&mut probe, program, &mut |call| calls.push(call));
+        assert_eq!(printed[0], printed[1], "the kernel gave the id again");
+        let paths: Vec<&str> = calls.iter().map(|call| call.path.as_str()).collect();
+        assert_eq!(paths, ["/nonexistent/first", "/nonexistent/second"]);
+        assert!(calls.iter().all(|call| call.pid.to_string() == printed[0]), "{calls:?}");
+        assert!(calls[0].started_ns < calls[1].started_ns, "{calls:?}");
+        assert_eq!(dropped(&probe), 0);
+    }
+
+    fn a_process_in_namespaces_of_its_own_is_told_by_what_the_host_knows_it_by(at) {
+        let _alone = alone();
+        let program = Stopped::start(&HOSTS.1, &["inside"]);
+        let Some(mut probe) = probe_of(at, libc::SYS_openat, "openat", &program, 1 << 20) else { return };
+        let mut calls = Vec::new();
+        let printed = read_while_it_runs(&mut probe, program, &mut |call| calls.push(call));
+        if printed[0].starts_with("refused") {
+            let _ = writeln!(stderr(), "SKIPPED: namespaces of its own are {} here", printed[0]);
+            return;
+        }
+        // There it is process 1 of a user that nobody has mapped.
+        assert_eq!(calls[0].path, "/nonexistent/inside/1/65534");
+        assert_eq!((calls.len(), calls[0].pid.to_string()), (1, printed[0].clone()));
+        assert_eq!(calls[0].uid, rustix::process::getuid().as_raw(), "as the host knows it");
+        assert_eq!(dropped(&probe), 0);
+    }
 }
 
 const HOLDER: &str = "AMOSKYS_TEST_HOLDS_PROGRAMS";
@@ -198,40 +205,42 @@ const HOLDER: &str = "AMOSKYS_TEST_HOLDS_PROGRAMS";
 /// Numbers of programs in the kernel that are called as ours are, whoever loaded them.
 fn programs() -> BTreeSet<u32> {
     let all = aya::programs::loaded_programs().flatten();
-    all.filter(|of| of.name_as_str().is_some_and(|name| name == "sys_enter" || name == "sys_exit"))
-        .map(|of| of.id())
-        .collect()
+    let ours = |name: &str| {
+        ["sys_enter", "sys_exit"].contains(&name) || name.starts_with("enter_1") || name.starts_with("exit_1")
+    };
+    all.filter(|of| of.name_as_str().is_some_and(ours)).map(|of| of.id()).collect()
 }
 
-#[test]
-fn nothing_is_left_in_the_kernel_of_a_process_that_is_killed() {
-    let _alone = alone();
-    if std::env::var_os(HOLDER).is_some() {
-        let _probe = Probe::load(&[rule(libc::SYS_openat)], &Filters::default(), 1 << 20).expect("loads");
-        println!("loaded");
-        // Until killed, or the one that started it is gone.
-        let _ = std::io::stdin().read_line(&mut String::new());
-        return;
-    }
-    let Some(mine) = probe(&[], &Filters::default(), 1 << 16) else { return };
-    drop(mine);
-    let before = programs();
-    let mut holder = std::process::Command::new(std::env::current_exe().expect("this program"));
-    holder
-        .args(["--exact", "nothing_is_left_in_the_kernel_of_a_process_that_is_killed", "--nocapture"])
-        .env(HOLDER, "1");
-    let mut holder =
-        holder.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().expect("runs itself");
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(holder.stdout.take().expect("piped")));
-    assert!(lines.any(|line| line.expect("text").contains("loaded")));
-    let loaded: BTreeSet<u32> = programs().difference(&before).copied().collect();
-    assert!(loaded.len() >= 2, "{loaded:?}");
-    holder.kill().expect("killed");
-    holder.wait().expect("it is gone");
-    let begun = Instant::now();
-    // The kernel lets go of them in the background.
-    while !programs().is_disjoint(&loaded) {
-        assert!(begun.elapsed() < PATIENCE, "{loaded:?} of {:?}", programs());
-        thread::sleep(Duration::from_millis(20));
+at_each_place! {
+    fn nothing_is_left_in_the_kernel_of_a_process_that_is_killed(at) {
+        let _alone = alone();
+        if std::env::var_os(HOLDER).is_some() {
+            let _probe = probe_of_all(at).expect("loads");
+            println!("loaded");
+            // Until killed, or the one that started it is gone.
+            let _ = std::io::stdin().read_line(&mut String::new());
+            return;
+        }
+        let Some(mine) = probe_of_all(at) else { return };
+        drop(mine);
+        let before = programs();
+        let mut holder = std::process::Command::new(std::env::current_exe().expect("this program"));
+        holder
+            .args(["--exact", thread::current().name().expect("the test's"), "--nocapture"])
+            .env(HOLDER, "1");
+        let mut holder =
+            holder.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().expect("runs itself");
+        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(holder.stdout.take().expect("piped")));
+        assert!(lines.any(|line| line.expect("text").contains("loaded")));
+        let loaded: BTreeSet<u32> = programs().difference(&before).copied().collect();
+        assert!(loaded.len() >= 2, "{loaded:?}");
+        holder.kill().expect("killed");
+        holder.wait().expect("it is gone");
+        let begun = Instant::now();
+        // The kernel lets go of them in the background.
+        while !programs().is_disjoint(&loaded) {
+            assert!(begun.elapsed() < PATIENCE, "{loaded:?} of {:?}", programs());
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 }

@@ -53,7 +53,7 @@ impl Place {
         let text = format!(
             "[agent]\nagent_id = \"{name}\"\nhost_id = \"{name}\"\nsigning_key = \"{}\"\nwal_path = \"{}\"\n\
              bus_address = \"{address}\"\nmetrics_port = {port}\nhealth_port = {port}\nstatus_interval = \"250ms\"\n\
-             retry_timeout = \"5m\"\n[process]\nconnector = \"off\"\n[syscall]\nsource = \"off\"\n[bus]\n{bus}",
+             retry_timeout = \"5m\"\n[process]\nsource = \"snapshots\"\n[syscall]\nsource = \"off\"\n[bus]\n{bus}",
             key.display(),
             wal.display(),
         );

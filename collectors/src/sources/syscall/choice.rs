@@ -22,6 +22,11 @@ impl Choice {
         Self { call, results: Results::Any, one_of: NonZeroU32::MIN }
     }
 
+    /// All that there are.
+    pub fn all() -> Vec<Self> {
+        SYSCALLS.iter().map(Self::every).collect()
+    }
+
     /// Those that are rare on a quiet host.
     pub fn usual() -> Vec<Self> {
         SYSCALLS.iter().filter(|call| call.is_usual).map(Self::every).collect()
@@ -100,7 +105,13 @@ impl Word {
 pub fn rules<'a>(choices: impl IntoIterator<Item = &'a Choice>) -> Vec<Rule> {
     let rule = |choice: &Choice| {
         let number = choice.call.number()?;
-        let mut rule = Rule { number, results: choice.results, one_of: choice.one_of.get(), ..Rule::default() };
+        let mut rule = Rule {
+            number,
+            name: choice.call.name,
+            results: choice.results,
+            one_of: choice.one_of.get(),
+            ..Rule::default()
+        };
         for field in choice.call.fields {
             match *field {
                 Field::Path(argument) => rule.first_string = Some(argument),

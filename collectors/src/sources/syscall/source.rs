@@ -3,7 +3,10 @@
 //! Deliberately not here: which calls there are (see `table`), loading programs (`amoskys-ebpf`). Limits: a full queue makes it wait;
 //! the ring then takes `ring_bytes`, and what the kernel drops is counted.
 
-use super::{choice::rules, decode};
+use super::{
+    choice::{Choice, rules},
+    decode,
+};
 use crate::{
     config::SyscallConfig,
     ledger::{Filter, Loss, Origin},
@@ -16,7 +19,7 @@ use crate::{
     },
     stream::Stream,
 };
-use amoskys_ebpf::{Counters, Filters, Probe, ProbeError};
+use amoskys_ebpf::{Counters, Filters, Probe, ProbeError, SeenAt};
 use std::{
     os::unix::fs::MetadataExt,
     path::PathBuf,
@@ -74,7 +77,14 @@ impl SyscallSource {
         numbers: SharedNumbers,
         queue: EventQueue,
     ) -> Result<Self, ProbeError> {
-        let probe = Probe::load(&rules(&config.calls), &filters(config), config.ring_bytes)?;
+        let (possible, wanted) = (rules(&Choice::all()), rules(&config.calls));
+        let probe = Probe::load(SeenAt::Best, &possible, &wanted, &filters(config), config.ring_bytes)?;
+        if let Some(because) = probe.at_tracepoints_because() {
+            tracing::info!(
+                because,
+                "system calls are seen at the tracepoints of all calls, which slows all calls of the host a little"
+            );
+        }
         numbers.lock().syscalls_by = Some(SyscallsBy::Ebpf);
         let (counters, agreement) = Default::default();
         Ok(Self { probe, wishes, masks, counters, agreement, taken: 0, turn: Vec::new(), numbers, queue })
@@ -179,7 +189,7 @@ fn filters(config: &SyscallConfig) -> Filters {
         Ok(metadata) => Some(metadata.ino()),
         Err(error) => {
             let folder = folder.display();
-            tracing::warn!(%error, "there is no control group {folder}; it is left out of `cgroups`");
+            tracing::info!(%error, "there is no control group {folder}; it is left out of `cgroups`");
             None
         }
     };

@@ -1,0 +1,192 @@
+//! Where the programs see calls: in the functions that carry out single calls, or at the tracepoints of all calls.
+//!
+//! A program on a tracepoint is run at every call of every process, and makes the kernel take a longer way to it: that is most of what
+//! looking at system calls costs a host. A program on the function of one call costs the others nothing. So functions are used where the kernel lets
+//! programs there (BTF, function tracing) and knows a function of each call's name; else tracepoints.
+//! Limits: [`SLOTS`] calls have functions at once. By functions, calls by the numbers of 32-bit programs are not seen, and not counted.
+
+use crate::{ProbeError, Rule, probe::missing};
+use aya::{
+    Btf, Ebpf,
+    programs::{BtfTracePoint, FEntry, FExit, fentry::FEntryLinkId, fexit::FExitLinkId},
+};
+use std::ops::Range;
+
+/// Programs for functions are called `enter_10` to `enter_59`, and likewise `exit_`.
+const SLOTS: Range<usize> = 10..60;
+/// The last first, so that what begins is seen to end.
+const TRACEPOINTS: [&str; 2] = ["sys_exit", "sys_enter"];
+
+/// What the functions of calls are called.
+#[cfg(target_arch = "x86_64")]
+const FUNCTION_PREFIX: &str = "__x64_sys_";
+#[cfg(not(target_arch = "x86_64"))]
+const FUNCTION_PREFIX: &str = "__arm64_sys_";
+
+/// Where calls are to be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SeenAt {
+    /// In their functions where that can be had, else at tracepoints.
+    Best,
+    /// At the tracepoints of all calls.
+    Tracepoints,
+}
+
+/// Programs that are loaded.
+pub(crate) enum Hooks {
+    Functions(Vec<Slot>),
+    /// With the reason, where functions would have been better.
+    Tracepoints {
+        because: Option<String>,
+        attached: bool,
+    },
+}
+
+/// The programs on the function of one call.
+pub(crate) struct Slot {
+    number: u32,
+    enter: String,
+    exit: String,
+    links: Option<(FEntryLinkId, FExitLinkId)>,
+}
+
+impl Hooks {
+    /// Loads the programs for all calls that may be wanted. To load them takes rights; to attach what is loaded does not.
+    pub(crate) fn load(ebpf: &mut Ebpf, btf: &Btf, at: SeenAt, possible: &[Rule]) -> Result<Self, ProbeError> {
+        let because = match at {
+            SeenAt::Tracepoints => None,
+            SeenAt::Best => match slots(possible).and_then(|slots| load_slots(ebpf, btf, possible, slots)) {
+                Ok(slots) => return Ok(Self::Functions(slots)),
+                Err(error @ ProbeError::Capability { .. }) => return Err(error),
+                Err(error) => Some(error.to_string().trim_end_matches(" Verifier output: ").to_owned()),
+            },
+        };
+        for name in TRACEPOINTS {
+            tracepoint(ebpf, name)?.load(name, btf)?;
+        }
+        Ok(Self::Tracepoints { because, attached: false })
+    }
+
+    /// Sees these calls from now on, and in functions no others.
+    pub(crate) fn attach(&mut self, ebpf: &mut Ebpf, wanted: &[Rule]) -> Result<(), ProbeError> {
+        match self {
+            Self::Functions(slots) => {
+                let is_possible = |rule: &&Rule| slots.iter().any(|slot| slot.number == rule.number);
+                if let Some(rule) = wanted.iter().find(|rule| !is_possible(rule)) {
+                    let number = rule.number;
+                    return Err(ProbeError::Filter(format!("call {number} was not among those that may be wanted")));
+                }
+                for slot in slots {
+                    match wanted.iter().any(|rule| rule.number == slot.number) {
+                        true => slot.attach(ebpf)?,
+                        false => slot.detach(ebpf)?,
+                    }
+                }
+            }
+            Self::Tracepoints { attached, .. } if !*attached => {
+                for name in TRACEPOINTS {
+                    tracepoint(ebpf, name)?.attach()?;
+                }
+                *attached = true;
+            }
+            Self::Tracepoints { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Takes the programs out of the kernel.
+    pub(crate) fn unload(&mut self, ebpf: &mut Ebpf) -> Result<(), ProbeError> {
+        match self {
+            Self::Functions(slots) => {
+                for slot in slots {
+                    slot.links = None;
+                    enter(ebpf, &slot.enter)?.unload()?;
+                    exit(ebpf, &slot.exit)?.unload()?;
+                }
+            }
+            Self::Tracepoints { .. } => {
+                for name in TRACEPOINTS.iter().rev() {
+                    tracepoint(ebpf, name)?.unload()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Names of the programs that begin calls.
+    pub(crate) fn beginnings(&self) -> Vec<&str> {
+        match self {
+            Self::Functions(slots) => {
+                slots.iter().filter(|slot| slot.links.is_some()).map(|slot| slot.enter.as_str()).collect()
+            }
+            Self::Tracepoints { .. } => vec!["sys_enter"],
+        }
+    }
+}
+
+/// One for each call.
+fn slots(possible: &[Rule]) -> Result<Vec<Slot>, ProbeError> {
+    if possible.is_empty() || possible.len() > SLOTS.len() || possible.iter().any(|rule| rule.name.is_empty()) {
+        return Err(ProbeError::Filter("which calls may be wanted is not said, or too many are".into()));
+    }
+    let slot = |(rule, place): (&Rule, usize)| Slot {
+        number: rule.number,
+        enter: format!("enter_{place}"),
+        exit: format!("exit_{place}"),
+        links: None,
+    };
+    Ok(possible.iter().zip(SLOTS).map(slot).collect())
+}
+
+/// All or none.
+fn load_slots(ebpf: &mut Ebpf, btf: &Btf, possible: &[Rule], slots: Vec<Slot>) -> Result<Vec<Slot>, ProbeError> {
+    let mut load = || {
+        for (slot, rule) in slots.iter().zip(possible) {
+            let function = format!("{FUNCTION_PREFIX}{}", rule.name);
+            enter(ebpf, &slot.enter)?.load(&function, btf)?;
+            exit(ebpf, &slot.exit)?.load(&function, btf)?;
+        }
+        Ok(())
+    };
+    match load() {
+        Ok(()) => Ok(slots),
+        Err(error) => {
+            for slot in &slots {
+                // Those that were loaded.
+                let _ = enter(ebpf, &slot.enter)?.unload();
+                let _ = exit(ebpf, &slot.exit)?.unload();
+            }
+            Err(error)
+        }
+    }
+}
+
+impl Slot {
+    fn attach(&mut self, ebpf: &mut Ebpf) -> Result<(), ProbeError> {
+        if self.links.is_none() {
+            let at_end = exit(ebpf, &self.exit)?.attach()?;
+            self.links = Some((enter(ebpf, &self.enter)?.attach()?, at_end));
+        }
+        Ok(())
+    }
+
+    fn detach(&mut self, ebpf: &mut Ebpf) -> Result<(), ProbeError> {
+        if let Some((at_beginning, at_end)) = self.links.take() {
+            enter(ebpf, &self.enter)?.detach(at_beginning)?;
+            exit(ebpf, &self.exit)?.detach(at_end)?;
+        }
+        Ok(())
+    }
+}
+
+fn enter<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut FEntry, ProbeError> {
+    Ok(ebpf.program_mut(name).ok_or_else(|| missing(name))?.try_into()?)
+}
+
+fn exit<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut FExit, ProbeError> {
+    Ok(ebpf.program_mut(name).ok_or_else(|| missing(name))?.try_into()?)
+}
+
+fn tracepoint<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut BtfTracePoint, ProbeError> {
+    Ok(ebpf.program_mut(name).ok_or_else(|| missing(name))?.try_into()?)
+}
