@@ -4,7 +4,7 @@
 # workspace, so that features unify alike (infra/dev/env says how).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test chaos soak lint bench bench-peers bench-agent model
+.PHONY: help setup build demo test test-kernel chaos soak lint bench bench-peers bench-agent model
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/amoskys
 export CARGO_TARGET_DIR ?= $(CACHE)/target
@@ -23,6 +23,9 @@ demo: ## show the main job: a real event on this host becomes a scored alert (AR
 
 test: ## run all tests, with a real Kafka and NATS server (ARGS="--test config" for some)
 	@infra/dev/setup test && infra/dev/test $(ARGS)
+
+test-kernel: ## the tests of the kernel's programs, on Debian's kernel in an emulated machine (ARGS="kernel")
+	@infra/dev/setup test && bash -c ". infra/dev/env && infra/dev/kernel/run $(ARGS)"
 
 chaos: ## kill, stop, cut off, fill up and damage for long (ARGS="--kills 1000 --seed 7 --only kafka")
 	@infra/dev/setup test && infra/dev/chaos $(ARGS)
