@@ -3,8 +3,8 @@
 //! 256 MiB, filled by programs with command lines of 4 KiB) and overflowing, and while it drains into the broker that
 //! is back. Real Kafka, signed envelopes, the SQL and the model of the checkout.
 //!
-//! Run: `cargo bench --workspace --profile dev --bench memory -- [SECONDS [STARTS_PER_SECOND]]` as root (for the
-//! process connector). "resident" is what the kernel counts against the process, its binary's mapped pages included;
+//! Run: `cargo bench --workspace --profile dev --bench memory -- [SECONDS [STARTS_PER_SECOND]]` as root (for
+//! eBPF). "resident" is what the kernel counts against the process, its binary's mapped pages included;
 //! "private" leaves out what other processes could share; "most resident" is the greatest since the line before.
 
 #[path = "../tests/common/ports.rs"]
@@ -120,7 +120,7 @@ fn agent(folder: &Path, broker: &KafkaBroker) -> (Running, u16) {
     let (mut command, port) = amoskys("AGENT");
     command.args(["agent", "--create-topics", "4", "--bus", &broker.address().to_string()]);
     command.env("AMOSKYS_AGENT_CERT_DIR", &keys).env("AMOSKYS_AGENT_WAL_PATH", folder.join("wal"));
-    command.env("AMOSKYS_PROCESS_CONNECTOR", "on");
+    command.env("AMOSKYS_PROCESS_SOURCE", "ebpf");
     (Running { name: "agent", child: command.spawn().expect("the agent starts") }, port)
 }
 

@@ -22,7 +22,7 @@ fn run_agent(folder: &Path, bus: &str) {
     let text = format!(
         "[agent]\nagent_id = \"watched\"\nhost_id = \"here\"\nsign = false\nwal_path = \"{}\"\nmetrics_port = {port}\n\
          health_port = {port}\nbatch_age = \"100ms\"\nstatus_interval = \"300ms\"\n[process]\nsource = \"snapshots\"\n\
-         snapshot_interval = \"200ms\"\n",
+         snapshot_interval = \"200ms\"\n[syscall]\nsource = \"off\"\n",
         folder.join("wal").display()
     );
     fs::write(&file, text).expect("written");

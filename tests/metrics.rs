@@ -6,7 +6,7 @@ mod common;
 mod metrics_page;
 
 use amoskys_bus::{Bus, MemberOptions, Outgoing};
-use amoskys_collectors::{Agent, AgentConfig};
+use amoskys_collectors::{Agent, AgentConfig, SyscallMode};
 use amoskys_pipeline::{
     run::{Metrics, Worker, WorkerOptions},
     sql,
@@ -147,7 +147,8 @@ fn several_in_one_process_serve_their_own_numbers_and_all_are_on_the_page() {
 
     let agents = ["a", "b"].map(|name| {
         let mut registry = Registry::default();
-        let config = AgentConfig::new(name, "host", folder.path().join(name));
+        let mut config = AgentConfig::new(name, "host", folder.path().join(name));
+        config.syscall.source = SyscallMode::Off;
         (Agent::start(config, bus.clone(), &mut registry).expect("an agent"), registry)
     });
     let stop = AtomicBool::new(false);

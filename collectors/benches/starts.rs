@@ -6,7 +6,7 @@
 //! the embedded log's or the broker's client) is shown beside it.
 
 use amoskys_bus::{Bus, BusOptions, ReaderOptions, Security, TopicPartition, TopicSpec};
-use amoskys_collectors::{Agent, AgentConfig, ProcessMode};
+use amoskys_collectors::{Agent, AgentConfig, ProcessMode, SyscallMode};
 use amoskys_proto::{
     EnvelopeView, Signer,
     v1::{ProcessBatch, ProcessEventKind},
@@ -66,6 +66,7 @@ fn measure(
     })?;
     let mut config = AgentConfig::new("bench", "bench", folder.path().join("wal"));
     config.process.source = source;
+    config.syscall.source = SyscallMode::Off;
     config.signing_key_path = Some(folder.path().join("agent.key"));
     Signer::generate()?.write_files(&folder.path().join("agent.key"))?;
     for topic in [&config.process_topic, &config.status_topic] {

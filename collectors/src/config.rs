@@ -103,7 +103,7 @@ pub enum ProcessMode {
 /// The syscall source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyscallConfig {
-    /// Default `Off`.
+    /// Default `Auto`.
     pub source: SyscallMode,
     /// Which calls. Default: those that are rare on a quiet host.
     pub calls: Vec<Choice>,
@@ -111,7 +111,7 @@ pub struct SyscallConfig {
     pub of: SyscallsOf,
     /// Events of one process, so that one that is busy does not take the room of the others. Default 2,000 each second, 10,000 at once.
     pub limit: Option<Limit>,
-    /// Between kernel and agent, rounded up to a power of two; of audit by netlink, the socket's buffer. Default 8 MiB.
+    /// Between kernel and agent, rounded up to a power of two; of audit by netlink, the socket's buffer. Default 4 MiB.
     pub ring_bytes: u32,
     pub audit: AuditConfig,
     /// All calls as numbers, whatever the others say. Default `None`: they are not counted.
@@ -337,11 +337,11 @@ impl Default for SyscallConfig {
     fn default() -> Self {
         let number = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
         Self {
-            source: SyscallMode::Off,
+            source: SyscallMode::Auto,
             calls: Choice::usual(),
             of: SyscallsOf::default(),
             limit: Some(Limit { per_second: number(2_000), burst: number(10_000) }),
-            ring_bytes: 8 << 20,
+            ring_bytes: 4 << 20,
             audit: AuditConfig::default(),
             activity: None,
         }

@@ -65,7 +65,7 @@ const KEYS: &[Key] = &[
     Key::new(
         "source",
         Kind::Choice(&["auto", "ebpf", "audit", "on", "off"]),
-        Fallback::Value("off"),
+        Fallback::Value("auto"),
         "`ebpf` (or `on`): programs in the kernel, which take CAP_BPF, CAP_PERFMON and a kernel with BTF. `audit`: the kernel's audit. The agent \
          does not start without the one that is named; `auto` takes eBPF where it may be loaded, else audit where it may be read, \
          and says why not elsewhere.",
@@ -125,7 +125,7 @@ const KEYS: &[Key] = &[
     Key::new(
         "ring_bytes",
         Kind::Bytes { min: 4 << 10, max: 1 << 30 },
-        Fallback::Value("8 MiB"),
+        Fallback::Value("4 MiB"),
         "Room between kernel and agent, rounded up to a power of two; what finds none is dropped, counted. Of audit by netlink: the socket's buffer.",
     ),
     Key::new(

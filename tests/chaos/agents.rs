@@ -238,7 +238,8 @@ fn start(cluster: &Cluster, keys: &Keys, wal: &PathBuf, story: &mut Story) -> (R
         ("AGENT_STATUS_INTERVAL", "100ms"),
         ("AGENT_METRICS_PORT", &port.to_string()),
         ("AGENT_HEALTH_PORT", &port.to_string()),
-        ("PROCESS_CONNECTOR", "off"),
+        ("PROCESS_SOURCE", "snapshots"),
+        ("SYSCALL_SOURCE", "off"),
         ("PROCESS_SNAPSHOT_INTERVAL", "100ms"),
     ] {
         command.env(format!("AMOSKYS_{key}"), value);

@@ -8,7 +8,7 @@ use amoskys_bus::{
     Address, Bus, BusError, DeliveryReport, Member, MemberOptions, Outgoing, Producer, ProducerOptions, Reader,
     ReaderOptions, SendError, TopicInfo, TopicSpec,
 };
-use amoskys_collectors::{Agent, AgentConfig, AgentHandle, Fsync, ProcessMode};
+use amoskys_collectors::{Agent, AgentConfig, AgentHandle, Fsync, ProcessMode, SyscallMode};
 use amoskys_proto::{
     EnvelopeView,
     v1::{EnvelopeHeader, ProcessBatch, ProcessEvent, ProcessEventKind},
@@ -118,6 +118,7 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 pub fn snapshot_config(folder: &Path) -> AgentConfig {
     let mut config = AgentConfig::new("agent-1", "host-1", folder.join("wal"));
     config.process.source = ProcessMode::Snapshots;
+    config.syscall.source = SyscallMode::Off;
     config.process.snapshot_interval = Duration::from_millis(20);
     // However slow the machine is, executables are hashed before their events leave.
     config.process.files.wait = Duration::from_secs(30);
