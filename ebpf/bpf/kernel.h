@@ -75,6 +75,7 @@ struct task_struct {
     struct signal_struct *signal;
     struct fs_struct *fs;
     struct files_struct *files;
+    struct css_set *cgroups;
     u64 start_boottime;
     u64 utime, stime;
     struct sched_entity se;

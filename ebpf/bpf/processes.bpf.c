@@ -174,6 +174,13 @@ struct file {
     struct path f_path;
     struct inode *f_inode;
 };
+struct cgroup_subsys_state {
+    u64 serial_nr;
+};
+// As many as the kernel was built with; here the most that there may be.
+struct css_set {
+    struct cgroup_subsys_state *subsys[16];
+};
 struct fs_struct {
     struct path pwd;
 };
@@ -195,6 +202,7 @@ struct files_struct {
         read_value;                                                                                                  \
     })
 #define FIELD_EXISTS(type, field) __builtin_preserve_field_info(((struct type *)0)->field, 2)
+#define FIELD_BYTES(type, field) __builtin_preserve_field_info(((struct type *)0)->field, 1)
 #define FIELD_OFFSET(type, field) __builtin_preserve_field_info(((struct type *)0)->field, 0)
 
 #define PF_KTHREAD 0x200000
@@ -280,6 +288,19 @@ VERIFIED_ALONE u32 sockets_of(u64 table) {
         sockets += (READ(inode, inode, i_mode) & S_IFMT) == S_IFSOCK;
     }
     return sockets;
+}
+
+// One number for all control groups of a process, of whatever hierarchies they are: their own numbers are not given twice. Those of named
+// hierarchies alone have none.
+INLINE u64 all_cgroups_of(const struct css_set *groups) {
+    u64 all = current_cgroup_id();
+    u32 count = FIELD_BYTES(css_set, subsys) / sizeof(void *);
+    for (u32 number = 0; number < 16 && number < count; number++) {
+        u64 group = 0;
+        read_kernel(&group, sizeof group, &groups->subsys[number]);
+        if (group) all = all * 0x9e3779b97f4a7c15 + READ(group, cgroup_subsys_state, serial_nr);
+    }
+    return all;
 }
 
 INLINE u32 terminal_of(const struct signal_struct *signal) {
@@ -372,7 +393,7 @@ int process_exec(u64 *ctx) {
     struct event *event = map_lookup(&scratch, &place);
     if (!event) return 0;
     describe(event, EXEC, task);
-    event->cgroup_id = current_cgroup_id();
+    event->cgroup_id = all_cgroups_of(task->cgroups);
     const struct mm_struct *memory = task->mm;
     u64 file = memory ? (u64)memory->exe_file : 0;
     if (file) {

@@ -79,7 +79,8 @@ pub struct RawProgram<'a> {
     pub mode: u32,
     pub links: u32,
     pub changed_ns: i128,
-    pub cgroup_id: u64,
+    /// Of all its control groups together, so long as the host is up; not the number of any of them.
+    pub cgroups_key: u64,
     pub open_files: u32,
     pub sockets: u32,
 }
@@ -144,7 +145,7 @@ impl<'a> RawProcess<'a> {
                 mode: u32_at(80),
                 links: u32_at(84),
                 changed_ns: i128::from(u64_at(32).cast_signed()) * 1_000_000_000 + i128::from(u32_at(72)),
-                cgroup_id: u64_at(40),
+                cgroups_key: u64_at(40),
                 open_files: u32_at(132),
                 sockets: u32_at(136),
             })

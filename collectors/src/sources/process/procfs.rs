@@ -86,7 +86,7 @@ impl Procfs {
             environment: config.environment.clone(),
             masks: config.masks.clone(),
             files: None,
-            cgroups: Cgroups::open(),
+            cgroups: Cgroups::default(),
         })
     }
 

@@ -1,7 +1,7 @@
 //! What the kernel's programs told of a process, as if it had been read from `/proc`.
 //!
 //! Nothing is read where all is told, so that a process that is gone is described whole. Still read are: the environment, where it is wanted; the
-//! control group's path, once for each group; the executable's file, once for each file; and what the kernel could not tell (paths of more than
+//! control groups' path, once for each set of them; the executable's file, once for each file; and what the kernel could not tell (paths of more than
 //! 64 names, long command lines, file systems that show other device numbers than the kernel has).
 //! Limits: a new program's memory is not told, as it has none yet; [`CGROUPS_MAX`] control groups are remembered.
 
@@ -23,28 +23,22 @@ const CGROUPS_MAX: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
 const TICK_NS: u64 = 10_000_000;
 const MINOR_BITS: u32 = 20;
 
-/// Paths of control groups by their ids.
-pub struct Cgroups {
-    /// Whether all of a process's groups are one: then it is known by its id.
-    unified: bool,
-    by_id: LruCache<u64, (String, String)>,
+/// What is told of a process's control groups, by the kernel's key for all of them.
+pub struct Cgroups(LruCache<u64, (String, String)>);
+
+impl Default for Cgroups {
+    fn default() -> Self {
+        Self(LruCache::new(CGROUPS_MAX))
+    }
 }
 
 impl Cgroups {
-    pub fn open() -> Self {
-        let own = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        Self { unified: own.lines().all(|line| line.starts_with("0::")), by_id: LruCache::new(CGROUPS_MAX) }
-    }
-
-    fn of(&mut self, id: u64, read: impl FnOnce() -> Option<(String, String)>) -> Option<(String, String)> {
-        if !self.unified {
-            return read();
-        }
-        if let Some(known) = self.by_id.get(&id) {
+    fn of(&mut self, key: u64, read: impl FnOnce() -> Option<(String, String)>) -> Option<(String, String)> {
+        if let Some(known) = self.0.get(&key) {
             return Some(known.clone());
         }
         read().inspect(|read| {
-            self.by_id.put(id, read.clone());
+            self.0.put(key, read.clone());
         })
     }
 }
@@ -106,7 +100,7 @@ impl Procfs {
         }
         (reading.open_files, reading.sockets) = (told.open_files, told.sockets);
         let (cgroups, root) = (&mut self.cgroups, &self.root);
-        reading.cgroup = cgroups.of(told.cgroup_id, || {
+        reading.cgroup = cgroups.of(told.cgroups_key, || {
             let mut file = open_to_read(root, &format!("{pid}/cgroup"))?;
             let mut text = Vec::new();
             std::io::Read::read_to_end(&mut file, &mut text).ok()?;
@@ -177,13 +171,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn groups_are_read_once_where_they_are_one() {
+    fn groups_are_read_once() {
         let path = |n: u64| Some((format!("/{n}"), String::new()));
-        let mut one = Cgroups { unified: true, by_id: LruCache::new(CGROUPS_MAX) };
-        assert_eq!(one.of(7, || None), None);
-        assert_eq!(one.of(7, || path(7)), path(7));
-        assert_eq!(one.of(7, || path(8)), path(7));
-        let mut several = Cgroups { unified: false, by_id: LruCache::new(CGROUPS_MAX) };
-        assert_eq!((several.of(7, || path(7)), several.of(7, || path(8))), (path(7), path(8)));
+        let mut groups = Cgroups::default();
+        assert_eq!(groups.of(7, || None), None);
+        assert_eq!(groups.of(7, || path(7)), path(7));
+        assert_eq!((groups.of(7, || path(8)), groups.of(8, || path(8))), (path(7), path(8)));
     }
 }
