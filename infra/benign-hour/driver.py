@@ -20,8 +20,6 @@ import tempfile
 import time
 import urllib.request
 
-import cut
-
 HERE = pathlib.Path(__file__).resolve().parent
 PROCESSES, SYSCALLS = "amoskys.telemetry.process.v1", "amoskys.telemetry.syscall.v1"
 # What the load takes longer than asked, at most: its last session goes on to its end.
@@ -33,7 +31,7 @@ LOST = ("amoskys_agent_dropped_events_total", "amoskys_agent_kernel_lost_message
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="infra/benign-hour/record", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60, help="how long (60)")
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("tests/benign_hour"), help="folder of the files (tests/benign_hour)")
     parser.add_argument("--lost-ok", action="store_true", help="keep the recording although the agent lost events")
@@ -50,6 +48,9 @@ def main():
 
 
 def record(arguments, work, stack):
+    # Needs pyarrow, which is in the training's Python; --help does without.
+    import cut
+
     container = secrets.token_hex(32)
     group = unified_hierarchy() / container
     group.mkdir()
