@@ -4,7 +4,7 @@
 # workspace, so that features unify alike (infra/dev/env says how).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-kernel chaos soak lint bench bench-peers bench-agent model
+.PHONY: help setup build demo test test-kernel chaos soak lint bench bench-peers bench-agent benign-hour model
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/amoskys
 export CARGO_TARGET_DIR ?= $(CACHE)/target
@@ -44,6 +44,9 @@ bench-peers: ## Amoskys beside Apache Flink on the same topics, and DuckDB on fi
 
 bench-agent: ## what seeing system calls costs, beside auditd and bpftrace, as root (ARGS="--seconds 5 --format json")
 	@infra/dev/setup build && infra/bench-agent/run $(ARGS)
+
+benign-hour: ## record a host at benign work for the noise budget, as root (ARGS="--minutes 3 --output FOLDER")
+	@infra/dev/setup model && infra/dev/build && infra/benign-hour/record $(ARGS)
 
 model: ## record telemetry of this host, train, evaluate and export the model anew
 	@infra/dev/setup model && infra/dev/build && training/model $(ARGS)

@@ -22,7 +22,7 @@ fn events(path: &Path) {
         let (minute, second, ms) = (event / 240, event / 4 % 60, event % 4 * 250);
         writeln!(
             file,
-            r#"{{"observed_at":"2026-01-01T12:{minute:02}:{second:02}.{ms:03}Z","host_id":"h{}","kind":"PROCESS_EVENT_KIND_EXEC","pid":{},"parent_pid":{},"parent_comm":"bash","parent_exe":"/bin/bash","parent_euid":1000,"process_key":{event},"comm":"c{}","exe":"/usr/bin/c","exe_fs_type":"ext4","exe_deleted":false,"exe_setuid":false,"uid":1000,"euid":1000,"lifetime_us":0,"exit_code":0,"rss_bytes":4096,"cpu_user_us":1,"cpu_system_us":1,"threads":1,"open_files":3,"sockets":0,"cwd":"/","cgroup":"/","cmdline":"c","container_id":"","unreadable":[]}}"#,
+            r#"{{"observed_at":"2026-01-01T12:{minute:02}:{second:02}.{ms:03}Z","host_id":"h{}","kind":"PROCESS_EVENT_KIND_EXEC","pid":{},"parent_pid":{},"parent_comm":"bash","parent_exe":"/bin/bash","parent_euid":1000,"process_key":{event},"comm":"c{}","exe":"/usr/bin/c","exe_fs_type":"ext4","exe_deleted":false,"exe_setuid":false,"exe_sha256":"","package":"","ancestors":["/bin/bash"],"uid":1000,"euid":1000,"lifetime_us":0,"exit_code":0,"rss_bytes":4096,"cpu_user_us":1,"cpu_system_us":1,"threads":1,"open_files":3,"sockets":0,"cwd":"/","cgroup":"/","cmdline":"c","container_id":"","unreadable":[]}}"#,
             event % 3,
             1000 + event,
             70 + event % 5,

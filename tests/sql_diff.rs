@@ -156,8 +156,8 @@ fn what_a_processor_fills_in_tells_rows_apart() {
 #[test]
 fn versions_that_call_models_are_compared() {
     let place = Place::new();
-    let columns = "kind pid parent_pid uid euid comm exe exe_deleted exe_fs_type exe_setuid rss_bytes exit_code lifetime_us \
-                   parent_comm parent_euid unreadable";
+    let columns = "kind pid parent_pid process_key uid euid comm exe exe_deleted exe_fs_type exe_setuid exe_sha256 package \
+                   rss_bytes exit_code lifetime_us parent_comm parent_euid ancestors unreadable";
     let nulls = columns.split(' ').map(|column| format!(", \"{column}\": null")).collect::<String>();
     place.write("rows.jsonl", &format!("{{\"observed_at\": \"2026-01-02T23:50:00Z\", \"host_id\": \"h0\"{nulls}}}\n"));
     let shipped = |name: &str| fs::canonicalize(name).expect("there").display().to_string();

@@ -330,7 +330,7 @@ fn a_models_score_is_told_against_its_threshold() {
             "observed_at": format!("2026-01-01T12:00:00.{at_ms:03}Z"), "host_id": "a", "kind": "PROCESS_EVENT_KIND_EXEC",
             "pid": 100 + at_ms, "parent_pid": 7, "parent_comm": "bash", "parent_euid": 1000, "comm": comm,
             "exe": format!("/usr/bin/{comm}"), "exe_fs_type": "ext4", "exe_deleted": false, "uid": 1000, "euid": 1000,
-            "lifetime_us": 0, "exit_code": 0, "unreadable": [],
+            "lifetime_us": 0, "exit_code": 0, "unreadable": [], "ancestors": [],
         })
     };
     let rows: Vec<String> =

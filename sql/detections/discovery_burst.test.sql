@@ -89,3 +89,21 @@ ORDER BY n, after_ms;
 SELECT detection, entity, time FROM alerts ORDER BY detection, time;
 -- | detection | entity | time |
 -- |-----------|--------|------|
+
+-- test: what root lets cron collect, and a user's job that does the same
+INSERT INTO processes (kind, comm, exe, pid, euid, parent_comm, parent_pid, ancestors, lifetime_us, observed_at)
+SELECT kind, comm, concat('/usr/bin/', comm), 601 + 100 * parent + n, euid, 'collect', 600 + parent,
+       make_array('/usr/bin/dash', '/usr/bin/dash', '/usr/sbin/cron', '/usr/sbin/init'), lifetime_us,
+       concat('12:00:00.', lpad(100 + 40 * n + after_ms, 3, '0'))
+FROM (VALUES ('id', 0), ('whoami', 1), ('groups', 2), ('uname', 3), ('hostname', 4), ('arch', 5), ('nproc', 6),
+             ('uptime', 7), ('who', 8), ('w', 9), ('users', 10), ('ps', 11), ('df', 12), ('free', 13), ('env', 14),
+             ('lsmod', 15)) AS programs(comm, n),
+     (VALUES ('PROCESS_EVENT_KIND_FORK', 0, 0), ('PROCESS_EVENT_KIND_EXEC', 1, 0),
+             ('PROCESS_EVENT_KIND_EXIT', 5, 5000)) AS life(kind, after_ms, lifetime_us),
+     (VALUES (1, 0), (2, 1000)) AS users(parent, euid)
+ORDER BY n, after_ms;
+-- advance: 5m
+SELECT DISTINCT detection, entity FROM alerts;
+-- | detection       | entity      |
+-- |-----------------|-------------|
+-- | discovery_burst | collect 602 |

@@ -66,3 +66,33 @@ INSERT INTO processes (observed_at, kind, pid, comm, exe, exe_fs_type, uid, euid
 SELECT detection, entity, time FROM alerts ORDER BY detection, time;
 -- | detection | entity | time |
 -- |-----------|--------|------|
+
+-- test: an installed program goes on in a copy of itself, by whatever name, and crun in one that was gone before it was read
+INSERT INTO processes (observed_at, kind, pid, process_key, comm, exe, exe_fs_type, exe_sha256, package, uid, euid, parent_pid, parent_comm, parent_euid) VALUES
+  ('12:00:00.100', 'PROCESS_EVENT_KIND_EXEC', 92, 921, 'runtime', '/usr/bin/runtime', 'ext4', 'aa', 'runtime', 0, 0, 70, 'sh', 0),
+  ('12:00:00.200', 'PROCESS_EVENT_KIND_EXEC', 92, 921, '3', '/memfd:copy', 'memfd', 'aa', '', 0, 0, 70, 'sh', 0),
+  ('12:00:00.300', 'PROCESS_EVENT_KIND_EXEC', 93, 931, 'crun', '/usr/bin/crun', 'ext4', 'cc', '', 0, 0, 70, 'sh', 0),
+  ('12:00:00.400', 'PROCESS_EVENT_KIND_EXEC', 93, 931, '3', '/memfd:crun_cloned:/proc/self/exe', 'memfd', '', '', 0, 0, 70, 'sh', 0);
+-- advance: 5m
+SELECT detection, entity, time FROM alerts ORDER BY detection, time;
+-- | detection | entity | time |
+-- |-----------|--------|------|
+
+-- test: an installed program goes on as another, one that nobody installed in a copy of itself, and a name without the program
+INSERT INTO processes (observed_at, kind, pid, process_key, comm, exe, exe_fs_type, exe_sha256, package, uid, euid, parent_pid, parent_comm, parent_euid) VALUES
+  ('12:01:00.100', 'PROCESS_EVENT_KIND_EXEC', 94, 941, 'python3', '/usr/bin/python3.11', 'ext4', 'aa', 'python3.11-minimal', 0, 0, 70, 'sh', 0),
+  ('12:01:00.200', 'PROCESS_EVENT_KIND_EXEC', 94, 941, '3', '/memfd:copy', 'memfd', 'bb', '', 0, 0, 70, 'sh', 0),
+  ('12:01:00.300', 'PROCESS_EVENT_KIND_EXEC', 95, 951, 'x', '/home/u/x', 'ext4', 'dd', '', 0, 0, 70, 'sh', 0),
+  ('12:01:00.400', 'PROCESS_EVENT_KIND_EXEC', 95, 951, '3', '/memfd:x', 'memfd', 'dd', '', 0, 0, 70, 'sh', 0),
+  ('12:01:00.500', 'PROCESS_EVENT_KIND_EXEC', 96, 961, 'python3', '/usr/bin/python3.11', 'ext4', 'aa', 'python3.11-minimal', 0, 0, 70, 'sh', 0),
+  ('12:01:00.600', 'PROCESS_EVENT_KIND_EXEC', 96, 961, '3', '/memfd:crun_cloned:/proc/self/exe', 'memfd', '', '', 0, 0, 70, 'sh', 0),
+  ('12:01:00.700', 'PROCESS_EVENT_KIND_EXEC', 97, 971, 'bash', '/usr/bin/bash', 'ext4', 'ee', 'bash', 0, 0, 70, 'sh', 0),
+  ('12:01:00.800', 'PROCESS_EVENT_KIND_EXEC', 97, 971, 'x', '/tmp/x', 'ext4', 'ee', '', 0, 0, 70, 'sh', 0);
+-- advance: 5m
+SELECT entity, time, confidence FROM alerts ORDER BY entity, time;
+-- | entity                                   | time                    | confidence |
+-- |------------------------------------------|-------------------------|------------|
+-- | pid 94 /memfd:copy                       | 2026-01-01 12:01:00.200 | 0.9        |
+-- | pid 95 /memfd:x                          | 2026-01-01 12:01:00.400 | 0.9        |
+-- | pid 96 /memfd:crun_cloned:/proc/self/exe | 2026-01-01 12:01:00.600 | 0.9        |
+-- | pid 97 /tmp/x                            | 2026-01-01 12:01:00.800 | 0.6        |

@@ -64,3 +64,29 @@ INSERT INTO processes (observed_at, kind, pid, comm, exe, exe_fs_type, exe_delet
 SELECT detection, entity, time FROM alerts ORDER BY detection, time;
 -- | detection | entity | time |
 -- |-----------|--------|------|
+
+-- test: a package is upgraded while its program runs, which starts another process before it is started anew
+INSERT INTO processes (observed_at, kind, pid, process_key, comm, exe, exe_fs_type, exe_deleted, package, parent_pid, parent_comm) VALUES
+  ('12:00:00.500', 'PROCESS_EVENT_KIND_SNAPSHOT', 118, 1181, 'sshd', '/usr/sbin/sshd', 'ext4', false, 'openssh-server', 1, 'init'),
+  ('12:00:10.500', 'PROCESS_EVENT_KIND_SNAPSHOT', 118, 1181, 'sshd', '/usr/sbin/sshd', 'ext4', true, '', 1, 'init'),
+  ('12:00:12.500', 'PROCESS_EVENT_KIND_FORK', 119, 1191, 'sshd', '/usr/sbin/sshd', 'ext4', true, '', 118, 'sshd'),
+  ('12:00:20.500', 'PROCESS_EVENT_KIND_SNAPSHOT', 118, 1181, 'sshd', '/usr/sbin/sshd', 'ext4', true, '', 1, 'init'),
+  ('12:00:50.500', 'PROCESS_EVENT_KIND_SNAPSHOT', 118, 1181, 'sshd', '/usr/sbin/sshd', 'ext4', true, '', 1, 'init'),
+  ('12:01:30.500', 'PROCESS_EVENT_KIND_SNAPSHOT', 118, 1181, 'sshd', '/usr/sbin/sshd', 'ext4', true, '', 1, 'init');
+-- advance: 5m
+SELECT detection, entity, time FROM alerts ORDER BY detection, time;
+-- | detection | entity | time |
+-- |-----------|--------|------|
+
+-- test: another program of a package, another host's, and a file that is no package's
+INSERT INTO processes (observed_at, kind, host_id, pid, comm, exe, exe_fs_type, exe_deleted, package, parent_pid, parent_comm) VALUES
+  ('12:02:00.500', 'PROCESS_EVENT_KIND_SNAPSHOT', 'a', 120, 'sshd', '/usr/sbin/sshd', 'ext4', false, 'openssh-server', 1, 'init'),
+  ('12:02:00.500', 'PROCESS_EVENT_KIND_SNAPSHOT', 'a', 121, 'x', '/usr/sbin/x', 'ext4', false, '', 1, 'init'),
+  ('12:02:10.500', 'PROCESS_EVENT_KIND_SNAPSHOT', 'a', 121, 'x', '/usr/sbin/x', 'ext4', true, '', 1, 'init'),
+  ('12:02:10.500', 'PROCESS_EVENT_KIND_SNAPSHOT', 'b', 122, 'sshd', '/usr/sbin/sshd', 'ext4', true, '', 1, 'init');
+-- advance: 5m
+SELECT host_id, entity, time FROM alerts ORDER BY host_id, time;
+-- | host_id | entity                 | time                    |
+-- |---------|------------------------|-------------------------|
+-- | a       | pid 121 /usr/sbin/x    | 2026-01-01 12:02:10.500 |
+-- | b       | pid 122 /usr/sbin/sshd | 2026-01-01 12:02:10.500 |

@@ -35,3 +35,27 @@ INSERT INTO syscalls (observed_at, syscall, pid, parent_pid, process_key, comm, 
 SELECT detection, entity, time, severity, technique FROM alerts ORDER BY time, entity;
 -- | detection | entity | time | severity | technique |
 -- |-----------|--------|------|----------|-----------|
+
+-- test: a terminal multiplexer starts a shell in a terminal that it makes
+INSERT INTO syscalls (observed_at, syscall, pid, parent_pid, process_key, comm, uid, euid, result, error, path) VALUES
+  ('12:04:00.100', 'SYSCALL_ACCEPT', 131, 1, 1311, 'tmux: server', 1000, 1000, 5, '', ''),
+  ('12:04:00.200', 'SYSCALL_OPENAT', 131, 1, 1311, 'tmux: server', 1000, 1000, 8, '', '/dev/ptmx'),
+  ('12:04:00.300', 'SYSCALL_EXECVE', 132, 131, 1321, 'bash', 1000, 1000, 0, '', '/bin/bash');
+-- advance: 5m
+SELECT detection, entity, time, severity, technique FROM alerts ORDER BY time, entity;
+-- | detection | entity | time | severity | technique |
+-- |-----------|--------|------|----------|-----------|
+
+-- test: another program that makes a terminal for it, and one that is only called so
+INSERT INTO syscalls (observed_at, syscall, pid, parent_pid, process_key, comm, uid, euid, result, error, path) VALUES
+  ('12:05:00.100', 'SYSCALL_ACCEPT', 133, 1, 1331, 'socat', 33, 33, 5, '', ''),
+  ('12:05:00.200', 'SYSCALL_OPENAT', 133, 1, 1331, 'socat', 33, 33, 8, '', '/dev/ptmx'),
+  ('12:05:00.300', 'SYSCALL_EXECVE', 134, 133, 1341, 'sh', 33, 33, 0, '', '/bin/sh'),
+  ('12:05:10.100', 'SYSCALL_ACCEPT', 135, 1, 1351, 'tmux: server', 33, 33, 5, '', ''),
+  ('12:05:10.300', 'SYSCALL_EXECVE', 136, 135, 1361, 'sh', 33, 33, 0, '', '/bin/sh');
+-- advance: 5m
+SELECT entity, time FROM alerts ORDER BY time, entity;
+-- | entity                  | time                    |
+-- |-------------------------|-------------------------|
+-- | pid 133 started /bin/sh | 2026-01-01 12:05:00.300 |
+-- | pid 135 started /bin/sh | 2026-01-01 12:05:10.300 |

@@ -35,3 +35,25 @@ INSERT INTO syscalls (observed_at, syscall, pid, process_key, comm, process_comm
 SELECT detection, entity, time, severity, technique FROM alerts ORDER BY time, entity;
 -- | detection | entity | time | severity | technique |
 -- |-----------|--------|------|----------|-----------|
+
+-- test: a program that has just loaded a compiler from the system's folders
+INSERT INTO syscalls (observed_at, syscall, pid, process_key, comm, uid, euid, result, error, path, protection, flags, size, start_address) VALUES
+  ('12:04:00.100', 'SYSCALL_OPENAT', 94, 941, 'wrk', 1000, 1000, 3, '', '/lib/x86_64-linux-gnu/libluajit-5.1.so.2', '', 'O_RDONLY|O_CLOEXEC', NULL, NULL),
+  ('12:04:00.200', 'SYSCALL_MPROTECT', 94, 941, 'wrk', 1000, 1000, 0, '', '', 'PROT_READ|PROT_EXEC', '', 65536, 140000000);
+-- advance: 5m
+SELECT detection, entity, time, severity, technique FROM alerts ORDER BY time, entity;
+-- | detection | entity | time | severity | technique |
+-- |-----------|--------|------|----------|-----------|
+
+-- test: from elsewhere, and one that another process has loaded
+INSERT INTO syscalls (observed_at, syscall, pid, process_key, comm, uid, euid, result, error, path, protection, flags, size, start_address) VALUES
+  ('12:05:00.100', 'SYSCALL_OPENAT', 95, 951, 'x', 1000, 1000, 3, '', '/tmp/lib/libluajit-5.1.so.2', '', 'O_RDONLY|O_CLOEXEC', NULL, NULL),
+  ('12:05:00.200', 'SYSCALL_MPROTECT', 95, 951, 'x', 1000, 1000, 0, '', '', 'PROT_READ|PROT_EXEC', '', 65536, 140000000),
+  ('12:05:10.100', 'SYSCALL_OPENAT', 96, 961, 'wrk', 1000, 1000, 3, '', '/usr/lib/x86_64-linux-gnu/libluajit-5.1.so.2', '', 'O_RDONLY|O_CLOEXEC', NULL, NULL),
+  ('12:05:10.200', 'SYSCALL_MPROTECT', 97, 971, 'y', 1000, 1000, 0, '', '', 'PROT_READ|PROT_EXEC', '', 65536, 140000000);
+-- advance: 5m
+SELECT entity, time FROM alerts ORDER BY time, entity;
+-- | entity     | time                    |
+-- |------------|-------------------------|
+-- | x (pid 95) | 2026-01-01 12:05:00.200 |
+-- | y (pid 97) | 2026-01-01 12:05:10.200 |

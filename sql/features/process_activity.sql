@@ -30,6 +30,10 @@ SELECT host_id, parent_pid, parent_comm,
        coalesce(avg(lifetime_us) FILTER (WHERE kind = 'PROCESS_EVENT_KIND_EXIT'), 0)        AS mean_lifetime_us,
        coalesce(min(lifetime_us) FILTER (WHERE kind = 'PROCESS_EVENT_KIND_EXIT'), 0)        AS min_lifetime_us,
        count(*) FILTER (WHERE kind = 'PROCESS_EVENT_KIND_EXEC' AND euid = 0)                AS root_execs,
+       -- Of jobs that root gave to cron.
+       count(*) FILTER (WHERE kind = 'PROCESS_EVENT_KIND_EXEC' AND euid = 0
+                          AND (array_has(ancestors, '/usr/sbin/cron') OR array_has(ancestors, '/usr/sbin/crond')))
+                                                                                            AS scheduled_execs,
        count(*) FILTER (WHERE kind = 'PROCESS_EVENT_KIND_EXEC'
                           AND exe_fs_type IN ('tmpfs', 'memfd'))                            AS tmpfs_execs,
        count(*) FILTER (WHERE exe_deleted)                                                  AS deleted_execs,
