@@ -168,8 +168,9 @@ fn other_sql_leaves_the_rest_alone_and_is_whole_from_its_first_window_on() {
         Ok(())
     });
     let counts = [rebuilt.get(), came.get(), went.get(), stayed.get()];
+    // Of 150 cases about 120 rebuild, give or take 15, and there are thousands of the others.
     assert!(
-        counts.iter().all(|count| *count > 100),
+        counts[0] > 40 && counts[1..].iter().all(|count| *count > 1_000),
         "partitions rebuilt, lines of what came, not told while it was gone, of what stayed: {counts:?}"
     );
 }
