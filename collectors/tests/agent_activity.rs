@@ -14,9 +14,10 @@ use amoskys_proto::{
 use prost::Message;
 use std::{
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
-use support::*;
+use support::{children::Running, *};
 use tempfile::TempDir;
 
 const DRAIN: Duration = Duration::from_secs(30);
@@ -71,6 +72,10 @@ fn what_a_program_does_is_told_to_the_call_and_each_scrape_adds_up() {
     let Some(config) = config(folder.path(), 16_384) else { return };
     let bus = FakeBus::new(Mode::Take);
     let (agent, registry) = start(config, &bus);
+    // One that makes calls for as long as anybody looks.
+    let mut other = Command::new("/bin/sh");
+    let other = Running::start(other.args(["-c", "while :; do sleep 0.01; done"]));
+    wait_until("the other's calls are told", || events(&bus).iter().any(|event| event.pid == other.pid()));
     let running = std::thread::spawn(move || stopped.go());
     while !running.is_finished() {
         assert_calls_add_up(&scrape(&registry));
@@ -105,8 +110,10 @@ fn what_a_program_does_is_told_to_the_call_and_each_scrape_adds_up() {
         assert_eq!((event.latency_counts.len(), event.latency_counts.iter().sum()), (32, event.count), "{event:?}");
         assert!(event.pid != std::process::id(), "the agent's own: {event:?}");
     }
-    // Others that are still there have their program.
-    assert!(told.iter().any(|event| event.exe.starts_with('/')), "{told:?}");
+    // One that is still there has its program.
+    let shell = std::fs::canonicalize("/bin/sh").expect("there is a shell");
+    let is_it = |event: &&SyscallActivity| event.pid == other.pid() && Path::new(&event.exe) == shell;
+    assert!(told.iter().any(|event| is_it(&event)), "none of process {} has {}", other.pid(), shell.display());
 
     let text = scrape(&registry);
     assert_calls_add_up(&text);

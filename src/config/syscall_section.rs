@@ -68,7 +68,8 @@ const KEYS: &[Key] = &[
         Fallback::Value("auto"),
         "`ebpf` (or `on`): programs in the kernel, which take CAP_BPF, CAP_PERFMON and a kernel with BTF. `audit`: the kernel's audit. The agent \
          does not start without the one that is named; `auto` takes eBPF where it may be loaded, else audit where it may be read, \
-         and says why not elsewhere.",
+         and says why not elsewhere. eBPF sees a call in the kernel's function for it where programs may be there, so that other calls cost \
+         nothing ([ADR 38](adr/0038-calls-in-their-functions.md)).",
     ),
     Key::new(
         "audit_log",

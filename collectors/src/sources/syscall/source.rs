@@ -189,7 +189,7 @@ fn filters(config: &SyscallConfig) -> Filters {
         Ok(metadata) => Some(metadata.ino()),
         Err(error) => {
             let folder = folder.display();
-            tracing::info!(%error, "there is no control group {folder}; it is left out of `cgroups`");
+            tracing::warn!(%error, "there is no control group {folder}; it is left out of `cgroups`");
             None
         }
     };
