@@ -6,7 +6,7 @@
 //! counted, and their rows are taken. Other work on the host makes times longer, not shorter, so the least of the turns counts.
 
 use amoskys_ebpf::{
-    Activity, Filters, Probe, ProbeError, Rule,
+    Activity, Filters, Probe, ProbeError, Rule, SeenAt,
     testing::{Stopped, compile},
 };
 use std::{path::Path, time::Instant};
