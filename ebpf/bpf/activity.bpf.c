@@ -20,13 +20,9 @@
 
 enum counter { SEEN, COUNTED, NO_ROOM, UNFINISHED, UNNOTED, COUNTERS };
 
-// Programs that count. A program may be interrupted by another one on its processor, but not by itself, so each has counters of its own.
+// Programs that count.
 enum place { ENTER, EXIT, END, PLACES };
-
-// Together, so that they are read at one moment.
-struct counts {
-    u64 of[COUNTERS];
-};
+#include "counters.h"
 
 struct thread {
     u64 entered_ns;
@@ -87,22 +83,6 @@ struct {
     __type(key, struct key);
     __type(value, struct row);
 } rows_1 SEC(".maps");
-
-struct {
-    __uint(type, PERCPU_ARRAY);
-    __uint(max_entries, PLACES);
-    __type(key, u32);
-    __type(value, struct counts);
-} counters SEC(".maps");
-
-// A call of which it is decided what becomes of it.
-INLINE int decided(u32 place, enum counter which) {
-    struct counts *counts = map_lookup(&counters, &place);
-    if (!counts) return 0;
-    counts->of[SEEN] += 1;
-    counts->of[which] += 1;
-    return 0;
-}
 
 SEC("tp_btf/sys_enter")
 int activity_enter(u64 *ctx) {

@@ -17,12 +17,9 @@
 
 enum counter { SEEN, THREADS, DROPPED_RING, SUBMITTED, COUNTERS };
 
-// Programs that count. A program may be interrupted by another one on its processor, but not by itself, so each has counters of its own.
+// Programs that count.
 enum place { FORK, EXEC, EXIT, PLACES };
-
-struct counts {
-    u64 of[COUNTERS];
-};
+#include "counters.h"
 
 // Set before the programs are loaded.
 const volatile u32 ARGV_BYTES_MAX = 4096;
@@ -58,13 +55,6 @@ struct event {
     char data[2 * (PATH_BYTES + NAME_BYTES) + ARGV_BYTES];
 };
 #define HEADER_BYTES __builtin_offsetof(struct event, data)
-
-struct {
-    __uint(type, PERCPU_ARRAY);
-    __uint(max_entries, PLACES);
-    __type(key, u32);
-    __type(value, struct counts);
-} counters SEC(".maps");
 
 // For each program, as one may interrupt another.
 struct {
@@ -213,14 +203,6 @@ struct files_struct {
 // A bit of the time that says that somebody asked for it.
 #define TIME_BITS 0x7fffffff
 
-INLINE int counted(u32 place, enum counter which) {
-    struct counts *counts = map_lookup(&counters, &place);
-    if (!counts) return 0;
-    counts->of[SEEN] += 1;
-    counts->of[which] += 1;
-    return 0;
-}
-
 // Bits above the number of bytes.
 #define BYTES 0xffffu
 #define DELETED (1u << 16)
@@ -349,15 +331,15 @@ INLINE void describe(struct event *event, u8 kind, const struct task_struct *tas
 
 INLINE int told(u32 place, struct event *event, u32 bytes) {
     if (bytes > sizeof event->data) bytes = sizeof event->data;
-    if (ring_output(&events, event, HEADER_BYTES + bytes, 0)) return counted(place, DROPPED_RING);
-    return counted(place, SUBMITTED);
+    if (ring_output(&events, event, HEADER_BYTES + bytes, 0)) return decided(place, DROPPED_RING);
+    return decided(place, SUBMITTED);
 }
 
 SEC("tp_btf/sched_process_fork")
 int process_fork(u64 *ctx) {
     const struct task_struct *child = (void *)ctx[1];
     u32 place = FORK;
-    if (child->pid != child->tgid) return counted(FORK, THREADS);
+    if (child->pid != child->tgid) return decided(FORK, THREADS);
     struct event *event = map_lookup(&scratch, &place);
     if (!event) return 0;
     describe(event, FORK, child);
@@ -437,10 +419,10 @@ int process_exit(u64 *ctx) {
     const struct task_struct *leader = task->group_leader;
     const struct signal_struct *signal = task->signal;
     u32 place = EXIT;
-    if (signal->live.counter > 0) return counted(EXIT, THREADS);
+    if (signal->live.counter > 0) return decided(EXIT, THREADS);
     struct ended ended = {.started_ns = leader->start_boottime, .pid = task->tgid};
     u8 yes = 1;
-    if (map_update(&ends, &ended, &yes, NOEXIST) && map_lookup(&ends, &ended)) return counted(EXIT, THREADS);
+    if (map_update(&ends, &ended, &yes, NOEXIST) && map_lookup(&ends, &ended)) return decided(EXIT, THREADS);
     struct event *event = map_lookup(&scratch, &place);
     if (!event) return 0;
     describe(event, EXIT, task);

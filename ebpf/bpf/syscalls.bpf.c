@@ -16,13 +16,9 @@
 
 enum counter { SEEN, FILTERED, COMPAT, SAMPLED_OUT, LIMITED, DROPPED_RING, DROPPED_IN_FLIGHT, UNFINISHED, SUBMITTED, COUNTERS };
 
-// Programs that count. A program may be interrupted by another one on its processor, but not by itself, so each has counters of its own.
+// Programs that count.
 enum place { ENTER, EXIT, END, PLACES };
-
-// Together, so that they are read at one moment.
-struct counts {
-    u64 of[COUNTERS];
-};
+#include "counters.h"
 
 // For each number; arguments are counted from 1, 0 is none.
 struct rule {
@@ -100,13 +96,6 @@ struct {
     __type(key, u32);
     __type(value, struct call);
 } in_flight SEC(".maps");
-
-struct {
-    __uint(type, PERCPU_ARRAY);
-    __uint(max_entries, PLACES);
-    __type(key, u32);
-    __type(value, struct counts);
-} counters SEC(".maps");
 
 // How many calls of each number came to sampling.
 struct {
@@ -209,15 +198,6 @@ struct {
     __type(key, struct prefix);
     __type(value, u8);
 } paths SEC(".maps");
-
-// A call of which it is decided what becomes of it.
-INLINE int decided(u32 place, enum counter which) {
-    struct counts *counts = map_lookup(&counters, &place);
-    if (!counts) return 0;
-    counts->of[SEEN] += 1;
-    counts->of[which] += 1;
-    return 0;
-}
 
 // Whether a list that is looked at in this way lets it through.
 INLINE int passes(u8 how, void *list, const void *key) {

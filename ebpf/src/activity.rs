@@ -8,7 +8,7 @@
 use crate::{
     ActivityCounters, ProbeError,
     activity_counters::{COUNTERS, PLACES},
-    probe::{Missed, missing, sums},
+    probe::{Missed, load, missing, program, sums},
 };
 use aya::{
     Btf, Ebpf, EbpfLoader,
@@ -81,15 +81,11 @@ impl Activity {
         let written_map = Array::try_from(ebpf.take_map("written").ok_or_else(|| missing("written"))?)?;
         let mut activity = Self { ebpf, written: 0, written_map, missed: Missed::default() };
         for (name, tracepoint) in TRACEPOINTS {
-            let program = activity.program(name)?;
-            program.load(tracepoint, &btf)?;
+            let program: &mut BtfTracePoint = program(&mut activity.ebpf, name)?;
+            load(|| program.load(tracepoint, &btf))?;
             program.attach()?;
         }
         Ok(activity)
-    }
-
-    fn program(&mut self, name: &str) -> Result<&mut BtfTracePoint, ProbeError> {
-        Ok(self.ebpf.program_mut(name).ok_or_else(|| missing(name))?.try_into()?)
     }
 
     /// Hands over each row of what was counted since the last taking, and begins anew.
@@ -111,7 +107,7 @@ impl Activity {
     pub fn end(&mut self, on_row: &mut dyn FnMut(&ActivityRow)) -> Result<(), ProbeError> {
         self.missed.read(&self.ebpf, &[ENTER])?;
         for (name, _) in TRACEPOINTS.iter().rev() {
-            self.program(name)?.unload()?;
+            program::<BtfTracePoint>(&mut self.ebpf, name)?.unload()?;
         }
         self.wait_for_programs()?;
         self.take_from(self.written, on_row)

@@ -5,7 +5,10 @@
 //! programs there (BTF, function tracing) and knows a function of each call's name; else tracepoints.
 //! Limits: [`SLOTS`] calls have functions at once. By functions, calls by the numbers of 32-bit programs are not seen, and not counted.
 
-use crate::{ProbeError, Rule, probe::missing};
+use crate::{
+    ProbeError, Rule,
+    probe::{load, program},
+};
 use aya::{
     Btf, Ebpf,
     programs::{BtfTracePoint, FEntry, FExit, fentry::FEntryLinkId, fexit::FExitLinkId},
@@ -62,7 +65,8 @@ impl Hooks {
             },
         };
         for name in TRACEPOINTS {
-            tracepoint(ebpf, name)?.load(name, btf)?;
+            let tracepoint = program::<BtfTracePoint>(ebpf, name)?;
+            load(|| tracepoint.load(name, btf))?;
         }
         Ok(Self::Tracepoints { because, attached: false })
     }
@@ -85,7 +89,7 @@ impl Hooks {
             }
             Self::Tracepoints { attached, .. } if !*attached => {
                 for name in TRACEPOINTS {
-                    tracepoint(ebpf, name)?.attach()?;
+                    program::<BtfTracePoint>(ebpf, name)?.attach()?;
                 }
                 *attached = true;
             }
@@ -100,13 +104,13 @@ impl Hooks {
             Self::Functions(slots) => {
                 for slot in slots {
                     slot.links = None;
-                    enter(ebpf, &slot.enter)?.unload()?;
-                    exit(ebpf, &slot.exit)?.unload()?;
+                    program::<FEntry>(ebpf, &slot.enter)?.unload()?;
+                    program::<FExit>(ebpf, &slot.exit)?.unload()?;
                 }
             }
             Self::Tracepoints { .. } => {
                 for name in TRACEPOINTS.iter().rev() {
-                    tracepoint(ebpf, name)?.unload()?;
+                    program::<BtfTracePoint>(ebpf, name)?.unload()?;
                 }
             }
         }
@@ -140,21 +144,23 @@ fn slots(possible: &[Rule]) -> Result<Vec<Slot>, ProbeError> {
 
 /// All or none.
 fn load_slots(ebpf: &mut Ebpf, btf: &Btf, possible: &[Rule], slots: Vec<Slot>) -> Result<Vec<Slot>, ProbeError> {
-    let mut load = || {
+    let mut load_all = || {
         for (slot, rule) in slots.iter().zip(possible) {
             let function = format!("{FUNCTION_PREFIX}{}", rule.name);
-            enter(ebpf, &slot.enter)?.load(&function, btf)?;
-            exit(ebpf, &slot.exit)?.load(&function, btf)?;
+            let at_beginning = program::<FEntry>(ebpf, &slot.enter)?;
+            load(|| at_beginning.load(&function, btf))?;
+            let at_end = program::<FExit>(ebpf, &slot.exit)?;
+            load(|| at_end.load(&function, btf))?;
         }
         Ok(())
     };
-    match load() {
+    match load_all() {
         Ok(()) => Ok(slots),
         Err(error) => {
             for slot in &slots {
                 // Those that were loaded.
-                let _ = enter(ebpf, &slot.enter)?.unload();
-                let _ = exit(ebpf, &slot.exit)?.unload();
+                let _ = program::<FEntry>(ebpf, &slot.enter)?.unload();
+                let _ = program::<FExit>(ebpf, &slot.exit)?.unload();
             }
             Err(error)
         }
@@ -164,29 +170,17 @@ fn load_slots(ebpf: &mut Ebpf, btf: &Btf, possible: &[Rule], slots: Vec<Slot>) -
 impl Slot {
     fn attach(&mut self, ebpf: &mut Ebpf) -> Result<(), ProbeError> {
         if self.links.is_none() {
-            let at_end = exit(ebpf, &self.exit)?.attach()?;
-            self.links = Some((enter(ebpf, &self.enter)?.attach()?, at_end));
+            let at_end = program::<FExit>(ebpf, &self.exit)?.attach()?;
+            self.links = Some((program::<FEntry>(ebpf, &self.enter)?.attach()?, at_end));
         }
         Ok(())
     }
 
     fn detach(&mut self, ebpf: &mut Ebpf) -> Result<(), ProbeError> {
         if let Some((at_beginning, at_end)) = self.links.take() {
-            enter(ebpf, &self.enter)?.detach(at_beginning)?;
-            exit(ebpf, &self.exit)?.detach(at_end)?;
+            program::<FEntry>(ebpf, &self.enter)?.detach(at_beginning)?;
+            program::<FExit>(ebpf, &self.exit)?.detach(at_end)?;
         }
         Ok(())
     }
-}
-
-fn enter<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut FEntry, ProbeError> {
-    Ok(ebpf.program_mut(name).ok_or_else(|| missing(name))?.try_into()?)
-}
-
-fn exit<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut FExit, ProbeError> {
-    Ok(ebpf.program_mut(name).ok_or_else(|| missing(name))?.try_into()?)
-}
-
-fn tracepoint<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut BtfTracePoint, ProbeError> {
-    Ok(ebpf.program_mut(name).ok_or_else(|| missing(name))?.try_into()?)
 }

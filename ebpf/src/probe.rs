@@ -13,7 +13,7 @@ use aya::{
         Array, HashMap, MapData, PerCpuArray, RingBuf,
         lpm_trie::{Key, LpmTrie},
     },
-    programs::{BtfTracePoint, Program},
+    programs::{BtfTracePoint, Program, ProgramError},
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
@@ -29,6 +29,7 @@ const OF_PROCESSES: [&str; 3] = ["sched_process_fork", "sched_process_exec", "sc
 pub const NUMBERS: u32 = 512;
 /// The kernel takes powers of two, and no smaller one.
 const RING_BYTES_MIN: u32 = 1 << 12;
+const LOADS_MAX: usize = 50;
 const MISSED_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// Programs that are loaded and attached; dropped, they are gone.
@@ -63,16 +64,12 @@ impl Probe {
         // Whose calls is known before any is seen.
         probe.set_filters(filters)?;
         for name in OF_PROCESSES {
-            let program = probe.of_processes(name)?;
-            program.load(name, &btf)?;
+            let program: &mut BtfTracePoint = program(&mut probe.ebpf, name)?;
+            load(|| program.load(name, &btf))?;
             program.attach()?;
         }
         probe.set_rules(rules)?;
         Ok(probe)
-    }
-
-    fn of_processes(&mut self, name: &str) -> Result<&mut BtfTracePoint, ProbeError> {
-        Ok(self.ebpf.program_mut(name).ok_or_else(|| missing(name))?.try_into()?)
     }
 
     /// Why calls are seen at the tracepoints of all calls although they need not have been.
@@ -152,25 +149,11 @@ impl Probe {
         calls_max: usize,
         on_call: &mut dyn FnMut(&RawCall<'_>),
     ) -> Result<usize, ProbeError> {
-        let taken = self.take(calls_max, on_call);
-        if taken > 0 || wait.is_zero() {
-            return Ok(taken);
-        }
-        wait_for(&self.ring, wait)?;
-        Ok(self.take(calls_max, on_call))
-    }
-
-    fn take(&mut self, calls_max: usize, on_call: &mut dyn FnMut(&RawCall<'_>)) -> usize {
-        let mut taken = 0;
-        while taken < calls_max
-            && let Some(item) = self.ring.next()
-        {
-            taken += 1;
-            if let Some(call) = RawCall::parse(&item) {
+        poll_ring(&mut self.ring, wait, calls_max, &mut |item| {
+            if let Some(call) = RawCall::parse(item) {
                 on_call(&call);
             }
-        }
-        taken
+        })
     }
 
     /// Takes the programs out of the kernel. What has come until then is still there to be polled, and counted.
@@ -178,7 +161,7 @@ impl Probe {
         self.missed.read(&self.ebpf, &self.hooks.beginnings())?;
         self.hooks.unload(&mut self.ebpf)?;
         for name in OF_PROCESSES {
-            self.of_processes(name)?.unload()?;
+            program::<BtfTracePoint>(&mut self.ebpf, name)?.unload()?;
         }
         Ok(())
     }
@@ -195,14 +178,34 @@ pub(crate) fn ring_of(bytes: u32) -> u32 {
     bytes.max(RING_BYTES_MIN).checked_next_power_of_two().unwrap_or(1 << 31)
 }
 
-/// Until there is something in the ring, at most so long.
-pub(crate) fn wait_for(ring: &RingBuf<MapData>, wait: Duration) -> Result<(), ProbeError> {
+/// Hands over what is in the ring, at most `items_max`, and waits for the first of it at most `wait`. How many there were.
+pub(crate) fn poll_ring(
+    ring: &mut RingBuf<MapData>,
+    wait: Duration,
+    items_max: usize,
+    on_item: &mut dyn FnMut(&[u8]),
+) -> Result<usize, ProbeError> {
+    let taken = take(ring, items_max, on_item);
+    if taken > 0 || wait.is_zero() {
+        return Ok(taken);
+    }
     let mut waited = [PollFd::new(ring, PollFlags::IN)];
     let wait = Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: wait.subsec_nanos().into() };
     match poll(&mut waited, Some(&wait)) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(take(ring, items_max, on_item)),
         Err(error) => Err(ProbeError::Wait(error.into())),
     }
+}
+
+fn take(ring: &mut RingBuf<MapData>, items_max: usize, on_item: &mut dyn FnMut(&[u8])) -> usize {
+    let mut taken = 0;
+    while taken < items_max
+        && let Some(item) = ring.next()
+    {
+        taken += 1;
+        on_item(&item);
+    }
+    taken
 }
 
 /// What programs have counted in so many places of `counters`, of all processors together.
@@ -254,6 +257,29 @@ fn missed(ebpf: &Ebpf, name: &str) -> Result<Option<u64>, ProbeError> {
     let text = std::fs::read_to_string(path).map_err(ProbeError::Wait)?;
     let count = text.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok());
     Ok(Some(count.unwrap_or_default()))
+}
+
+/// A program of that name and kind.
+pub(crate) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, ProbeError>
+where
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    Ok(ebpf.program_mut(name).ok_or_else(|| missing(name))?.try_into()?)
+}
+
+/// Loads a program; again where a signal, whoever it was for, came while the kernel looked at it.
+pub(crate) fn load(mut once: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+    let is_interrupted = |error: &ProgramError| match error {
+        ProgramError::LoadError { io_error, .. } => io_error.kind() == std::io::ErrorKind::WouldBlock,
+        _ => false,
+    };
+    for _ in 1..LOADS_MAX {
+        match once() {
+            Err(error) if is_interrupted(&error) => {}
+            ended => return ended,
+        }
+    }
+    once()
 }
 
 pub(crate) fn missing(name: &str) -> ProbeError {

@@ -6,7 +6,7 @@
 
 use crate::{
     CMDLINE_BYTES_MAX, DESCRIPTORS_MAX, ProbeError, RawProcess,
-    probe::{Missed, missing, ring_of, sums, wait_for},
+    probe::{Missed, load, missing, poll_ring, program, ring_of, sums},
 };
 use aya::{
     Btf, Ebpf, EbpfLoader,
@@ -68,15 +68,11 @@ impl Processes {
         let ring = RingBuf::try_from(ebpf.take_map("events").ok_or_else(|| missing("events"))?)?;
         let mut processes = Self { ebpf, ring, missed: Missed::default() };
         for (name, tracepoint) in TRACEPOINTS {
-            let program = processes.program(name)?;
-            program.load(tracepoint, &btf)?;
+            let program: &mut BtfTracePoint = program(&mut processes.ebpf, name)?;
+            load(|| program.load(tracepoint, &btf))?;
             program.attach()?;
         }
         Ok(processes)
-    }
-
-    fn program(&mut self, name: &str) -> Result<&mut BtfTracePoint, ProbeError> {
-        Ok(self.ebpf.program_mut(name).ok_or_else(|| missing(name))?.try_into()?)
     }
 
     /// Hands over what has come, at most `changes_max`, in the order in which it happened, and waits for the first of it at most `wait`.
@@ -90,25 +86,11 @@ impl Processes {
         changes_max: usize,
         on_change: &mut dyn FnMut(&RawProcess<'_>),
     ) -> Result<usize, ProbeError> {
-        let taken = self.take(changes_max, on_change);
-        if taken > 0 || wait.is_zero() {
-            return Ok(taken);
-        }
-        wait_for(&self.ring, wait)?;
-        Ok(self.take(changes_max, on_change))
-    }
-
-    fn take(&mut self, changes_max: usize, on_change: &mut dyn FnMut(&RawProcess<'_>)) -> usize {
-        let mut taken = 0;
-        while taken < changes_max
-            && let Some(item) = self.ring.next()
-        {
-            taken += 1;
-            if let Some(process) = RawProcess::parse(&item) {
+        poll_ring(&mut self.ring, wait, changes_max, &mut |item| {
+            if let Some(process) = RawProcess::parse(item) {
                 on_change(&process);
             }
-        }
-        taken
+        })
     }
 
     /// Takes the programs out of the kernel. What has come until then is still there to be polled, and counted.
@@ -118,7 +100,7 @@ impl Processes {
     pub fn detach(&mut self) -> Result<(), ProbeError> {
         self.missed.read(&self.ebpf, &PROGRAM_NAMES)?;
         for (name, _) in TRACEPOINTS.iter().rev() {
-            self.program(name)?.unload()?;
+            program::<BtfTracePoint>(&mut self.ebpf, name)?.unload()?;
         }
         Ok(())
     }
