@@ -42,11 +42,16 @@ pub struct Batcher {
     limits: BatchLimits,
     open: Batch,
     opened_at_ns: u64,
+    /// Of a batch before, empty: new memory for each costs more than what is put into it.
+    spare: Vec<u8>,
 }
+
+/// Of a payload's memory that is kept for the next: usual batches fit, the largest do not.
+const SPARE_BYTES_MAX: usize = 256 << 10;
 
 impl Batcher {
     pub fn new(limits: BatchLimits) -> Self {
-        Self { limits, open: Batch::default(), opened_at_ns: 0 }
+        Self { limits, open: Batch::default(), opened_at_ns: 0, spare: Vec::new() }
     }
 
     /// Adds one encoded event that happened at `event_time_us`.
@@ -81,11 +86,19 @@ impl Batcher {
         (self.open.events > 0).then(|| std::mem::take(&mut self.open))
     }
 
+    /// Gives back a batch that is done with, for its memory.
+    pub fn recycle(&mut self, batch: Batch) {
+        self.spare = batch.payload;
+        self.spare.clear();
+        self.spare.shrink_to(SPARE_BYTES_MAX);
+    }
+
     fn append(&mut self, event: &[u8], event_time_us: i64, now_ns: u64) {
         if self.open.events == 0 {
             self.opened_at_ns = now_ns;
             self.open.first_event_time_us = event_time_us;
             self.open.last_event_time_us = event_time_us;
+            self.open.payload = std::mem::take(&mut self.spare);
         }
         encode_key(1, WireType::LengthDelimited, &mut self.open.payload);
         encode_varint(event.len() as u64, &mut self.open.payload);
@@ -144,7 +157,10 @@ mod tests {
                 let event = vec![n as u8; *size];
                 match batcher.push(&event, n as i64, n as u64) {
                     Pushed::Oversize => { prop_assert!(size + 2 > payload_bytes_max); continue }
-                    Pushed::Closed(batch) => batches.push(batch),
+                    Pushed::Closed(batch) => {
+                        batcher.recycle(batch.clone());
+                        batches.push(batch);
+                    }
                     Pushed::Kept => {}
                 }
                 expected.extend([vec![0x0a, *size as u8], event].concat());

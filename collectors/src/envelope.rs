@@ -1,13 +1,10 @@
-//! A batch → a signed envelope, as bytes.
+//! A batch → a signed envelope, as bytes, at once where they are to be.
 //!
 //! The key may be another from one envelope to the next. Deliberately not here: sequence numbers (the write-ahead log gives
 //! them), keys themselves (see `amoskys_proto::Signer`).
 
 use crate::{batcher::Batch, sources::process::timestamp};
-use amoskys_proto::{
-    Signer,
-    v1::{Envelope, EnvelopeHeader},
-};
+use amoskys_proto::{Signer, v1::EnvelopeHeader, write_envelope};
 use prost::Message;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -52,8 +49,9 @@ impl Sealer {
         OVERHEAD_BYTES + self.agent_id.len() + self.host_id.len() + self.boot_id.len()
     }
 
-    /// The envelope's bytes. `schema` names the payload's message.
-    pub fn seal(&self, schema: &str, batch: Batch, sequence: u64) -> Vec<u8> {
+    /// Appends the envelope's bytes to `into`. `schema` names the payload's message.
+    pub fn seal(&self, schema: &str, batch: &Batch, sequence: u64, into: &mut Vec<u8>) {
+        let key = self.key.0.lock().unwrap_or_else(PoisonError::into_inner);
         let header = EnvelopeHeader {
             agent_id: self.agent_id.clone(),
             host_id: self.host_id.clone(),
@@ -63,14 +61,12 @@ impl Sealer {
             first_event_time: Some(timestamp(batch.first_event_time_us)),
             last_event_time: Some(timestamp(batch.last_event_time_us)),
             event_count: batch.events,
-            key_id: String::new(),
+            key_id: key.as_ref().map(|signer| signer.key_id().to_owned()).unwrap_or_default(),
         };
-        let payload = batch.payload.into();
-        let envelope = match &*self.key.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(signer) => signer.seal(header, payload),
-            None => Envelope { header: header.encode_to_vec().into(), payload, signature: Default::default() },
-        };
-        envelope.encode_to_vec()
+        let header = header.encode_to_vec();
+        let signature = key.as_ref().map(|signer| signer.sign(&header, &batch.payload));
+        let signature = signature.as_ref().map_or(&[][..], |signature| signature);
+        write_envelope(&header, &batch.payload, signature, into);
     }
 }
 
@@ -90,7 +86,8 @@ mod tests {
         let id = "x".repeat(300);
         let sealer = Sealer::new(id.clone(), id.clone(), "5".repeat(36), SigningKey::new(Some(signer)));
         for payload_bytes in [0, 1, 127, 128, 70_000, 3 << 20] {
-            let bytes = sealer.seal("amoskys.v1.AgentStatusBatch", batch(payload_bytes), u64::MAX);
+            let mut bytes = Vec::new();
+            sealer.seal("amoskys.v1.AgentStatusBatch", &batch(payload_bytes), u64::MAX, &mut bytes);
             assert!(bytes.len() <= payload_bytes + sealer.overhead_bytes_max());
             let view = EnvelopeView::parse(&bytes).expect("an envelope");
             assert_eq!((view.header.sequence, view.header.event_count), (u64::MAX, 3));
@@ -101,7 +98,8 @@ mod tests {
     #[test]
     fn without_a_key_envelopes_are_unsigned() {
         let sealer = Sealer::new("a".into(), "h".into(), "b".into(), SigningKey::default());
-        let bytes = sealer.seal("s", batch(1), 1);
+        let mut bytes = Vec::new();
+        sealer.seal("s", &batch(1), 1, &mut bytes);
         assert!(EnvelopeView::parse(&bytes).expect("an envelope").signature.is_empty());
     }
 }

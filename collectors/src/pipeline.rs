@@ -31,13 +31,14 @@ const GATHERED: [Stream; 3] = [Stream::Process, Stream::Syscall, Stream::Activit
 /// Longest sleep when nothing is due.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
 /// Events taken before whatever is due gets its turn.
-const TURN_EVENTS_MAX: usize = 1_024;
+const TURN_EVENTS_MAX: usize = 4_096;
 /// Longest rest between two looks at the queue: waking up for every single event costs more than the event.
-const REST_MAX: Duration = Duration::from_millis(10);
+const REST_MAX: Duration = Duration::from_millis(25);
 
 pub(crate) struct Pipeline {
     events: Receiver<Queued>,
-    batchers: [(Stream, Batcher); GATHERED.len()],
+    /// By their place in [`GATHERED`].
+    batchers: [Batcher; GATHERED.len()],
     sealer: Sealer,
     wal: Arc<Wal>,
     numbers: SharedNumbers,
@@ -67,7 +68,7 @@ impl Pipeline {
         let started = Moment::now();
         Self {
             events,
-            batchers: GATHERED.map(|stream| (stream, Batcher::new(limits))),
+            batchers: GATHERED.map(|_| Batcher::new(limits)),
             sealer,
             wal,
             numbers,
@@ -100,7 +101,7 @@ impl Pipeline {
     }
 
     fn until_due(&self, now_ns: u64) -> Duration {
-        let of_batches = self.batchers.iter().map(|(_, batcher)| batcher.due_ns());
+        let of_batches = self.batchers.iter().map(Batcher::due_ns);
         let dues = of_batches.chain([self.wal.sync_due_ns(), Some(self.status_due_ns)]);
         let first_due_ns = dues.flatten().min().unwrap_or(u64::MAX);
         Duration::from_nanos(first_due_ns.saturating_sub(now_ns)).min(IDLE_WAIT)
@@ -118,12 +119,11 @@ impl Pipeline {
     fn take(&mut self, event: &Queued) {
         let Queued { stream, event_time_us, ref encoded } = *event;
         let now_ns = Moment::now().monotonic_ns;
-        let batcher = self.batchers.iter_mut().find(|(of, _)| *of == stream);
         // A status takes another way.
-        let Some((_, batcher)) = batcher else { return };
-        match batcher.push(encoded, event_time_us, now_ns) {
+        let Some(index) = GATHERED.iter().position(|of| *of == stream) else { return };
+        match self.batchers[index].push(encoded, event_time_us, now_ns) {
             Pushed::Kept => {}
-            Pushed::Closed(batch) => self.append(stream, batch),
+            Pushed::Closed(batch) => self.append_gathered(index, batch),
             Pushed::Oversize => self.numbers.lock().ledger.drop_in_hand(stream, Loss::Oversize, 1),
         }
     }
@@ -131,9 +131,8 @@ impl Pipeline {
     /// Appends of each stream what `take` takes of its open batch.
     fn append_open(&mut self, take: impl Fn(&mut Batcher) -> Option<Batch>) {
         for index in 0..GATHERED.len() {
-            let (stream, batcher) = &mut self.batchers[index];
-            if let (stream, Some(batch)) = (*stream, take(batcher)) {
-                self.append(stream, batch);
+            if let Some(batch) = take(&mut self.batchers[index]) {
+                self.append_gathered(index, batch);
             }
         }
     }
@@ -151,13 +150,16 @@ impl Pipeline {
         }
     }
 
-    fn append(&mut self, stream: Stream, batch: Batch) {
+    fn append_gathered(&mut self, index: usize, batch: Batch) {
+        self.append(GATHERED[index], &batch);
+        self.batchers[index].recycle(batch);
+    }
+
+    fn append(&mut self, stream: Stream, batch: &Batch) {
         let (events, now_ns) = (batch.events, Moment::now().monotonic_ns);
         let give_up = || self.stop.is_overdue(Moment::now().monotonic_ns);
-        let appended = self
-            .wal
-            .append(stream, events, now_ns, give_up, |sequence| self.sealer.seal(stream.schema(), batch, sequence));
-        match appended {
+        let seal = |sequence, into: &mut Vec<u8>| self.sealer.seal(stream.schema(), batch, sequence, into);
+        match self.wal.append(stream, events, now_ns, give_up, seal) {
             Ok(()) => self.health.wal_works(),
             Err(error) => self.health.wal_failed(error.to_string()),
         }
@@ -168,7 +170,7 @@ impl Pipeline {
         let status = self.status(now);
         let payload = AgentStatusBatch { statuses: vec![status] }.encode_to_vec();
         let batch = Batch { payload, events: 1, first_event_time_us: now.wall_us, last_event_time_us: now.wall_us };
-        self.append(Stream::Status, batch);
+        self.append(Stream::Status, &batch);
     }
 
     /// The numbers at this moment, this status counted as seen.

@@ -24,8 +24,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Longest wait in one call: how late a stop is noticed.
 const WAIT_MAX: Duration = Duration::from_millis(50);
-/// Wait for reports while new envelopes could come and be sent.
-const WAIT_BUSY: Duration = Duration::from_millis(5);
+/// Rest between two looks for reports while there is room for more: an envelope that comes meanwhile ends it, and a report
+/// that waits so long holds nobody up. Waking for every report costs more than the report.
+const WAIT_IN_FLIGHT: Duration = Duration::from_millis(20);
 /// A record without report for this many `retry_timeout`s will not get one; the producer is replaced.
 const REPORT_OVERDUE_FACTOR: u32 = 3;
 /// So long after the last report it is asked what is wrong, rather than waited for `retry_timeout`.
@@ -259,7 +260,12 @@ impl Publisher {
         let until_unpaused_ns = self.paused_until_ns.saturating_sub(Moment::now().monotonic_ns);
         let wait = match blocked {
             Blocked::Empty if self.in_flight.is_empty() => return self.wal.wait(WAIT_MAX),
-            Blocked::Empty => WAIT_BUSY,
+            // Nothing will come any more that would end a rest.
+            Blocked::Empty if self.wal.is_closed() => WAIT_MAX,
+            Blocked::Empty => {
+                self.wal.wait(WAIT_IN_FLIGHT);
+                Duration::ZERO
+            }
             Blocked::Tokens(wait) => (*wait).min(WAIT_MAX),
             Blocked::Full if until_unpaused_ns > 0 => Duration::from_nanos(until_unpaused_ns).min(WAIT_MAX),
             Blocked::Full => WAIT_MAX,

@@ -79,6 +79,8 @@ struct State {
     send_from: u64,
     records: u64,
     bytes: u64,
+    /// The value that is written next; kept, because new memory for each costs more than what is put into it.
+    value: Vec<u8>,
     /// Appended and not synced since, monotonic nanoseconds.
     unsynced_since_ns: Option<u64>,
     closed: bool,
@@ -95,6 +97,8 @@ const MEMTABLE_BYTES: u64 = 2 << 20;
 const JOURNALS_BYTES_MAX: u64 = 64 << 20;
 const CACHE_BYTES: u64 = 1 << 20;
 const OPEN_FILES_MAX: usize = 16;
+/// Of [`State::value`] that are kept: usual envelopes fit, the largest do not.
+const VALUE_BYTES_KEPT: usize = 256 << 10;
 /// Stream and number of events before each envelope.
 const PREFIX_BYTES: usize = 5;
 
@@ -124,6 +128,7 @@ impl Wal {
                 send_from: 0,
                 records: 0,
                 bytes: 0,
+                value: Vec::new(),
                 unsynced_since_ns: None,
                 closed: false,
             }),
@@ -168,7 +173,7 @@ impl Wal {
         Ok(())
     }
 
-    /// Appends the envelope that `seal` makes of its sequence number in `stream`. Where it does not fit, the configured policy
+    /// Appends the envelope that `seal` makes of its sequence number in `stream`, at the end of what it is given. Where it does not fit, the configured policy
     /// decides; with [`WalFull::Block`] this waits until there is room or `give_up` says otherwise. What is lost is
     /// counted here.
     pub fn append(
@@ -177,26 +182,44 @@ impl Wal {
         events: u32,
         now_ns: u64,
         give_up: impl Fn() -> bool,
-        seal: impl FnOnce(u64) -> Vec<u8>,
+        seal: impl FnOnce(u64, &mut Vec<u8>),
     ) -> Result<(), WalError> {
         let mut state = self.lock();
-        let envelope = seal(state.next_sequences[stream as usize]);
+        let mut value = std::mem::take(&mut state.value);
+        value.clear();
+        value.push(stream as u8);
+        value.extend(events.to_le_bytes());
+        seal(state.next_sequences[stream as usize], &mut value);
         // Used even when the envelope is lost: the gap tells readers.
         state.next_sequences[stream as usize] += 1;
-        while state.records > 0 && state.bytes + envelope.len() as u64 > self.config.bytes_max {
-            let lost_as = match self.config.when_full {
-                WalFull::DropOldest if self.drop_oldest(&mut state)? => continue,
-                WalFull::DropOldest => Loss::WalFull,
-                WalFull::Block if give_up() => Loss::Shutdown,
-                WalFull::Block => {
-                    state = self.wait_on(state, Duration::from_millis(50));
-                    continue;
-                }
-            };
-            self.numbers.lock().ledger.drop_in_hand(stream, lost_as, u64::from(events));
-            return Ok(());
+        let lose = |loss| self.numbers.lock().ledger.drop_in_hand(stream, loss, u64::from(events));
+        let room = self.make_room(state, value.len() - PREFIX_BYTES, give_up);
+        let (mut state, lost_as) = room.inspect_err(|_| lose(Loss::WalFailed))?;
+        let appended = match lost_as {
+            Some(loss) => Ok(lose(loss)),
+            None => self.write(&mut state, stream, events, &value, now_ns).inspect_err(|_| lose(Loss::WalFailed)),
+        };
+        value.shrink_to(VALUE_BYTES_KEPT);
+        state.value = value;
+        appended
+    }
+
+    /// As the configured policy says, until `envelope_bytes` fit; otherwise as what they are lost.
+    fn make_room<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        envelope_bytes: usize,
+        give_up: impl Fn() -> bool,
+    ) -> Result<(MutexGuard<'a, State>, Option<Loss>), WalError> {
+        while state.records > 0 && state.bytes + envelope_bytes as u64 > self.config.bytes_max {
+            match self.config.when_full {
+                WalFull::DropOldest if self.drop_oldest(&mut state)? => {}
+                WalFull::DropOldest => return Ok((state, Some(Loss::WalFull))),
+                WalFull::Block if give_up() => return Ok((state, Some(Loss::Shutdown))),
+                WalFull::Block => state = self.wait_on(state, Duration::from_millis(50)),
+            }
         }
-        self.write(&mut state, stream, events, &envelope, now_ns)
+        Ok((state, None))
     }
 
     fn write(
@@ -204,7 +227,7 @@ impl Wal {
         state: &mut State,
         stream: Stream,
         events: u32,
-        envelope: &[u8],
+        value: &[u8],
         now_ns: u64,
     ) -> Result<(), WalError> {
         let index = state.next_index;
@@ -212,17 +235,14 @@ impl Wal {
         // must not use its number for another envelope.
         let durability = if self.config.fsync == Fsync::Always { PersistMode::SyncData } else { PersistMode::Buffer };
         let mut batch = self.database.batch().durability(Some(durability));
-        batch.insert(&self.records, index.to_be_bytes(), encode(stream, events, envelope));
+        batch.insert(&self.records, index.to_be_bytes(), value);
         let position =
             Position { next_index: index + 1, next_sequences: state.next_sequences, boot_id: state.boot_id.clone() };
         batch.insert(&self.records, POSITION_KEY, encode_position(&position));
-        if let Err(error) = batch.commit() {
-            self.numbers.lock().ledger.drop_in_hand(stream, Loss::WalFailed, u64::from(events));
-            return Err(self.failed("append", &error));
-        }
+        batch.commit().map_err(|error| self.failed("append", &error))?;
         state.next_index += 1;
         state.records += 1;
-        state.bytes += envelope.len() as u64;
+        state.bytes += (value.len() - PREFIX_BYTES) as u64;
         state.unsynced_since_ns.get_or_insert(now_ns);
         self.numbers.lock().ledger.write(stream, u64::from(events));
         self.show(state);
@@ -304,6 +324,10 @@ impl Wal {
     pub fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_all();
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed
     }
 
     /// Whether it is closed and everything in it was acknowledged or given up.
@@ -390,14 +414,6 @@ fn open_error(path: &Path, error: fjall::Error) -> WalError {
         fjall::Error::Locked => WalError::InUse { path: path.into() },
         error => WalError::Failed { path: path.into(), action: "open", detail: error.to_string() },
     }
-}
-
-fn encode(stream: Stream, events: u32, envelope: &[u8]) -> Vec<u8> {
-    let mut value = Vec::with_capacity(PREFIX_BYTES + envelope.len());
-    value.push(stream as u8);
-    value.extend(events.to_le_bytes());
-    value.extend_from_slice(envelope);
-    value
 }
 
 fn decode(key: &[u8], value: &[u8]) -> Option<Stored> {

@@ -17,10 +17,9 @@ fn open(config: &WalConfig, boot: &str) -> (Wal, SharedNumbers) {
 /// Appends an envelope of two events that says its sequence number and is `bytes` long.
 fn append(wal: &Wal, numbers: &SharedNumbers, bytes: usize) {
     numbers.lock().ledger.see(crate::ledger::Origin::Connector, 2);
-    let seal = |sequence: u64| {
-        let mut envelope = sequence.to_le_bytes().to_vec();
-        envelope.resize(bytes, 0);
-        envelope
+    let seal = |sequence: u64, into: &mut Vec<u8>| {
+        into.extend(sequence.to_le_bytes());
+        into.resize(into.len() + bytes - 8, 0);
     };
     wal.append(Stream::Process, 2, 0, || true, seal).expect("appends");
 }
@@ -107,7 +106,7 @@ fn a_full_log_that_may_not_drop_waits_for_room() {
     append(&wal, &numbers, 100);
     std::thread::scope(|scope| {
         numbers.lock().ledger.see(crate::ledger::Origin::Status, 1);
-        let waiting = scope.spawn(|| wal.append(Stream::Status, 1, 0, || false, |_| vec![0; 100]));
+        let waiting = scope.spawn(|| wal.append(Stream::Status, 1, 0, || false, |_, into| into.resize(into.len() + 100, 0)));
         let stored = wal.next().expect("reads").expect("one was appended");
         wal.forget(&[stored.leaving(Outcome::Acknowledged)]).expect("forgets");
         waiting.join().expect("no panic").expect("appends once there is room");
@@ -249,7 +248,7 @@ fn disk_use_follows_what_is_in_the_log_and_not_what_went_through_it() {
     let (wal, numbers) = open(&config, BOOT);
     for n in 0..400 {
         numbers.lock().ledger.see(crate::ledger::Origin::Connector, 1);
-        wal.append(Stream::Process, 1, 0, || true, |_| noise(n)).expect("appends");
+        wal.append(Stream::Process, 1, 0, || true, |_, into| into.extend(noise(n))).expect("appends");
         // The first half dropped when full, the second acknowledged at once.
         while n >= 200
             && let Some(stored) = wal.next().expect("reads")

@@ -109,8 +109,8 @@ impl RawPath<'_> {
 }
 
 impl<'a> RawProcess<'a> {
-    /// `None`: it is none of ours, which does not happen.
-    pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
+    /// What [`Processes::poll`](crate::Processes::poll) handed over. `None`: it is none of ours, which does not happen.
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (header, data) = bytes.split_at_checked(HEADER_BYTES)?;
         let u64_at = |at: usize| u64::from_ne_bytes(header[at..at + 8].try_into().unwrap_or_default());
         let u32_at = |at: usize| u32::from_ne_bytes(header[at..at + 4].try_into().unwrap_or_default());

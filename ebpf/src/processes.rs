@@ -5,7 +5,7 @@
 //! [`CMDLINE_BYTES_MAX`] of arguments, [`DESCRIPTORS_MAX`] descriptors.
 
 use crate::{
-    CMDLINE_BYTES_MAX, DESCRIPTORS_MAX, ProbeError, RawProcess,
+    CMDLINE_BYTES_MAX, DESCRIPTORS_MAX, ProbeError,
     probe::{Missed, load, missing, poll_ring, program, ring_of, sums},
 };
 use aya::{
@@ -75,8 +75,8 @@ impl Processes {
         Ok(processes)
     }
 
-    /// Hands over what has come, at most `changes_max`, in the order in which it happened, and waits for the first of it at most `wait`.
-    /// How many came.
+    /// Hands over what has come, for [`RawProcess::parse`](crate::RawProcess::parse), at most `changes_max`, in the order in which it
+    /// happened, and waits for the first of it at most `wait`. How many came.
     ///
     /// # Errors
     /// Nothing can be waited for.
@@ -84,13 +84,9 @@ impl Processes {
         &mut self,
         wait: Duration,
         changes_max: usize,
-        on_change: &mut dyn FnMut(&RawProcess<'_>),
+        on_change: &mut dyn FnMut(&[u8]),
     ) -> Result<usize, ProbeError> {
-        poll_ring(&mut self.ring, wait, changes_max, &mut |item| {
-            if let Some(process) = RawProcess::parse(item) {
-                on_change(&process);
-            }
-        })
+        poll_ring(&mut self.ring, wait, changes_max, on_change)
     }
 
     /// Takes the programs out of the kernel. What has come until then is still there to be polled, and counted.

@@ -2,7 +2,7 @@
 
 A load makes calls of one kind at a rate; an observer looks on. Told: nanoseconds that a call takes the load (the observer's part of
 the kernel is in there), CPU of the observer's processes in percent of one core, the memory they had at its end, and how many of the
-calls they wrote down. Of audit the kernel's own thread (kauditd) counts too. All observers look at the same call (chmod) or at
+calls they wrote down. The agent's broker (Kafka, started here) is not a part of it. Of audit the kernel's own thread (kauditd) counts too. All observers look at the same call (chmod) or at
 execs; Amoskys' default policy looks at more. Deliberately not here: whether what is written is right (the tests).
 Limits: as root, on a machine where nothing else runs; a second agent or auditd on the host is refused.
 """
@@ -20,8 +20,8 @@ import tempfile
 import time
 import urllib.request
 
+KAFKA = pathlib.Path(__file__).resolve().parent.parent / "dev" / "kafka" / "run"
 TRACEFS = pathlib.Path("/sys/kernel/tracing")
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 SETTLE_SECONDS = 1.5
 AUDITD_CONF = """local_events = yes
 write_logs = yes
@@ -48,20 +48,20 @@ BPFTRACE = {
 }
 
 
-def cpu_ticks(pids):
-    ticks = 0
-    for pid in pids:
+def cpu_ns(pids):
+    """That the threads of these processes had, to the nanosecond; of one that ended meanwhile it is missing."""
+    had = 0
+    for task in (task for pid in pids for task in pathlib.Path(f"/proc/{pid}/task").glob("*")):
         with contextlib.suppress(OSError):
-            fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks
+            had += int((task / "schedstat").read_text().split()[0])
+    return had
 
 
 def memory_mib(pid):
-    """Resident now."""
+    """Now: its share of what it has resident (Pss), so that a page that is mapped twice, as a ring's are, counts once."""
     with contextlib.suppress(OSError):
-        for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+        for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
                 return int(line.split()[1]) / 1024
     return 0.0
 
@@ -103,7 +103,7 @@ class Observer:
 
 
 class Agent(Observer):
-    """Amoskys' agent: signing, write-ahead log, an embedded log as the broker."""
+    """Amoskys' agent: signing, write-ahead log, Kafka as the broker."""
 
     settings = ""
     audit_rule = False
@@ -119,7 +119,7 @@ class Agent(Observer):
         )
         if self.audit_rule:
             audit_rule("-a", self.kind)
-        command = [self.program, "-q", "agent", "--config", config, "--bus", f"local:{self.folder / 'log'}", "--create-topics", "1"]
+        command = [self.program, "-q", "agent", "--config", config, "--bus", self.bus, "--create-topics", "1"]
         self.process = subprocess.Popen(command)
         wait_for(lambda: self.page("readyz") is not None, "the agent is not ready")
         self.before = self.seen()
@@ -245,17 +245,32 @@ def wait_for(is_so, otherwise):
         time.sleep(0.1)
 
 
+@contextlib.contextmanager
+def broker():
+    """The address of a Kafka of its own."""
+    print("starting Kafka", file=sys.stderr)
+    kafka = subprocess.Popen([KAFKA], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        address = kafka.stdout.readline().strip()
+        if not address:
+            raise SystemExit("error: Kafka did not start; what it said is above")
+        yield address
+    finally:
+        kafka.stdin.close()
+        kafka.wait()
+
+
 def measure(observer_of, kind, rate, seconds, load):
     folder = pathlib.Path(tempfile.mkdtemp(prefix="amoskys-bench-agent-"))
     try:
         with observer_of(kind if kind != "getpid" else "chmod", folder) as observer:
             time.sleep(SETTLE_SECONDS)
             pids = observer.pids()
-            before, began = cpu_ticks(pids), time.monotonic()
+            before, began = cpu_ns(pids), time.monotonic()
             words = subprocess.run([load, kind, str(rate), str(seconds)], check=True, stdout=subprocess.PIPE, text=True).stdout.split()
             calls, load_cpu_ns, load_wall_ns = map(int, words)
             time.sleep(0.5)
-            ticks, took = cpu_ticks(pids) - before, time.monotonic() - began
+            had_ns, took = cpu_ns(pids) - before, time.monotonic() - began
             memory = memory_mib(pids[0]) if pids else 0.0
             written = observer.written()
             return {
@@ -265,7 +280,7 @@ def measure(observer_of, kind, rate, seconds, load):
                 "calls": calls,
                 "calls_per_second": round(calls / (load_wall_ns / 1e9)),
                 "load_ns_per_call": round(load_cpu_ns / calls, 1),
-                "observer_cpu_percent": round(100 * ticks / TICKS_PER_SECOND / took, 1),
+                "observer_cpu_percent": round(100 * had_ns / 1e9 / took, 2),
                 "observer_memory_mib": round(memory, 1),
                 "written": written,
                 "seconds": round(took, 2),
@@ -284,7 +299,7 @@ def table(rows):
         rate = f"{row['calls_per_second']:,}/s"
         lines.append(
             f"| {row['kind']} {rate} | {row['observer']} | {row['load_ns_per_call']:,.0f} | {'' if more is None else f'{more:+,.0f}'} "
-            f"| {row['observer_cpu_percent']:.1f} % | {row['observer_memory_mib']:.0f} MiB | {written} |"
+            f"| {row['observer_cpu_percent']:.2f} % | {row['observer_memory_mib']:.0f} MiB | {written} |"
         )
     return "\n".join(lines)
 
@@ -303,6 +318,12 @@ def main():
     if running := subprocess.run(["pgrep", "-x", "auditd"], stdout=subprocess.PIPE, text=True).stdout.split():
         raise SystemExit(f"error: auditd runs already (pid {' '.join(running)}); it would take what is measured")
     Agent.program = options.program
+    with broker() as Agent.bus:
+        rows = measure_all(options)
+    print(json.dumps(rows, indent=1) if options.format == "json" else table(rows))
+
+
+def measure_all(options):
     rates = [int(rate) for rate in options.rates.split(",")]
     loads = [("getpid", 1_000_000), *[("chmod", rate) for rate in rates], ("exec", 1000)]
     rows = []
@@ -312,7 +333,7 @@ def main():
                 continue
             print(f"{kind} {rate}/s, seen by {observer.name}", file=sys.stderr)
             rows.append(measure(observer, kind, rate, options.seconds, options.load))
-    print(json.dumps(rows, indent=1) if options.format == "json" else table(rows))
+    return rows
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ mod keyfolder;
 mod keyring;
 mod signer;
 
-pub use envelope::{EnvelopeError, EnvelopeView};
+pub use envelope::{EnvelopeError, EnvelopeView, write_envelope};
 pub use keyfile::Terms;
 pub use keyfolder::{KeyFolder, KeyRingError, KeysFound};
 pub use keyring::{KeyRing, SharedKeys, VerifyError};

@@ -182,14 +182,18 @@ fn cannot_start(error: AgentError) -> anyhow::Error {
     }
 }
 
-/// Blocks of this size and more go back to the kernel when they are freed. Left alone, glibc would learn from the first
-/// freed envelope of 1 MiB to keep such, in an arena for each thread.
+/// Blocks of a quarter of a MiB and more go back to the kernel when they are freed, and what is free at the end of an arena when it is more than
+/// half of one; and there are two arenas, where each thread would have one that is hardly used. Left alone, glibc would learn from the first freed envelope of 1 MiB to keep such, in an arena for each thread; usual envelopes are
+/// smaller, and getting their memory anew for each costs more than filling it.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code)]
 fn give_freed_memory_back() {
-    const KEPT_BYTES_MAX: libc::c_int = 64 << 10;
-    // SAFETY: sets a number of the allocator; called before there are threads. When it is refused nothing changes.
-    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, KEPT_BYTES_MAX) };
+    // SAFETY: sets numbers of the allocator; called before there are threads. Where one is refused nothing changes.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 256 << 10);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 512 << 10);
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+    }
 }
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]

@@ -2,7 +2,7 @@
 
 pub mod audit;
 mod calls;
-mod counting;
+mod ring;
 mod netlink;
 pub mod process;
 pub mod syscall;

@@ -15,20 +15,20 @@ use crate::{
     config::{ProcessConfig, ProcessMode},
     ledger::{Filter, Loss, Origin},
     metrics::{Numbers, ProcessesBy, SharedNumbers},
-    sources::counting::{Agreement, Sum},
+    sources::ring::{Agreement, Sum, rest_after},
     stream::Stream,
 };
 use amoskys_ebpf::{ProbeError, ProcessChange, ProcessCounters, Processes, RawProcess};
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 /// How long the first report is waited for: an upper bound on how late a stop or a due pass is noticed.
 pub const WAIT: Duration = Duration::from_millis(50);
-/// After reports have come by eBPF, so that more gather; nothing of them is lost by waiting.
-const REST: Duration = Duration::from_millis(20);
 /// Messages of the connector handled before the pass over `/proc` gets its turn.
 const MESSAGES_MAX: usize = 64;
 /// The same of reports by eBPF, which take less.
 const CHANGES_MAX: usize = 512;
+/// Of what is taken out of the ring at once, the memory that is kept.
+const TOLD_BYTES_KEPT: usize = 256 << 10;
 
 /// What happened, when, and what was known of the process then.
 pub struct Report {
@@ -47,9 +47,12 @@ pub enum What {
 }
 
 /// How taking reports went.
+#[derive(Default)]
 pub struct Turn {
     /// Whether the kernel could not tell all.
     pub lost: bool,
+    /// How long to rest before the next, so that more gathers.
+    pub rest: Duration,
     /// Why there will be no more of them.
     pub broken: Option<String>,
 }
@@ -99,25 +102,29 @@ impl Feed {
         }
     }
 
-    /// Takes what has come, waiting for the first of it if `waits`.
-    pub fn take(&mut self, waits: bool, procfs: &mut Procfs, reports: &mut Vec<Report>) -> Turn {
+    /// Takes what has come, for [`Feed::next`], waiting for the first of it if `waits`.
+    pub fn take(&mut self, waits: bool, procfs: &mut Procfs) -> Turn {
         match self {
-            Self::Ebpf(feed) => feed.take(if waits { WAIT } else { Duration::ZERO }, procfs, reports),
-            Self::Connector(feed) => feed.take(waits, procfs, reports),
+            Self::Ebpf(feed) => feed.take(if waits { WAIT } else { Duration::ZERO }),
+            Self::Connector(feed) => feed.take(waits, procfs),
         }
     }
 
-    /// Ends it. What had been told until then is still taken.
-    pub fn end(&mut self, procfs: &mut Procfs, reports: &mut Vec<Report>) {
-        let Self::Ebpf(feed) = self else { return };
+    /// One after the other of what was taken.
+    pub fn next(&mut self, procfs: &mut Procfs) -> Option<Report> {
+        match self {
+            Self::Ebpf(feed) => feed.next(procfs),
+            Self::Connector(feed) => feed.reports.pop_front(),
+        }
+    }
+
+    /// Ends it. Whether what had been told until then can still be taken.
+    pub fn end(&mut self) -> bool {
+        let Self::Ebpf(feed) = self else { return false };
         if let Err(error) = feed.processes.detach() {
             tracing::error!(%error, "the kernel's programs cannot be taken out; they end with the agent");
         }
-        let mut before = usize::MAX;
-        while reports.len() != before {
-            before = reports.len();
-            feed.take(Duration::ZERO, procfs, reports);
-        }
+        true
     }
 }
 
@@ -129,7 +136,38 @@ pub struct ByEbpf {
     agreement: Agreement,
     /// Taken out of the ring.
     taken: u64,
+    told: Told,
     numbers: SharedNumbers,
+}
+
+/// What was taken out of the ring and is not a report yet. One after the other is made into one and sent: what is allocated for it is then free
+/// for the next, which is cheaper by far than for all of them at once.
+#[derive(Default)]
+struct Told {
+    bytes: Vec<u8>,
+    /// Where each ends.
+    ends: VecDeque<usize>,
+    next: usize,
+    at: Moment,
+}
+
+impl Told {
+    fn push(&mut self, item: &[u8]) {
+        self.bytes.extend_from_slice(item);
+        self.ends.push_back(self.bytes.len());
+    }
+
+    fn pop(&mut self) -> Option<RawProcess<'_>> {
+        let end = self.ends.pop_front()?;
+        let from = std::mem::replace(&mut self.next, end);
+        RawProcess::parse(&self.bytes[from..end])
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(TOLD_BYTES_KEPT);
+        (self.next, self.at) = (0, Moment::now());
+    }
 }
 
 impl ByEbpf {
@@ -137,34 +175,47 @@ impl ByEbpf {
         let descriptors = u32::try_from(config.descriptors_max).unwrap_or(u32::MAX);
         let processes =
             Processes::load(config.ring_bytes, cmdline_bytes_wanted(config.cmdline_bytes_max), descriptors)?;
-        let (counters, agreement) = Default::default();
-        Ok(Self { processes, counters, agreement, taken: 0, numbers: numbers.clone() })
+        let (counters, agreement, told) = Default::default();
+        Ok(Self { processes, counters, agreement, taken: 0, told, numbers: numbers.clone() })
     }
 
-    fn take(&mut self, wait: Duration, procfs: &mut Procfs, reports: &mut Vec<Report>) -> Turn {
-        let (now, before) = (Moment::now(), reports.len());
-        let taken = self.processes.poll(wait, CHANGES_MAX, &mut |told| reports.push(report(told, &now, procfs)));
-        let counted = taken.and_then(|taken| {
-            self.taken += taken as u64;
-            let read = || self.processes.counters();
-            let sum = |counters: &ProcessCounters| Sum { gap: counters.gap(), submitted: counters.submitted };
-            Ok((taken as u64, self.agreement.read(self.taken, read, sum)?))
+    fn take(&mut self, wait: Duration) -> Turn {
+        let (told, mut foreign) = (&mut self.told, 0);
+        told.clear();
+        let taken = self.processes.poll(wait, CHANGES_MAX, &mut |item| match RawProcess::parse(item) {
+            Some(_) => told.push(item),
+            None => foreign += 1,
         });
-        let (taken, counters) = match counted {
-            Ok(counted) => counted,
-            Err(error) => return Turn { lost: true, broken: Some(error.to_string()) },
+        let taken = match taken {
+            Ok(taken) => taken,
+            Err(error) => return Turn { lost: true, broken: Some(error.to_string()), ..Turn::default() },
         };
-        let lost = self.account(&counters, taken, reports.len() - before);
+        self.taken += taken as u64;
+        let read = || self.processes.counters();
+        let sum = |counters: &ProcessCounters| Sum { gap: counters.gap(), submitted: counters.submitted };
+        let counters = self.agreement.read(self.taken, read, sum);
+        let broken = counters.as_ref().err().map(ToString::to_string);
+        let counters = counters.unwrap_or(self.counters);
+        let lost = self.account(&counters, taken as u64, foreign) || broken.is_some();
         self.counters = counters;
-        if taken > 0 && (taken as usize) < CHANGES_MAX && !wait.is_zero() {
-            std::thread::sleep(REST);
-        }
-        Turn { lost, broken: None }
+        let rests = taken > 0 && taken < CHANGES_MAX && !wait.is_zero();
+        Turn { lost, rest: if rests { rest_after(taken) } else { Duration::ZERO }, broken }
+    }
+
+    fn next(&mut self, procfs: &mut Procfs) -> Option<Report> {
+        let at = self.told.at;
+        let told = self.told.pop()?;
+        let what = match told.change {
+            ProcessChange::Fork => What::Fork { parent: told.parent_pid, child: told.pid },
+            ProcessChange::Exec => What::Exec { pid: told.pid },
+            ProcessChange::Exit => What::Exit { pid: told.pid, parent: told.parent_pid, code: told.exit_code },
+        };
+        Some(Report { at: at.at_boot(told.at_ns), what, reading: procfs.read_told(&told) })
     }
 
     /// What was decided in the kernel is seen and filtered or dropped at once; what it told is seen when it is taken. So what is seen and what
     /// is in the ring are together what the kernel saw.
-    fn account(&self, now: &ProcessCounters, taken: u64, reports: usize) -> bool {
+    fn account(&self, now: &ProcessCounters, taken: u64, foreign: u64) -> bool {
         let (before, mut numbers) = (&self.counters, self.numbers.lock());
         let Numbers { ledger, kernel_changes, ring_changes, .. } = &mut *numbers;
         let threads = now.threads - before.threads;
@@ -178,19 +229,10 @@ impl ByEbpf {
         }
         ledger.see(Origin::Tracepoint, taken);
         // What cannot be read does not come; counted, if it did.
-        ledger.filter(Filter::OtherKind, taken - reports as u64);
+        ledger.filter(Filter::OtherKind, foreign);
         (*kernel_changes, *ring_changes) = (*now, now.submitted.saturating_sub(self.taken));
         losses.iter().any(|(_, events)| *events > 0)
     }
-}
-
-fn report(told: &RawProcess<'_>, now: &Moment, procfs: &mut Procfs) -> Report {
-    let what = match told.change {
-        ProcessChange::Fork => What::Fork { parent: told.parent_pid, child: told.pid },
-        ProcessChange::Exec => What::Exec { pid: told.pid },
-        ProcessChange::Exit => What::Exit { pid: told.pid, parent: told.parent_pid, code: told.exit_code },
-    };
-    Report { at: now.at_boot(told.at_ns), what, reading: procfs.read_told(told) }
 }
 
 /// By messages of the process connector.
@@ -199,6 +241,7 @@ pub struct ByConnector {
     losses: LossCounter,
     /// Of one turn; kept for its memory.
     messages: Vec<Received>,
+    reports: VecDeque<Report>,
     numbers: SharedNumbers,
 }
 
@@ -206,10 +249,11 @@ impl ByConnector {
     fn open(config: &ProcessConfig, numbers: &SharedNumbers) -> Result<Self, ProcessesError> {
         let connector = Connector::open(config.connector_buffer_bytes, WAIT)?;
         let messages = Vec::with_capacity(MESSAGES_MAX);
-        Ok(Self { connector, losses: LossCounter::default(), messages, numbers: numbers.clone() })
+        let (losses, reports) = Default::default();
+        Ok(Self { connector, losses, messages, reports, numbers: numbers.clone() })
     }
 
-    fn take(&mut self, waits: bool, procfs: &mut Procfs, reports: &mut Vec<Report>) -> Turn {
+    fn take(&mut self, waits: bool, procfs: &mut Procfs) -> Turn {
         let turn = self.gather(waits);
         let now = Moment::now();
         // New programs are read before anything else is done: they may be gone in a moment.
@@ -247,14 +291,14 @@ impl ByConnector {
                 Message::Comm { pid, comm } => (What::Comm { pid, comm }, Reading::default()),
                 Message::Ack { .. } | Message::Other => (What::Filtered(Filter::OtherKind), Reading::default()),
             };
-            reports.push(Report { at: now.at_monotonic(received.monotonic_ns), what, reading });
+            self.reports.push_back(Report { at: now.at_monotonic(received.monotonic_ns), what, reading });
         }
         turn
     }
 
     /// Takes messages without looking at them, so that the kernel's buffer empties.
     fn gather(&mut self, waits: bool) -> Turn {
-        let mut turn = Turn { lost: false, broken: None };
+        let mut turn = Turn::default();
         while self.messages.len() < MESSAGES_MAX {
             match self.connector.receive(waits && self.messages.is_empty()) {
                 Ok(Incoming::Message(received)) => self.messages.push(received),

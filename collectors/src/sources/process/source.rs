@@ -36,8 +36,6 @@ pub struct ProcessSource {
     rechecks: Rechecks,
     outbox: Outbox,
     pass: Pass,
-    /// Of one turn; kept for its memory.
-    reports: Vec<Report>,
     numbers: SharedNumbers,
     queue: EventQueue,
 }
@@ -73,7 +71,6 @@ impl ProcessSource {
             feed,
             procfs,
             pass: Pass::default(),
-            reports: Vec::new(),
             config,
             numbers,
             queue,
@@ -94,38 +91,39 @@ impl ProcessSource {
         while !self.queue.is_stopped() {
             let busy = self.pass.left.is_some();
             match self.feed {
-                Some(_) => self.turn(!busy),
+                Some(_) => drop(self.turn(!busy)),
                 None if busy => {}
                 None => std::thread::sleep(WAIT),
             }
             self.pass_turn();
             self.look_again();
-            self.send(false);
+            self.send(Moment::now().boot_ns, false);
         }
-        if let Some(mut feed) = self.feed.take() {
-            let mut reports = Vec::new();
-            feed.end(&mut self.procfs, &mut reports);
-            self.handle_all(&mut reports);
+        if self.feed.as_mut().is_some_and(Feed::end) {
+            while self.turn(false) > 0 {}
         }
-        self.send(true);
+        self.send(Moment::now().boot_ns, true);
     }
 
     fn lifecycle(&self) -> Lifecycle {
         if self.feed.is_some() { Lifecycle::Reported } else { Lifecycle::Compared }
     }
 
-    /// Handles what the kernel has told, waiting for the first of it if `waits`.
-    fn turn(&mut self, waits: bool) {
-        let Some(mut feed) = self.feed.take() else { return };
-        let mut reports = std::mem::take(&mut self.reports);
-        let turn = feed.take(waits, &mut self.procfs, &mut reports);
+    /// Handles what the kernel has told, waiting for the first of it if `waits`. How much it was.
+    fn turn(&mut self, waits: bool) -> usize {
+        let Some(mut feed) = self.feed.take() else { return 0 };
+        let turn = feed.take(waits, &mut self.procfs);
         if turn.lost {
             // An early pass finds what it was about.
             let early_ns = self.pass.started_ns + EARLY_PASS_AFTER_NS;
             self.pass.next_due_ns = self.pass.next_due_ns.min(early_ns);
         }
-        self.handle_all(&mut reports);
-        self.reports = reports;
+        let (now_ns, mut reports) = (Moment::now().boot_ns, 0);
+        while let Some(report) = feed.next(&mut self.procfs) {
+            self.handle(report, now_ns);
+            self.send(now_ns, false);
+            reports += 1;
+        }
         match turn.broken {
             None => self.feed = Some(feed),
             Some(error) => {
@@ -133,13 +131,8 @@ impl ProcessSource {
                 self.numbers.lock().processes_by = ProcessesBy::Snapshots;
             }
         }
-    }
-
-    fn handle_all(&mut self, reports: &mut Vec<Report>) {
-        let now_ns = Moment::now().boot_ns;
-        for report in reports.drain(..) {
-            self.handle(report, now_ns);
-        }
+        std::thread::sleep(turn.rest);
+        reports
     }
 
     fn handle(&mut self, Report { at, what, reading }: Report, now_ns: u64) {
@@ -286,8 +279,7 @@ impl ProcessSource {
     }
 
     /// Hands on what need not wait for its executable's digest any longer, or all there is.
-    fn send(&mut self, all: bool) {
-        let now_ns = Moment::now().boot_ns;
+    fn send(&mut self, now_ns: u64, all: bool) {
         while let Some((event, late)) = self.outbox.pop(now_ns, all) {
             if late {
                 self.numbers.lock().late_digest_events += 1;

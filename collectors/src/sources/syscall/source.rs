@@ -14,7 +14,7 @@ use crate::{
     metrics::{Numbers, SharedNumbers, SyscallsBy},
     queue::{EventQueue, Queued},
     sources::{
-        counting::{Agreement, Sum},
+        ring::{Agreement, Sum, rest_after},
         process::micros,
     },
     stream::Stream,
@@ -29,8 +29,6 @@ use std::{
 
 /// How long the ring is waited for: an upper bound on how late a stop or a change is noticed.
 const WAIT: Duration = Duration::from_millis(50);
-/// After calls have come, so that more gather.
-const REST: Duration = Duration::from_millis(20);
 /// Calls taken before the numbers are told.
 const TURN_CALLS_MAX: usize = 1_024;
 
@@ -110,7 +108,7 @@ impl SyscallSource {
             }
             let taken = self.turn(WAIT)?;
             if taken > 0 && taken < TURN_CALLS_MAX {
-                std::thread::sleep(REST);
+                std::thread::sleep(rest_after(taken));
             }
         }
         Ok(())

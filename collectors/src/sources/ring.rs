@@ -1,6 +1,7 @@
-//! Reads counters of the kernel's programs at a moment in which they agree with each other.
+//! What the sources that read a ring of the kernel's have in common: when to look again, and counters of its programs at a moment in which they
+//! agree with each other.
 //!
-//! Limits: where they never do, which is a fault of the programs, they are taken as they are after a second, and it is told once.
+//! Limits of that: where they never do, which is a fault of the programs, they are taken as they are after a second, and it is told once.
 
 use amoskys_ebpf::ProbeError;
 use std::time::Duration;
@@ -10,6 +11,17 @@ use std::time::Duration;
 const READINGS_MAX: usize = 1_000;
 const READINGS_AT_ONCE: usize = 10;
 const READING_PAUSE: Duration = Duration::from_millis(1);
+
+/// After so few, a source rests longer.
+const FEW: usize = 256;
+const REST_AFTER_FEW: Duration = Duration::from_millis(40);
+const REST: Duration = Duration::from_millis(20);
+
+/// How long to rest after so many were taken out of a ring, so that more gather: waking up costs more than what is taken. Nothing is lost by
+/// that while the ring has room for what comes meanwhile.
+pub fn rest_after(taken: usize) -> Duration {
+    if taken < FEW { REST_AFTER_FEW } else { REST }
+}
 
 /// What counters say of themselves.
 #[derive(Debug, Clone, Copy)]
