@@ -154,7 +154,7 @@ fn attacks(at: &Value) -> Vec<Value> {
         let mut row = json!({
             "_partition": 0, "_offset": at["place"], "_log_time": at["log_time"], "host_id": at["host_id"],
             "observed_at": time.to_string(), "pid": pid, "parent_pid": 1, "process_key": pid, "uid": 0, "euid": 0, "comm": "x",
-            "process_comm": "x", "result": 0, "error": "", "path": "", "other_path": "", "flags": "", "protection": "",
+            "process_comm": "x", "result": 0, "error": "", "path": "", "other_path": "", "flags": "", "protection": "", "previous_protection": "", "previously_written": false,
             "command": "", "address": "", "address_family": "", "mode": null, "fd": null, "size": null, "target_pid": null,
         });
         more.as_object().expect("fields").iter().for_each(|(name, value)| row[name] = value.clone());

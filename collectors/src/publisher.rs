@@ -24,6 +24,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Longest wait in one call: how late a stop is noticed.
 const WAIT_MAX: Duration = Duration::from_millis(50);
+/// Longest wait for something to send; what comes ends it.
+const WAIT_EMPTY: Duration = Duration::from_millis(250);
 /// Rest between two looks for reports while there is room for more: an envelope that comes meanwhile ends it, and a report
 /// that waits so long holds nobody up. Waking for every report costs more than the report.
 const WAIT_IN_FLIGHT: Duration = Duration::from_millis(20);
@@ -259,7 +261,7 @@ impl Publisher {
     fn wait(&mut self, blocked: &Blocked, reports: &mut Vec<DeliveryReport>) {
         let until_unpaused_ns = self.paused_until_ns.saturating_sub(Moment::now().monotonic_ns);
         let wait = match blocked {
-            Blocked::Empty if self.in_flight.is_empty() => return self.wal.wait(WAIT_MAX),
+            Blocked::Empty if self.in_flight.is_empty() => return self.wal.wait(WAIT_EMPTY),
             // Nothing will come any more that would end a rest.
             Blocked::Empty if self.wal.is_closed() => WAIT_MAX,
             Blocked::Empty => {

@@ -196,7 +196,10 @@ impl Wal {
         let room = self.make_room(state, value.len() - PREFIX_BYTES, give_up);
         let (mut state, lost_as) = room.inspect_err(|_| lose(Loss::WalFailed))?;
         let appended = match lost_as {
-            Some(loss) => Ok(lose(loss)),
+            Some(loss) => {
+                lose(loss);
+                Ok(())
+            }
             None => self.write(&mut state, stream, events, &value, now_ns).inspect_err(|_| lose(Loss::WalFailed)),
         };
         value.shrink_to(VALUE_BYTES_KEPT);
@@ -222,14 +225,7 @@ impl Wal {
         Ok((state, None))
     }
 
-    fn write(
-        &self,
-        state: &mut State,
-        stream: Stream,
-        events: u32,
-        value: &[u8],
-        now_ns: u64,
-    ) -> Result<(), WalError> {
+    fn write(&self, state: &mut State, stream: Stream, events: u32, value: &[u8], now_ns: u64) -> Result<(), WalError> {
         let index = state.next_index;
         // Always out of this process at least: what is appended may be sent at once, and an agent that is killed then
         // must not use its number for another envelope.

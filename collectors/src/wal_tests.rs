@@ -106,7 +106,8 @@ fn a_full_log_that_may_not_drop_waits_for_room() {
     append(&wal, &numbers, 100);
     std::thread::scope(|scope| {
         numbers.lock().ledger.see(crate::ledger::Origin::Status, 1);
-        let waiting = scope.spawn(|| wal.append(Stream::Status, 1, 0, || false, |_, into| into.resize(into.len() + 100, 0)));
+        let waiting =
+            scope.spawn(|| wal.append(Stream::Status, 1, 0, || false, |_, into| into.resize(into.len() + 100, 0)));
         let stored = wal.next().expect("reads").expect("one was appended");
         wal.forget(&[stored.leaving(Outcome::Acknowledged)]).expect("forgets");
         waiting.join().expect("no panic").expect("appends once there is room");

@@ -39,6 +39,11 @@ int main(void) {
     struct sockaddr_un abstract = {.sun_family = AF_UNIX};
     memcpy(abstract.sun_path, "\0amoskys-told", 13);
     char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    // Three areas of which the last may be written, and never is; apart from others, as the kernel makes one of two that are beside each other.
+    char *pages = mmap(NULL, 5 * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) + 4096;
+    mprotect(pages + 4096, 4096, PROT_READ);
+    mprotect(pages + 2 * 4096, 4096, PROT_READ | PROT_WRITE);
+    int file = open("/proc/self/exe", O_RDONLY);
     struct iovec part = {.iov_base = page, .iov_len = 4};
     raise(SIGSTOP);
 
@@ -69,8 +74,20 @@ int main(void) {
     CALL(process_vm_writev, getpid(), &part, 1, &part, 1, 0);
     TOLD("start_address=0\tsize=4096\tprotection=PROT_READ|PROT_EXEC\tflags=MAP_PRIVATE|MAP_ANONYMOUS\tfd=-1");
     CALL(mmap, NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    TOLD("start_address=%lu\tsize=4096\tprotection=PROT_READ|PROT_WRITE|PROT_EXEC", (unsigned long)page);
+    TOLD("start_address=0\tsize=4096\tprotection=PROT_READ|PROT_WRITE|PROT_EXEC\tflags=MAP_PRIVATE\tfd=%d", file);
+    CALL(mmap, NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE, file, 0);
+    // As every program maps its libraries: not told.
+    mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, file, 0);
+    TOLD("start_address=%lu\tsize=4096\tprotection=PROT_READ|PROT_WRITE|PROT_EXEC\tprevious_protection=PROT_READ|PROT_WRITE\tpreviously_written=1",
+         (unsigned long)page);
     CALL(mprotect, page, 4096, PROT_READ | PROT_WRITE | PROT_EXEC);
+    TOLD("start_address=%lu\tsize=4096\tprotection=PROT_READ|PROT_EXEC\tprevious_protection=PROT_READ|PROT_WRITE|PROT_EXEC\tpreviously_written=1",
+         (unsigned long)page);
+    CALL(pkey_mprotect, page, 4096, PROT_READ | PROT_EXEC, -1);
+    TOLD("start_address=%lu\tsize=12288\tprotection=PROT_EXEC\tprevious_protection=PROT_READ|PROT_WRITE", (unsigned long)pages);
+    CALL(mprotect, pages, 3 * 4096, PROT_EXEC);
+    TOLD("start_address=4096\tsize=4096\tprotection=PROT_EXEC");
+    CALL(mprotect, 4096, 4096, PROT_EXEC);
     TOLD("path=told\tflags=MFD_CLOEXEC");
     CALL(memfd_create, "told", MFD_CLOEXEC);
     int memory = syscall(SYS_memfd_create, "mine", 0);

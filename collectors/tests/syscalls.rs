@@ -107,6 +107,7 @@ fn fields(call: &amoskys_collectors::sources::syscall::table::Syscall) -> String
         Field::Size(_) => "size",
         Field::NewId(_) => "new_id",
         Field::StartAddress(_) => "start_address",
+        Field::MemoryBefore(..) => "previous_protection, previously_written",
     };
     call.fields.iter().map(name).collect::<Vec<_>>().join(", ")
 }
@@ -145,7 +146,7 @@ audit asks for, and nothing else: the agent sets no rules. For the usual calls, 
 -a always,exit -F arch=b64 -S execve,execveat,connect,bind,ptrace,process_vm_writev,memfd_create,chmod,fchmod,fchmodat -k amoskys
 -a always,exit -F arch=b64 -S chown,lchown,fchown,fchownat,setuid,setgid,setreuid,setregid,setresuid,setresgid,setfsuid -k amoskys
 -a always,exit -F arch=b64 -S setns,unshare,mount,init_module,finit_module,bpf,kill,prctl,io_uring_setup -k amoskys
--a always,exit -F arch=b64 -S mmap,mprotect -F a2&4 -k amoskys
+-a always,exit -F arch=b64 -S mmap,mprotect,pkey_mprotect -F a2&4 -k amoskys
 ```
 
 What audit has not is absent, so that a query finds no wrong value:
@@ -158,9 +159,14 @@ What audit has not is absent, so that a query finds no wrong value:
 | `arguments` | the first four |
 | `comm` | of a program that was started its own, where eBPF has that of the one before |
 | `argv` | of a program that was started; not of one that was not |
+| `previous_protection`, `previously_written` | absent |
 | `path`, `other_path` | of files; not the name given to `memfd_create`, the parameters of a module, nor a source of `mount` that is no file. Where creating or removing failed it may be cut at the folder; where renaming failed before the file was found there are none |
 | `flags` | not of `execveat` and `renameat2` |
 | `fd` | of `mmap` where the kernel adds a record of it |
+
+Of a call that changes what memory is for, `previous_protection` says what it was for before and `previously_written` that it (or memory of the same
+kind right beside it) had pages of its own, which private memory has once it is written: both of all areas that the call changes (the first eight). Before Linux 5.17, and where another thread is changing the
+process's memory at that moment, they are absent.
 
 Fields that a call has and that could not be told are named in `unreadable`, those of which the beginning is there in `cut`.
 ";
@@ -172,7 +178,7 @@ fn the_page_is_the_table() {
     let mut page = String::from(
         "# System calls\n\nThe calls that are decoded, with the fields of `amoskys.v1.SyscallEvent` that each has beside those of all (who \
          called, when,\nthe result and the error, how long it took, all six arguments). Of calls on memory those are told that make it \
-         executable. A table of\nthe agent's (`collectors/src/sources/syscall/table.rs`). Which of them an agent sends: [configuration](configuration.md), `[syscall]`.\n\n\
+         executable, and of\nnew memory only what may be written too or has no file behind it: every program maps its libraries to be executed. A table of\nthe agent's (`collectors/src/sources/syscall/table.rs`). Which of them an agent sends: [configuration](configuration.md), `[syscall]`.\n\n\
          | call | x86-64 | aarch64 | fields | ATT&CK | usual |\n|---|---|---|---|---|---|\n",
     );
     for call in SYSCALLS {

@@ -43,6 +43,8 @@ static u64 (*boot_ns)(void) = (void *)125;
 static long (*ring_output)(void *ring, void *data, u64 size, u64 flags) = (void *)130;
 static void *(*task_storage)(void *map, void *task, void *value, u64 flags) = (void *)156;
 static void *(*current_task)(void) = (void *)158;
+// From Linux 5.17 on. Calls back with the area that an address is in.
+static long (*find_vma)(const void *task, u64 address, void *on_area, void *context, u64 flags) = (void *)180;
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 struct thread_info {
@@ -57,6 +59,10 @@ struct cred {
 struct mm_struct {
     unsigned long arg_start, arg_end;
     struct file *exe_file;
+};
+struct vm_area_struct {
+    unsigned long vm_end, vm_flags;
+    void *anon_vma;
 };
 struct linux_binprm {
     const char *filename;

@@ -33,6 +33,13 @@ struct rule {
     // One of so many, by a count for each number; 0 and 1 are all.
     u32 one_of;
     u32 mask;
+    // Arguments that are where memory begins and how much it is: what it was before is looked at.
+    u8 memory, memory_bytes;
+    // Another argument of which one of the bits in `or_mask` must be set, where none of those in `and_mask` is in the masked one. 0: there is
+    // no such condition.
+    u8 or_masked;
+    u8 unused;
+    u32 and_mask, or_mask;
 };
 
 // 0: not looked at; 1: only those that are listed; 2: all but those.
@@ -48,7 +55,8 @@ struct call {
     u64 entered_ns;
     u64 arguments[6];
     u32 number;
-    u32 unused;
+    // Bits as in `event`, or 0.
+    u32 memory;
 };
 
 struct bucket {
@@ -71,10 +79,16 @@ struct event {
     u16 third_bytes;
     // Bits: the first, the second, the third could not be read.
     u8 unreadable;
-    u8 is_argv;
+    // Bits: see `enum told`.
+    u8 told;
     char data[2 * STRING_BYTES + ARGV_BYTES];
 };
 #define HEADER_BYTES __builtin_offsetof(struct event, data)
+
+// The third is argv; it is known what the memory was; it had pages of its own, as memory has that was written; and what it was for: VM_READ,
+// VM_WRITE and VM_EXEC.
+enum told { IS_ARGV = 1, MEMORY_KNOWN = 2, MEMORY_WRITTEN = 4, MEMORY_FOR = 8 };
+#define VM_ACCESS 7
 
 struct {
     __uint(type, ARRAY);
@@ -234,6 +248,45 @@ INLINE u64 argument(const struct call *call, u8 place) {
     }
 }
 
+// Whether this kernel has find_vma.
+volatile const u32 FINDS_MEMORY = 0;
+
+struct area {
+    u64 end;
+    u32 told;
+};
+
+static long on_area(struct task_struct *task, struct vm_area_struct *area, struct area *found) {
+    found->end = area->vm_end;
+    found->told = MEMORY_KNOWN | (area->anon_vma ? MEMORY_WRITTEN : 0) | (area->vm_flags & VM_ACCESS) * MEMORY_FOR;
+    return 0;
+}
+
+// A call changes as many areas at once as it likes; so many are looked at.
+#define AREAS_MAX 8
+
+// All that the areas from `from` on were; 0 where that cannot be known: nothing is there, or another thread is changing them just now.
+INLINE u32 memory_before(const struct task_struct *task, u64 from, u64 bytes) {
+    struct area area = {.end = from};
+    u32 told = 0;
+    for (int areas = 0; areas < AREAS_MAX; areas++) {
+        u64 at = area.end;
+        if (find_vma(task, at, on_area, &area, 0)) return areas ? told : 0;
+        told |= area.told;
+        if (area.end <= at || area.end - from >= bytes) break;
+    }
+    return told;
+}
+
+// Whether its arguments are of interest.
+INLINE int is_masked_out(const struct rule *rule, const struct call *call) {
+    if (!rule->masked) return 0;
+    u64 first = argument(call, rule->masked);
+    if (!(first & rule->mask)) return 1;
+    if (!rule->or_masked || first & rule->and_mask) return 0;
+    return !(argument(call, rule->or_masked) & rule->or_mask);
+}
+
 // One code for all programs that call it.
 static __attribute__((noinline)) int entered(const struct pt_regs *regs, u32 number) {
     const struct task_struct *task = current_task();
@@ -247,11 +300,13 @@ static __attribute__((noinline)) int entered(const struct pt_regs *regs, u32 num
     const struct rule *rule = map_lookup(&rules, &number);
     if (!rule || !rule->is_wanted || !is_of_interest(of, pid, task)) return decided(ENTER, FILTERED);
     struct call call = {.entered_ns = boot_ns(), .arguments = ARGUMENTS(regs), .number = number};
-    if (rule->masked && !(argument(&call, rule->masked) & rule->mask)) {
+    if (is_masked_out(rule, &call)) {
         // One of the same number that did not return, as far as was seen, is not to be told as this one.
         if (!map_delete(&in_flight, &tid)) decided(ENTER, UNFINISHED);
         return decided(ENTER, FILTERED);
     }
+    if (FINDS_MEMORY && rule->memory)
+        call.memory = memory_before(task, argument(&call, rule->memory), argument(&call, rule->memory_bytes));
     if (!map_update(&in_flight, &tid, &call, NOEXIST)) return 0;
     if (!map_lookup(&in_flight, &tid)) return decided(ENTER, DROPPED_IN_FLIGHT);
     decided(ENTER, UNFINISHED);
@@ -312,7 +367,8 @@ static __attribute__((noinline)) int returned(const struct pt_regs *regs, s64 re
     }
     const struct task_struct *task = current_task();
     event->first_bytes = event->second_bytes = event->third_bytes = 0;
-    event->unreadable = event->is_argv = 0;
+    event->unreadable = 0;
+    event->told = call->memory;
     u32 at = 0;
     long bytes;
     // What a program is replaced with is told by its arguments: the memory of before is gone.
@@ -367,7 +423,7 @@ static __attribute__((noinline)) int returned(const struct pt_regs *regs, s64 re
     if (at > 2 * STRING_BYTES) at = 2 * STRING_BYTES;
     if (is_replaced) {
         const struct mm_struct *memory = task->mm;
-        event->is_argv = 1;
+        event->told |= IS_ARGV;
         if (memory) {
             u64 start = memory->arg_start, length = memory->arg_end - start;
             if (length > ARGV_BYTES) length = ARGV_BYTES;

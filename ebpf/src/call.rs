@@ -38,9 +38,26 @@ pub struct RawCall<'a> {
     /// Arguments of a program that was started, each ended by a zero.
     pub argv: Option<&'a [u8]>,
     pub address: Option<&'a [u8]>,
+    /// What memory was before the call. `None`: not asked for, or not known.
+    pub memory: Option<MemoryBefore>,
     /// The first string, the second, the address or argv.
     pub unreadable: [bool; 3],
 }
+
+/// What memory was, all of its areas together; of the first eight areas.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MemoryBefore {
+    /// `PROT_READ`, `PROT_WRITE` and `PROT_EXEC`.
+    pub protection: u8,
+    /// It had pages of its own, as private memory has once it is written.
+    pub written: bool,
+}
+
+/// Bits of `told`, as in `bpf/syscalls.bpf.c`.
+const IS_ARGV: u8 = 1;
+const MEMORY_KNOWN: u8 = 2;
+const MEMORY_WRITTEN: u8 = 4;
+const MEMORY_FOR_SHIFT: u32 = 3;
 
 impl<'a> RawCall<'a> {
     /// `None`: it is none of ours, which does not happen.
@@ -50,7 +67,9 @@ impl<'a> RawCall<'a> {
         let u32_at = |at: usize| u32::from_ne_bytes(header[at..at + 4].try_into().unwrap_or_default());
         let u16_at = |at: usize| usize::from(u16::from_ne_bytes(header[at..at + 2].try_into().unwrap_or_default()));
         let [first, second, third] = [152, 154, 156].map(u16_at);
-        let (unreadable, is_argv) = (header[158], header[159] != 0);
+        let (unreadable, told) = (header[158], header[159]);
+        let (is_argv, is_known) = (told & IS_ARGV != 0, told & MEMORY_KNOWN != 0);
+        let memory = MemoryBefore { protection: told >> MEMORY_FOR_SHIFT, written: told & MEMORY_WRITTEN != 0 };
         let (first, rest) = data.split_at_checked(first)?;
         let (second, rest) = rest.split_at_checked(second)?;
         let third = rest.get(..third)?;
@@ -81,6 +100,7 @@ impl<'a> RawCall<'a> {
             second: text(second),
             argv: if is_argv { there(third) } else { None },
             address: if is_argv { None } else { there(third) },
+            memory: is_known.then_some(memory),
             unreadable: [1, 2, 4].map(|bit| unreadable & bit != 0),
         })
     }

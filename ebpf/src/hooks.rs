@@ -3,15 +3,15 @@
 //! A program on a tracepoint is run at every call of every process, and makes the kernel take a longer way to it: that is most of what
 //! looking at system calls costs a host. A program on the function of one call costs the others nothing. So functions are used where the kernel lets
 //! programs there (BTF, function tracing) and knows a function of each call's name; else tracepoints.
-//! Limits: [`SLOTS`] calls have functions at once. By functions, calls by the numbers of 32-bit programs are not seen, and not counted.
+//! Where it has no function of a call, but of others, it has not the call. Limits: [`SLOTS`] calls have functions at once. By functions, calls by the numbers of 32-bit programs are not seen, and not counted.
 
 use crate::{
     ProbeError, Rule,
     probe::{load, program},
 };
 use aya::{
-    Btf, Ebpf,
-    programs::{BtfTracePoint, FEntry, FExit, fentry::FEntryLinkId, fexit::FExitLinkId},
+    Btf, BtfError, Ebpf,
+    programs::{BtfTracePoint, FEntry, FExit, ProgramError, fentry::FEntryLinkId, fexit::FExitLinkId},
 };
 use std::ops::Range;
 
@@ -50,6 +50,8 @@ pub(crate) struct Slot {
     number: u32,
     enter: String,
     exit: String,
+    /// The kernel has not this call.
+    is_absent: bool,
     links: Option<(FEntryLinkId, FExitLinkId)>,
 }
 
@@ -102,7 +104,7 @@ impl Hooks {
     pub(crate) fn unload(&mut self, ebpf: &mut Ebpf) -> Result<(), ProbeError> {
         match self {
             Self::Functions(slots) => {
-                for slot in slots {
+                for slot in slots.iter_mut().filter(|slot| !slot.is_absent) {
                     slot.links = None;
                     program::<FEntry>(ebpf, &slot.enter)?.unload()?;
                     program::<FExit>(ebpf, &slot.exit)?.unload()?;
@@ -137,22 +139,35 @@ fn slots(possible: &[Rule]) -> Result<Vec<Slot>, ProbeError> {
         number: rule.number,
         enter: format!("enter_{place}"),
         exit: format!("exit_{place}"),
+        is_absent: false,
         links: None,
     };
     Ok(possible.iter().zip(SLOTS).map(slot).collect())
 }
 
-/// All or none.
-fn load_slots(ebpf: &mut Ebpf, btf: &Btf, possible: &[Rule], slots: Vec<Slot>) -> Result<Vec<Slot>, ProbeError> {
+/// All that the kernel has, or none.
+fn load_slots(ebpf: &mut Ebpf, btf: &Btf, possible: &[Rule], mut slots: Vec<Slot>) -> Result<Vec<Slot>, ProbeError> {
     let mut load_all = || {
-        for (slot, rule) in slots.iter().zip(possible) {
+        for (slot, rule) in slots.iter_mut().zip(possible) {
             let function = format!("{FUNCTION_PREFIX}{}", rule.name);
             let at_beginning = program::<FEntry>(ebpf, &slot.enter)?;
-            load(|| at_beginning.load(&function, btf))?;
+            match load(|| at_beginning.load(&function, btf)) {
+                Err(ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })) => {
+                    slot.is_absent = true;
+                    continue;
+                }
+                loaded => loaded?,
+            }
             let at_end = program::<FExit>(ebpf, &slot.exit)?;
             load(|| at_end.load(&function, btf))?;
         }
-        Ok(())
+        match slots.iter().all(|slot| slot.is_absent) {
+            true => {
+                let names: Vec<&str> = possible.iter().map(|rule| rule.name).collect();
+                Err(ProbeError::Filter(format!("the kernel's BTF has no function of {}", names.join(", "))))
+            }
+            false => Ok(()),
+        }
     };
     match load_all() {
         Ok(()) => Ok(slots),
@@ -169,7 +184,7 @@ fn load_slots(ebpf: &mut Ebpf, btf: &Btf, possible: &[Rule], slots: Vec<Slot>) -
 
 impl Slot {
     fn attach(&mut self, ebpf: &mut Ebpf) -> Result<(), ProbeError> {
-        if self.links.is_none() {
+        if self.links.is_none() && !self.is_absent {
             let at_end = program::<FExit>(ebpf, &self.exit)?.attach()?;
             self.links = Some((program::<FEntry>(ebpf, &self.enter)?.attach()?, at_end));
         }

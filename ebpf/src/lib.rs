@@ -27,7 +27,7 @@ pub mod testing;
 
 pub use activity::{Activity, ActivityRow, BUCKETS, COMPAT, ROWS_MAX, UNKNOWN};
 pub use activity_counters::ActivityCounters;
-pub use call::{ARGV_BYTES_MAX, RawCall, STRING_BYTES_MAX};
+pub use call::{ARGV_BYTES_MAX, MemoryBefore, RawCall, STRING_BYTES_MAX};
 pub use counters::Counters;
 pub use error::ProbeError;
 pub use filters::{Filters, Limit, List, PATH_BYTES_MAX};

@@ -13,7 +13,8 @@ use aya::{
         Array, HashMap, MapData, PerCpuArray, RingBuf,
         lpm_trie::{Key, LpmTrie},
     },
-    programs::{BtfTracePoint, Program, ProgramError},
+    programs::{BtfTracePoint, Program, ProgramError, ProgramType},
+    sys::{BpfHelper, is_helper_supported},
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
@@ -55,8 +56,13 @@ impl Probe {
         ring_bytes: u32,
     ) -> Result<Self, ProbeError> {
         let btf = Btf::from_sys_fs().map_err(|_| ProbeError::NoBtf)?;
-        let mut ebpf =
-            EbpfLoader::new().btf(Some(&btf)).map_max_entries("events", ring_of(ring_bytes)).load(PROGRAMS)?;
+        // Where it cannot be told, it is not looked at: the kernel refuses programs that ask for what it has not.
+        let finds_memory = is_helper_supported(ProgramType::RawTracePoint, BpfHelper::BPF_FUNC_find_vma);
+        let mut ebpf = EbpfLoader::new()
+            .btf(Some(&btf))
+            .map_max_entries("events", ring_of(ring_bytes))
+            .override_global("FINDS_MEMORY", &u32::from(finds_memory.unwrap_or(false)), true)
+            .load(PROGRAMS)?;
         let ring = ebpf.take_map("events").ok_or_else(|| missing("events"))?;
         let hooks = Hooks::load(&mut ebpf, &btf, at, possible)?;
         let ring = RingBuf::try_from(ring)?;

@@ -1,7 +1,7 @@
 //! Which calls are wanted, and what is read of them.
 
 /// Bytes of a rule in the kernel.
-pub(crate) const RULE_BYTES: usize = 16;
+pub(crate) const RULE_BYTES: usize = 28;
 
 /// One system call. Arguments are counted from 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,9 +17,13 @@ pub struct Rule {
     pub is_exec: bool,
     /// Arguments that are an address and its length.
     pub address: Option<(u8, u8)>,
+    /// Arguments that are where memory begins and how many bytes it is: what it was before the call is told.
+    pub memory: Option<(u8, u8)>,
     pub results: Results,
     /// An argument of which one of these bits must be set.
     pub mask: Option<(u8, u32)>,
+    /// And of the same argument one of these bits, or of another argument one of those.
+    pub mask_either: Option<(u32, (u8, u32))>,
     /// One call of so many; 0 and 1 are all.
     pub one_of: u32,
 }
@@ -54,7 +58,14 @@ impl Rule {
             place(self.mask.map(|(argument, _)| argument)),
         ]);
         bytes[8..12].copy_from_slice(&self.one_of.to_ne_bytes());
-        bytes[12..].copy_from_slice(&self.mask.map_or(0, |(_, mask)| mask).to_ne_bytes());
+        bytes[12..16].copy_from_slice(&self.mask.map_or(0, |(_, mask)| mask).to_ne_bytes());
+        bytes[16] = place(self.memory.map(|(start, _)| start));
+        bytes[17] = place(self.memory.map(|(_, bytes)| bytes));
+        if let Some((and_mask, (argument, or_mask))) = self.mask_either {
+            bytes[18] = place(Some(argument));
+            bytes[20..24].copy_from_slice(&and_mask.to_ne_bytes());
+            bytes[24..].copy_from_slice(&or_mask.to_ne_bytes());
+        }
         bytes
     }
 }

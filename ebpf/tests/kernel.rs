@@ -323,6 +323,10 @@ fn calls_are_seen_in_their_functions_or_it_is_said_why_not() {
     let unknown = [Rule { name: "no_such_call", ..open_rule() }];
     let other = probe_at(SeenAt::Best, &unknown, &unknown, &Filters::default(), RING_BYTES).expect("as before");
     assert!(other.at_tracepoints_because().is_some_and(|because| because.contains("no_such_call")), "it names it");
+    // A call that this kernel has not is none of the reasons.
+    let with_unknown: Vec<Rule> = rules.iter().copied().chain([Rule { number: 511, ..unknown[0] }]).collect();
+    let all = probe_at(SeenAt::Best, &with_unknown, &with_unknown, &Filters::default(), RING_BYTES).expect("as before");
+    assert_eq!(all.seen_at_functions(), best.seen_at_functions());
     let named = probe_at(SeenAt::Tracepoints, &rules, &rules, &Filters::default(), RING_BYTES).expect("as before");
     assert!(!named.seen_at_functions() && named.at_tracepoints_because().is_none());
 }

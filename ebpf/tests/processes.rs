@@ -83,7 +83,10 @@ fn all_told<T: Send + 'static>(mut of: Processes, job: impl FnOnce() -> T + Send
     let running = thread::spawn(job);
     let mut all = Vec::new();
     let mut read = |of: &mut Processes| {
-        of.poll(Duration::from_millis(20), usize::MAX, &mut |item| all.extend(RawProcess::parse(item).as_ref().map(seen))).expect("polls")
+        of.poll(Duration::from_millis(20), usize::MAX, &mut |item| {
+            all.extend(RawProcess::parse(item).as_ref().map(seen))
+        })
+        .expect("polls")
     };
     while !running.is_finished() {
         read(&mut of);

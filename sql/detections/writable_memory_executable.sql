@@ -15,7 +15,9 @@ FROM (SELECT host_id, pid, process_key, hop(observed_at, INTERVAL '10 seconds', 
       -- A library that compiles while its program runs, from where only root writes.
       WHERE (loads AND result >= 0 AND regexp_like(path, '^(/usr)?/lib/([^./][^/]*/)*lib(luajit-|LLVM-|jvm|node|mono|ruby)[^/]*\.so[^/]*$'))
       -- What is mapped from a file to be executed is a program or a library; what a loader changes later is not made executable.
-         OR (((syscall = 'SYSCALL_MPROTECT' AND result = 0 AND protection LIKE '%PROT_EXEC%')
+      -- Where the kernel could not tell what the memory was before, it may have been writable.
+         OR (((syscall IN ('SYSCALL_MPROTECT', 'SYSCALL_PKEY_MPROTECT') AND result = 0 AND protection LIKE '%PROT_EXEC%'
+               AND (previous_protection = '' OR previous_protection LIKE '%PROT_WRITE%' OR previously_written))
               OR (syscall = 'SYSCALL_MMAP' AND error = '' AND protection LIKE '%PROT_WRITE%PROT_EXEC%' AND flags LIKE '%MAP_ANONYMOUS%'))
              -- A thread has a name of its own; audit knows no other.
              AND (CASE WHEN process_comm = '' THEN comm ELSE process_comm END) NOT IN

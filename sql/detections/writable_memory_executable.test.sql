@@ -57,3 +57,25 @@ SELECT entity, time FROM alerts ORDER BY time, entity;
 -- |------------|-------------------------|
 -- | x (pid 95) | 2026-01-01 12:05:00.200 |
 -- | y (pid 97) | 2026-01-01 12:05:10.200 |
+
+-- test: memory that was writable, memory that was written, and by the call that also names a key
+INSERT INTO syscalls (observed_at, syscall, pid, process_key, comm, uid, euid, result, error, protection, previous_protection, previously_written, flags, size, start_address) VALUES
+  ('12:06:00.100', 'SYSCALL_MPROTECT', 98, 981, 'a', 1000, 1000, 0, '', 'PROT_READ|PROT_EXEC', 'PROT_READ|PROT_WRITE', false, '', 4096, 140000000),
+  ('12:06:00.200', 'SYSCALL_MPROTECT', 99, 991, 'b', 1000, 1000, 0, '', 'PROT_READ|PROT_EXEC', 'PROT_READ', true, '', 4096, 140000000),
+  ('12:06:00.300', 'SYSCALL_PKEY_MPROTECT', 100, 1001, 'c', 1000, 1000, 0, '', 'PROT_EXEC', 'PROT_WRITE', true, '', 4096, 140000000);
+-- advance: 5m
+SELECT entity, time FROM alerts ORDER BY time, entity;
+-- | entity      | time                    |
+-- |-------------|-------------------------|
+-- | a (pid 98)  | 2026-01-01 12:06:00.100 |
+-- | b (pid 99)  | 2026-01-01 12:06:00.200 |
+-- | c (pid 100) | 2026-01-01 12:06:00.300 |
+
+-- test: memory that was not writable and that nobody wrote
+INSERT INTO syscalls (observed_at, syscall, pid, process_key, comm, uid, euid, result, error, protection, previous_protection, previously_written, flags, size, start_address) VALUES
+  ('12:07:00.100', 'SYSCALL_MPROTECT', 101, 1011, 'loader', 1000, 1000, 0, '', 'PROT_READ|PROT_EXEC', 'PROT_READ', false, '', 4096, 140000000),
+  ('12:07:00.200', 'SYSCALL_MPROTECT', 101, 1011, 'loader', 1000, 1000, 0, '', 'PROT_READ|PROT_EXEC', 'PROT_NONE', false, '', 4096, 140000000);
+-- advance: 5m
+SELECT entity, time FROM alerts ORDER BY time, entity;
+-- | entity | time |
+-- |--------|------|

@@ -51,6 +51,8 @@ enum AgentTool {
 }
 
 const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// How late a signal is noticed at most.
+const SIGNAL_WAIT: Duration = Duration::from_millis(200);
 
 pub fn agent(command: AgentCommand) -> Result<u8> {
     if let Some(AgentTool::Keygen(command)) = command.tool {
@@ -86,7 +88,7 @@ pub fn agent(command: AgentCommand) -> Result<u8> {
     drop(bus);
     let reloading = Reloading { path: command.config, started_as: config.collector(&host_name()) };
     while !stop.load(Ordering::Relaxed) {
-        thread::sleep(Duration::from_millis(50));
+        thread::sleep(SIGNAL_WAIT);
         if hangup.was_asked() {
             reloading.reload(&agent);
         }

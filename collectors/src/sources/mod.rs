@@ -2,9 +2,9 @@
 
 pub mod audit;
 mod calls;
-mod ring;
 mod netlink;
 pub mod process;
+mod ring;
 pub mod syscall;
 
 pub use calls::{CallSource, CallsError};

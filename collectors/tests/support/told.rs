@@ -14,6 +14,8 @@ pub fn line(event: &SyscallEvent) -> String {
     put("start_address", event.start_address.map(|of| of.to_string()));
     put("size", event.size.map(|of| of.to_string()));
     put("protection", text(&event.protection));
+    put("previous_protection", text(&event.previous_protection));
+    put("previously_written", event.previously_written.then(|| "1".to_owned()));
     put("address", text(&event.address));
     put("port", text(&event.address_family).map(|_| event.port.to_string()));
     put("address_family", text(&event.address_family));

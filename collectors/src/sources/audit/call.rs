@@ -91,6 +91,7 @@ fn decode(event: &Event, call: &Call, number: i32, known: &Syscall) -> SyscallEv
         second: second.as_deref(),
         argv: argv.as_deref(),
         address,
+        memory: None,
         unreadable,
     };
     let mut told = event_of(&raw, number, known);

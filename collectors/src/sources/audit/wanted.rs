@@ -10,7 +10,7 @@ use crate::{
     ledger::{Filter, Loss},
     sources::syscall::{
         Choice,
-        table::{Field, PROT_EXEC, Syscall},
+        table::{Field, MAP_ANONYMOUS, PROT_EXEC, PROT_WRITE, Syscall},
     },
 };
 use amoskys_ebpf::{Limit, List, Results};
@@ -68,11 +68,15 @@ impl Wanted {
 
     fn is_of_interest(&self, event: &SyscallEvent, choice: &Choice) -> bool {
         let of = &self.of;
+        let has = |place: Option<u8>, bits: u32| {
+            let argument = place.and_then(|place| event.arguments.get(usize::from(place)));
+            argument.is_some_and(|argument| argument & u64::from(bits) != 0)
+        };
+        // As in the kernel; a call that was given no path begins with none.
+        let (protection, flags) = (choice.call.protection(), choice.call.mapping_flags());
+        let is_told_memory = (protection.is_none() || has(protection, PROT_EXEC))
+            && (flags.is_none() || has(protection, PROT_WRITE) || has(flags, MAP_ANONYMOUS));
         let is_told = |field: &Field| match field {
-            // As in the kernel: only what becomes executable; a call that was given no path begins with none.
-            Field::Protection(place) => {
-                event.arguments.get(usize::from(*place)).is_some_and(|bits| bits & u64::from(PROT_EXEC) != 0)
-            }
             Field::Path(_) => passes(&of.path_prefixes, |prefix| event.path.starts_with(prefix.as_str())),
             _ => true,
         };
@@ -86,6 +90,7 @@ impl Wanted {
             && passes(&of.uids, |uid| *uid == event.uid)
             && passes(&of.comms, |comm| *comm == event.comm)
             && is_result
+            && is_told_memory
             && choice.call.fields.iter().all(is_told)
     }
 

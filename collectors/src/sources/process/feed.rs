@@ -21,8 +21,10 @@ use crate::{
 use amoskys_ebpf::{ProbeError, ProcessChange, ProcessCounters, Processes, RawProcess};
 use std::{collections::VecDeque, time::Duration};
 
-/// How long the first report is waited for: an upper bound on how late a stop or a due pass is noticed.
+/// How long the first message of the connector is waited for: an upper bound on how late a stop or a due pass is noticed.
 pub const WAIT: Duration = Duration::from_millis(50);
+/// The same by eBPF. To wake a processor costs a host that has nothing to do more than all else that the agent does then.
+pub const WAIT_LONG: Duration = Duration::from_millis(250);
 /// Messages of the connector handled before the pass over `/proc` gets its turn.
 const MESSAGES_MAX: usize = 64;
 /// The same of reports by eBPF, which take less.
@@ -102,11 +104,11 @@ impl Feed {
         }
     }
 
-    /// Takes what has come, for [`Feed::next`], waiting for the first of it if `waits`.
-    pub fn take(&mut self, waits: bool, procfs: &mut Procfs) -> Turn {
+    /// Takes what has come, for [`Feed::next`], waiting for the first of it so long, by the connector [`WAIT`] at most.
+    pub fn take(&mut self, wait: Duration, procfs: &mut Procfs) -> Turn {
         match self {
-            Self::Ebpf(feed) => feed.take(if waits { WAIT } else { Duration::ZERO }),
-            Self::Connector(feed) => feed.take(waits, procfs),
+            Self::Ebpf(feed) => feed.take(wait),
+            Self::Connector(feed) => feed.take(!wait.is_zero(), procfs),
         }
     }
 

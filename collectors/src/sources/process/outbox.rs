@@ -30,6 +30,10 @@ impl Outbox {
         Self { waiting: VecDeque::new(), wait_ns }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     pub fn push(&mut self, reported: Reported, now_ns: u64) {
         self.waiting.push_back((reported, now_ns.saturating_add(self.wait_ns)));
     }

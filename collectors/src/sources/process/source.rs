@@ -5,7 +5,7 @@
 
 use super::{
     event::micros,
-    feed::{Feed, ProcessesError, Report, WAIT, What},
+    feed::{Feed, ProcessesError, Report, WAIT, WAIT_LONG, What},
     files::Files,
     outbox::{Outbox, Reported},
     procfs::{Procfs, Reading},
@@ -20,6 +20,7 @@ use crate::{
     queue::{EventQueue, Queued},
     stream::Stream,
 };
+use std::time::Duration;
 
 /// After something was lost the next pass comes early, but not more often than this.
 const EARLY_PASS_AFTER_NS: u64 = 1_000_000_000;
@@ -91,7 +92,9 @@ impl ProcessSource {
         while !self.queue.is_stopped() {
             let busy = self.pass.left.is_some();
             match self.feed {
-                Some(_) => drop(self.turn(!busy)),
+                Some(_) if busy => drop(self.turn(Duration::ZERO)),
+                // Answers do not wake this thread.
+                Some(_) => drop(self.turn(if self.outbox.is_empty() { WAIT_LONG } else { WAIT })),
                 None if busy => {}
                 None => std::thread::sleep(WAIT),
             }
@@ -100,7 +103,7 @@ impl ProcessSource {
             self.send(Moment::now().boot_ns, false);
         }
         if self.feed.as_mut().is_some_and(Feed::end) {
-            while self.turn(false) > 0 {}
+            while self.turn(Duration::ZERO) > 0 {}
         }
         self.send(Moment::now().boot_ns, true);
     }
@@ -109,10 +112,10 @@ impl ProcessSource {
         if self.feed.is_some() { Lifecycle::Reported } else { Lifecycle::Compared }
     }
 
-    /// Handles what the kernel has told, waiting for the first of it if `waits`. How much it was.
-    fn turn(&mut self, waits: bool) -> usize {
+    /// Handles what the kernel has told, waiting for the first of it at most `wait`. How much it was.
+    fn turn(&mut self, wait: Duration) -> usize {
         let Some(mut feed) = self.feed.take() else { return 0 };
-        let turn = feed.take(waits, &mut self.procfs);
+        let turn = feed.take(wait, &mut self.procfs);
         if turn.lost {
             // An early pass finds what it was about.
             let early_ns = self.pass.started_ns + EARLY_PASS_AFTER_NS;

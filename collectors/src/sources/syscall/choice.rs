@@ -3,7 +3,7 @@
 //! Words are taken one after the other: `usual`, `all`, or the name of a call; behind it `:success` or `:failure` for calls that
 //! end so, and `/N` for one call of N; before it `-` for calls that are left out again. Deliberately not here: whose calls.
 
-use super::table::{Field, PROT_EXEC, SYSCALLS, Syscall};
+use super::table::{Field, MAP_ANONYMOUS, PROT_EXEC, PROT_WRITE, SYSCALLS, Syscall};
 use amoskys_ebpf::{Results, Rule};
 use std::{fmt, num::NonZeroU32};
 
@@ -118,10 +118,12 @@ pub fn rules<'a>(choices: impl IntoIterator<Item = &'a Choice>) -> Vec<Rule> {
                 Field::OtherPath(argument) => rule.second_string = Some(argument),
                 Field::Argv => rule.is_exec = true,
                 Field::Address(address, bytes) => rule.address = Some((address, bytes)),
-                Field::Protection(argument) => rule.mask = Some((argument, PROT_EXEC)),
+                Field::MemoryBefore(start, bytes) => rule.memory = Some((start, bytes)),
                 _ => {}
             }
         }
+        rule.mask = choice.call.protection().map(|place| (place, PROT_EXEC));
+        rule.mask_either = choice.call.mapping_flags().map(|place| (PROT_WRITE, (place, MAP_ANONYMOUS)));
         Some(rule)
     };
     choices.into_iter().filter_map(rule).collect()

@@ -81,6 +81,12 @@ pub fn event_of(call: &RawCall<'_>, number: i32, known: &Syscall) -> SyscallEven
             Field::Size(place) => event.size = Some(argument(place)),
             Field::NewId(place) => event.new_id = Some(i64::from(int(place))),
             Field::StartAddress(place) => event.start_address = Some(argument(place)),
+            Field::MemoryBefore(..) => {
+                if let Some(before) = call.memory {
+                    event.previous_protection = Names::Protection.of(u64::from(before.protection));
+                    event.previously_written = before.written;
+                }
+            }
         }
     }
     let third = if known.fields.contains(&Field::Argv) { "argv" } else { "address" };

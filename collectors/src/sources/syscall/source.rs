@@ -14,8 +14,8 @@ use crate::{
     metrics::{Numbers, SharedNumbers, SyscallsBy},
     queue::{EventQueue, Queued},
     sources::{
-        ring::{Agreement, Sum, rest_after},
         process::micros,
+        ring::{Agreement, Sum, rest_after},
     },
     stream::Stream,
 };
@@ -27,8 +27,9 @@ use std::{
     time::Duration,
 };
 
-/// How long the ring is waited for: an upper bound on how late a stop or a change is noticed.
-const WAIT: Duration = Duration::from_millis(50);
+/// How long the ring is waited for: an upper bound on how late a stop or a change is noticed. To wake a processor costs a host that has nothing to do
+/// more than all else that the agent does then.
+const WAIT: Duration = Duration::from_millis(250);
 /// Calls taken before the numbers are told.
 const TURN_CALLS_MAX: usize = 1_024;
 

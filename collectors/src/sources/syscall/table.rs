@@ -39,13 +39,19 @@ pub enum Field {
     Size(u8),
     NewId(u8),
     StartAddress(u8),
+    /// What memory was before the call, which says where it begins and how many bytes it is.
+    MemoryBefore(u8, u8),
 }
 
 /// Of memory: only calls that make it executable are told, others are too many and show little.
 pub const PROT_EXEC: u32 = 4;
+/// And of new memory only what may be written as well, or has no file behind it: every program maps its libraries to be executed.
+pub const PROT_WRITE: u32 = 2;
+pub const MAP_ANONYMOUS: u32 = 0x20;
 
 use Field::{
-    Address, Argv, Command, Fd, Flags, Mode, NewId, OtherPath, Path, Protection, Signal, Size, StartAddress, TargetPid,
+    Address, Argv, Command, Fd, Flags, MemoryBefore, Mode, NewId, OtherPath, Path, Protection, Signal, Size,
+    StartAddress, TargetPid,
 };
 
 const fn call(
@@ -85,7 +91,7 @@ pub const SYSCALLS: &[Syscall] = &[
         &[StartAddress(0), Size(1), Protection(2), Flags(3, Names::Mmap), Fd(4)],
         &["T1055", "T1620"],
     ),
-    call("mprotect", 10, Some(226), &[StartAddress(0), Size(1), Protection(2)], &["T1055"]),
+    call("mprotect", 10, Some(226), &[StartAddress(0), Size(1), Protection(2), MemoryBefore(0, 1)], &["T1055"]),
     call("memfd_create", 319, Some(279), &[Path(0), Flags(1, Names::Memfd)], &["T1620"]),
     frequent(call("unlink", 87, None, &[Path(0)], &["T1070.004"])),
     frequent(call("unlinkat", 263, Some(35), &[Path(1), Flags(2, Names::At)], &["T1070.004"])),
@@ -115,9 +121,21 @@ pub const SYSCALLS: &[Syscall] = &[
     call("kill", 62, Some(129), &[TargetPid(0), Signal(1)], &["T1489", "T1562.001"]),
     call("prctl", 157, Some(167), &[Command(0, Names::Prctl)], &["T1036.005", "T1562.001"]),
     call("io_uring_setup", 425, Some(425), &[Size(0)], &["T1562.001"]),
+    call("pkey_mprotect", 329, Some(288), &[StartAddress(0), Size(1), Protection(2), MemoryBefore(0, 1)], &["T1055"]),
 ];
 
 impl Syscall {
+    /// The argument with the protection of memory.
+    pub fn protection(&self) -> Option<u8> {
+        self.fields.iter().find_map(|field| if let Field::Protection(place) = field { Some(*place) } else { None })
+    }
+
+    /// The argument with the flags of new memory.
+    pub fn mapping_flags(&self) -> Option<u8> {
+        let of = |field: &Field| if let Field::Flags(place, Names::Mmap) = field { Some(*place) } else { None };
+        self.fields.iter().find_map(of)
+    }
+
     /// On the machine that this is built for.
     pub fn number(&self) -> Option<u32> {
         if cfg!(target_arch = "aarch64") { self.number_aarch64 } else { Some(self.number_x86_64) }
