@@ -22,7 +22,8 @@ import urllib.request
 
 KAFKA = pathlib.Path(__file__).resolve().parent.parent / "dev" / "kafka" / "run"
 TRACEFS = pathlib.Path("/sys/kernel/tracing")
-SETTLE_SECONDS = 1.5
+# Until an observer has looked at what was there when it began.
+SETTLE_SECONDS = 4
 AUDITD_CONF = """local_events = yes
 write_logs = yes
 log_file = {log}
