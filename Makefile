@@ -4,13 +4,13 @@
 # workspace, so that features unify alike (infra/dev/env says how).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-kernel chaos soak lint bench bench-peers bench-agent benign-hour model
+.PHONY: help setup build demo test test-kernel chaos soak lint bench bench-peers bench-agent completeness benign-hour model
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/amoskys
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what building, testing and training need (a second run needs no network)
 	@infra/dev/setup all
@@ -44,6 +44,9 @@ bench-peers: ## Amoskys beside Apache Flink on the same topics, and DuckDB on fi
 
 bench-agent: ## what seeing system calls costs, beside auditd and bpftrace, as root (ARGS="--seconds 5 --format json")
 	@infra/dev/setup build && infra/bench-agent/run $(ARGS)
+
+completeness: ## that nothing is lost unseen, from the kernel to the broker, for long, as root (ARGS="--minutes 60")
+	@infra/dev/setup build && infra/completeness/run $(ARGS)
 
 benign-hour: ## record a host at benign work for the noise budget, as root (ARGS="--minutes 3 --output FOLDER")
 	@infra/dev/setup model && infra/dev/build && infra/benign-hour/record $(ARGS)
