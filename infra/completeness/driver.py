@@ -145,7 +145,7 @@ class Load(threading.Thread):
 
 
 def rows(program, bus, topic, folder):
-    """Rows of a topic, and of which system calls they are."""
+    """What an export of all of a topic says of it, how many rows there are above all."""
     output = folder / "rows.parquet"
     command = [program, "-q", "topics", "export", "--bus", bus, "--output", output, "--force", "--format", "json", topic]
     told = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
