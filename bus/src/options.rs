@@ -13,7 +13,8 @@ pub struct BusOptions {
     pub security: Security,
     /// Shown in the broker's logs.
     pub client_id: String,
-    /// Kafka: passed through to librdkafka as they are, after ours, so they win. NATS: the few names that its `config`
+    /// Kafka: passed through to librdkafka as they are, after ours, so they win; but `amoskys.fetch`, which is `direct` or
+    /// `librdkafka` and says who reads records. NATS: the few names that its `config`
     /// knows; another one is refused.
     pub extra: Vec<(String, String)>,
 }

@@ -35,6 +35,8 @@ pub struct KafkaOptions {
     pub heap: String,
     /// Broker settings by Kafka's names.
     pub settings: Vec<(String, String)>,
+    /// The [`KafkaBroker::folder`] of a broker, to be one more of its cluster.
+    pub joins: Option<PathBuf>,
 }
 
 /// How a server is started.
@@ -172,6 +174,9 @@ impl KafkaBroker {
         if let Some(port) = options.proxied {
             arguments.extend(["--proxied".to_owned(), port.to_string()]);
         }
+        if let Some(folder) = options.joins {
+            arguments.extend(["--joins".to_owned(), folder.display().to_string()]);
+        }
         let lines = 1 + wanted.map(|(_, _, lines)| lines).sum::<usize>() + usize::from(options.proxied.is_some());
         let runner = Runner::start("infra/dev/kafka/run", "broker.pid", lines, arguments);
         Self { runner, sasl: options.sasl }
@@ -182,16 +187,30 @@ impl KafkaBroker {
         self.runner.address(0)
     }
 
+    /// Where it keeps everything.
+    pub fn folder(&self) -> PathBuf {
+        self.runner.data.path().to_owned()
+    }
+
+    /// A client to ask it questions with.
+    fn client(&self) -> BaseConsumer {
+        let Address::Kafka { brokers, .. } = self.address() else { unreachable!("a Kafka broker's address") };
+        let client = ClientConfig::new().set("bootstrap.servers", brokers.join(",")).create();
+        client.unwrap_or_else(|error| panic!("no client of Kafka: {error}"))
+    }
+
     /// The consumer groups that the broker knows, whoever is in them.
     pub fn groups(&self) -> Vec<String> {
-        let Address::Kafka { brokers, .. } = self.address() else { return Vec::new() };
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", brokers.join(","))
-            .create()
-            .unwrap_or_else(|error| panic!("no client of Kafka: {error}"));
-        let groups = consumer.fetch_group_list(None, ANSWER_WITHIN);
+        let groups = self.client().fetch_group_list(None, ANSWER_WITHIN);
         let groups = groups.unwrap_or_else(|error| panic!("the broker tells no groups: {error}"));
         groups.groups().iter().map(|group| group.name().to_owned()).collect()
+    }
+
+    /// The broker that leads each partition of a topic; negative where there is none for the moment.
+    pub fn leaders(&self, topic: &str) -> Vec<i32> {
+        let metadata = self.client().fetch_metadata(Some(topic), ANSWER_WITHIN);
+        let metadata = metadata.unwrap_or_else(|error| panic!("the broker does not tell who leads: {error}"));
+        metadata.topics().iter().flat_map(|of| of.partitions()).map(|of| of.leader()).collect()
     }
 
     /// The listener with SASL, when it was asked for.

@@ -117,7 +117,8 @@ impl Trust {
         }
     }
 
-    fn config(&self) -> io::Result<ClientConfig> {
+    /// What these settings mean to a client.
+    pub(crate) fn config(&self) -> io::Result<ClientConfig> {
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let builder = builder.with_safe_default_protocol_versions().map_err(io::Error::other)?;
         let builder = builder.with_root_certificates(self.authorities()?);

@@ -14,7 +14,7 @@ const BUS: &str = "bus";
 
 pub const SECTION: Section = Section {
     name: BUS,
-    about: "How to reach the log: TLS, logins, and properties handed to librdkafka as they are (NATS knows credentials.file, nkey.seed.file and token.file). `local:` ignores it.",
+    about: "How to reach the log: TLS, logins, and properties handed to librdkafka as they are (`amoskys.fetch` is ours: `librdkafka` has it read all records; NATS knows credentials.file, nkey.seed.file and token.file). `local:` ignores it.",
     keys: KEYS,
 };
 

@@ -1,10 +1,12 @@
 //! librdkafka's settings for each kind of handle. Pure: options in, settings out.
 //!
-//! What the user passes in `extra` comes last and wins.
+//! What the user passes in `extra` comes last and wins. One of these is not librdkafka's: [`FETCH`].
 
+use super::direct::Settings;
+use crate::trust::Trust;
 use crate::{Address, BusError, BusOptions, Delivery, MemberOptions, ProducerOptions, ReaderOptions};
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// What a record may have beside key, payload and headers, so that its size limit means what it says.
 pub(super) const RECORD_OVERHEAD_BYTES: usize = 4096;
@@ -12,8 +14,35 @@ pub(super) const RECORD_OVERHEAD_BYTES: usize = 4096;
 pub(super) const RECORD_BYTES_MAX: usize = 10 << 20;
 /// How long a record may wait for its topic to appear before that is unknown.
 const UNKNOWN_TOPIC_AFTER_MS: u64 = 3_000;
+/// Records come at once whatever this is; an added partition, a question and the news of the end wait for it.
+const FETCH_WAIT_MS: u64 = 30;
 /// A record in the prefetch queue costs this much beside its bytes.
 const QUEUED_RECORD_BYTES: usize = 256;
+
+/// Who reads records: [`DIRECT`], as far as that goes, or [`LIBRDKAFKA`] all of them.
+const FETCH: &str = "amoskys.fetch";
+const DIRECT: &str = "direct";
+const LIBRDKAFKA: &str = "librdkafka";
+/// Settings about reading and connections, by how they begin: who sets one of these means librdkafka.
+const ABOUT_READING: [&str; 17] = [
+    "api.version",
+    "auto.offset",
+    "broker.",
+    "check.crcs",
+    "client.rack",
+    "connections.",
+    "enable.partition",
+    "fetch.",
+    "isolation.",
+    "max.partition",
+    "max.poll",
+    "queued.",
+    "receive.",
+    "sasl.",
+    "security.",
+    "socket.",
+    "ssl.",
+];
 
 /// Broker, identity and security: what every handle has.
 pub(super) fn base(options: &BusOptions) -> Result<ClientConfig, BusError> {
@@ -45,7 +74,7 @@ pub(super) fn base(options: &BusOptions) -> Result<ClientConfig, BusError> {
 }
 
 fn with_extra(mut config: ClientConfig, options: &BusOptions) -> ClientConfig {
-    for (key, value) in &options.extra {
+    for (key, value) in options.extra.iter().filter(|(key, _)| key != FETCH) {
         config.set(key, value);
         if key == "debug" {
             // Else it would say nothing: what is below the level is left out before anybody here hears of it.
@@ -136,14 +165,63 @@ fn consumer(config: &mut ClientConfig, prefetch_bytes_max: usize) {
     config.set("queued.min.messages", (prefetch_bytes_max / QUEUED_RECORD_BYTES).clamp(1_000, 1_000_000).to_string());
     // The default of one second would stall a reader that has just emptied a full queue.
     config.set("fetch.queue.backoff.ms", "5");
-    // Records come at once whatever this is; an added partition, a question and the news of the end wait for it.
-    config.set("fetch.wait.max.ms", "30").set("fetch.error.backoff.ms", "50");
+    config.set("fetch.wait.max.ms", FETCH_WAIT_MS.to_string()).set("fetch.error.backoff.ms", "50");
     let record_bytes = RECORD_BYTES_MAX + RECORD_OVERHEAD_BYTES;
     let fetch_bytes = prefetch_bytes_max.clamp(record_bytes, 50 << 20);
     config.set("message.max.bytes", record_bytes.to_string());
     config.set("fetch.message.max.bytes", (fetch_bytes / 4).max(1 << 20).to_string());
     config.set("fetch.max.bytes", fetch_bytes.to_string());
     config.set("receive.message.max.bytes", (fetch_bytes + (1 << 20)).to_string());
+}
+
+/// Whether [`FETCH`] leaves anybody but librdkafka to read.
+pub(super) fn may_be_direct(bus: &BusOptions) -> Result<bool, BusError> {
+    match bus.extra.iter().rev().find(|(key, _)| key == FETCH).map(|(_, value)| value.as_str()) {
+        None | Some(DIRECT) => Ok(true),
+        Some(LIBRDKAFKA) => Ok(false),
+        Some(other) => {
+            let detail = format!("`{other}` is no value for {FETCH}; write {DIRECT} or {LIBRDKAFKA}");
+            Err(BusError::Misconfigured { detail })
+        }
+    }
+}
+
+/// How records are read without librdkafka; `None` where they are not to be: somebody says so, there is a login, or a setting that is
+/// librdkafka's alone.
+pub(super) fn direct(
+    bus: &BusOptions,
+    prefetch_bytes_max: usize,
+    with_headers: bool,
+) -> Result<Option<Settings>, BusError> {
+    if !may_be_direct(bus)? {
+        return Ok(None);
+    }
+    let is_about_reading = |(key, _): &(String, String)| ABOUT_READING.iter().any(|begin| key.starts_with(begin));
+    if bus.extra.iter().any(is_about_reading) {
+        return Ok(None);
+    }
+    let tls = match bus.security.protocol.as_deref().map(str::to_ascii_lowercase).as_deref() {
+        None | Some("plaintext") => None,
+        Some("ssl") => match Trust::of(bus.security.clone()).config() {
+            Ok(config) => Some(Arc::new(config)),
+            Err(error) => {
+                tracing::debug!(target: "amoskys_bus::kafka", %error, "TLS is left to librdkafka");
+                return Ok(None);
+            }
+        },
+        Some(_) => return Ok(None),
+    };
+    // One that is handed over, one in the channel, one with the thread and one in the socket.
+    let answer_bytes_max = (prefetch_bytes_max / 4).max(1 << 20);
+    Ok(Some(Settings {
+        client_id: bus.client_id.clone(),
+        answer_bytes_max,
+        first_batch_bytes_max: prefetch_bytes_max.clamp(RECORD_BYTES_MAX + RECORD_OVERHEAD_BYTES, 50 << 20) + (1 << 20),
+        partition_bytes_max: 1 << 20,
+        wait: Duration::from_millis(FETCH_WAIT_MS),
+        tls,
+        with_headers,
+    }))
 }
 
 fn millis(duration: Duration) -> String {

@@ -1,6 +1,7 @@
-//! Reading: records of all started partitions through one queue of our own, in batches.
+//! Reading: records of all started partitions, in batches; by [`Direct`] where that may be, else by librdkafka, through one queue of
+//! our own.
 //!
-//! Records come through a [`RecordQueue`]; rebalances, errors and log lines still come through rdkafka's own poll.
+//! What librdkafka reads comes through a [`RecordQueue`]; rebalances, errors and log lines still come through rdkafka's own poll.
 //! Each record is handed over once: librdkafka stops reading during a rebalance and goes on at what it had noted as
 //! handed over, and a record on its way just then would come again ([`Positions`]). Nor may it go on behind what was handed
 //! over, as librdkafka does: it throws away what it had read ahead, but notes the marks of transactions among that as seen, and
@@ -10,9 +11,10 @@
 
 use super::{
     answer::answer_within,
-    context::{ConsumerEvents, lock},
+    context::{ConsumerEvents, Rebalance, lock},
+    direct::{Direct, HandedBack},
     errors::{During, is_unauthorised, refuses_tls},
-    queue::{Item, RecordQueue},
+    queue::{Item, RecordQueue, known_end},
 };
 use crate::{BusError, Change, Record, TopicPartition};
 use rdkafka::{
@@ -29,7 +31,11 @@ use std::{
 };
 
 const EVENTS_EVERY: Duration = Duration::from_millis(20);
+/// The same while some partitions are read by librdkafka and some are not, so that neither waits for the other.
+const TURNS_EVERY: Duration = Duration::from_millis(5);
 const SEEK_WITHIN: Duration = Duration::from_millis(500);
+/// The same of a partition that the caller moves.
+const MOVE_WITHIN: Duration = Duration::from_secs(5);
 /// Rebalances, errors and log lines served before records are. A broker that is away while nobody polls leaves
 /// hundreds of errors behind, and the rebalance that the whole group waits for is behind them.
 const EVENTS_MAX: usize = 4096;
@@ -79,6 +85,8 @@ impl Drop for OpenSource {
 
 pub(super) struct Fetcher {
     source: OpenSource,
+    /// `None` where librdkafka is to read everything.
+    direct: Option<Direct>,
     address: String,
     positions: Positions,
     /// Partitions that librdkafka has to be told the position of.
@@ -88,9 +96,15 @@ pub(super) struct Fetcher {
 }
 
 impl Fetcher {
-    pub(super) fn new(consumer: BaseConsumer<ConsumerEvents>, address: String, with_headers: bool) -> Self {
+    pub(super) fn new(
+        consumer: BaseConsumer<ConsumerEvents>,
+        address: String,
+        with_headers: bool,
+        direct: Option<Direct>,
+    ) -> Self {
         Self {
             source: OpenSource(Some(Source { queue: RecordQueue::of(&consumer, with_headers), consumer })),
+            direct,
             address,
             positions: Positions::default(),
             to_seek: BTreeSet::new(),
@@ -106,14 +120,54 @@ impl Fetcher {
         self.consumer().client().context()
     }
 
-    /// Records of `partition` come through [`Fetcher::poll`] from its next assignment on.
-    pub(super) fn forward(&self, partition: &TopicPartition) {
-        self.source.queue.forward(&self.source.consumer, partition);
+    /// Starts reading at `offset`, or goes on there when the partition is being read already.
+    pub(super) fn start(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), KafkaError> {
+        let is_librdkafkas = lock(&self.events().started).contains(partition);
+        if !is_librdkafkas && self.direct.as_mut().is_some_and(|direct| direct.start(partition, offset)) {
+            return Ok(());
+        }
+        self.start_by_librdkafka(partition, offset)
     }
 
-    /// Records of `partition` below `offset` are not handed over.
-    pub(super) fn begin_at(&mut self, partition: &TopicPartition, offset: i64) {
+    fn start_by_librdkafka(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), KafkaError> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset))?;
         self.positions.begin_at(partition, offset);
+        let started = &self.events().started;
+        if lock(started).contains(partition) {
+            // Not by unassigning and assigning again: stopping takes a while and would undo the forwarding.
+            let sought = self.consumer().seek_partitions(list, MOVE_WITHIN)?;
+            return sought.elements().iter().try_for_each(|element| element.error());
+        }
+        self.source.queue.forward(&self.source.consumer, partition);
+        self.consumer().incremental_assign(&list)?;
+        lock(started).insert(partition.clone());
+        Ok(())
+    }
+
+    /// Stops reading `partitions` and tells the group that they are free.
+    pub(super) fn give_up(&mut self, partitions: &[TopicPartition]) {
+        self.stop_direct(partitions);
+        self.events().give_up(self.consumer(), partitions);
+    }
+
+    /// Stops reading all there are and tells the group that they are free.
+    pub(super) fn give_up_all(&mut self) {
+        let all: Vec<TopicPartition> = lock(&self.events().started).iter().cloned().collect();
+        self.direct = None;
+        self.events().give_up(self.consumer(), &all);
+    }
+
+    fn stop_direct(&mut self, partitions: &[TopicPartition]) {
+        if let Some(direct) = &mut self.direct {
+            direct.stop(partitions);
+        }
+    }
+
+    /// Where the partition ends as the last answer told it; nothing is asked. `None` before the first.
+    pub(super) fn known_end(&self, partition: &TopicPartition) -> Option<i64> {
+        let directly = self.direct.as_ref().and_then(|direct| direct.known_end(partition));
+        directly.or_else(|| known_end(self.consumer(), partition))
     }
 
     /// Hands over what is there, waiting until `deadline` for the first of it, but not longer than `EVENTS_EVERY`
@@ -130,8 +184,20 @@ impl Fetcher {
             return Err(error);
         }
         let served = self.serve_events(topics);
+        self.stop_what_is_lost();
         self.seek_what_stays();
         served?;
+        let wait = deadline.saturating_duration_since(Instant::now()).min(EVENTS_EVERY);
+        if records_max == 0 {
+            // Nothing may be taken, so there is nothing to wait for but events.
+            std::thread::sleep(wait);
+            return Ok(false);
+        }
+        let has_started = !lock(&self.events().started).is_empty();
+        let (directly, wait) = self.poll_direct(wait, has_started, records_max, on_record, changes)?;
+        if directly > 0 && !has_started {
+            return Ok(true);
+        }
         let (address, positions) = (&self.address, &mut self.positions);
         let mut error = None;
         let mut on_item = |item: Item<'_>| match item {
@@ -143,17 +209,49 @@ impl Fetcher {
                 error = Some(during.code(code, &code.to_string()));
             }
         };
-        let wait = deadline.saturating_duration_since(Instant::now()).min(EVENTS_EVERY);
-        let taken = self.source.queue.take(wait, records_max, &mut on_item);
-        if records_max == 0 {
-            // Nothing may be taken, so there is nothing to wait for but events.
-            std::thread::sleep(wait);
-        }
+        let taken = directly + self.source.queue.take(wait, records_max - directly, &mut on_item);
         match error {
             Some(error) if taken <= 1 => Err(error),
             late => {
                 self.late = late;
                 Ok(taken > 0)
+            }
+        }
+    }
+
+    /// What is read without librdkafka; how many, and how long librdkafka's part may be waited for.
+    fn poll_direct(
+        &mut self,
+        wait: Duration,
+        has_started: bool,
+        records_max: usize,
+        on_record: &mut dyn FnMut(&Record<'_>),
+        changes: &mut Vec<Change>,
+    ) -> Result<(usize, Duration), BusError> {
+        let Some(direct) = self.direct.as_mut().filter(|direct| direct.is_reading()) else { return Ok((0, wait)) };
+        let wait = if has_started { wait.min(TURNS_EVERY) } else { wait };
+        let mut on_item = |item: Item<'_>| match item {
+            Item::Record(record) => on_record(&record),
+            Item::End(partition, offset) => changes.push(Change::End { partition, offset }),
+            Item::Error(..) => {}
+        };
+        let (taken, back) = direct.poll(&self.source.consumer, wait, records_max, &mut on_item);
+        for HandedBack { partition, offset, why } in back {
+            let TopicPartition { topic, partition: number } = &partition;
+            tracing::info!(target: "amoskys_bus::kafka", "librdkafka reads {topic}/{number} from {offset} on: {why}");
+            let started = self.start_by_librdkafka(&partition, offset);
+            let during = During { action: "reading from Kafka", address: &self.address, topic };
+            started.map_err(|error| during.error(&error))?;
+        }
+        Ok((taken, Duration::ZERO))
+    }
+
+    /// What the group has taken away is not handed over any more; librdkafka sees to its own part by itself.
+    fn stop_what_is_lost(&mut self) {
+        let Some(direct) = &mut self.direct else { return };
+        for event in lock(&self.source.consumer.client().context().rebalances).iter() {
+            if let Rebalance::Lost(partitions) = event {
+                direct.stop(partitions);
             }
         }
     }

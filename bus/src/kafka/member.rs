@@ -8,8 +8,6 @@ use super::{
     context::{ConsumerEvents, Rebalance, list_of, lock},
     errors::During,
     fetch::Fetcher,
-    queue::known_end,
-    reader::read_from,
     transaction::{Offsets, Writer},
     unowned::Watch,
 };
@@ -104,7 +102,7 @@ impl KafkaMember {
 
     fn give_up_revoked(&mut self) {
         if let Some(partitions) = self.revoking.take() {
-            self.fetcher.events().give_up(self.fetcher.consumer(), &partitions);
+            self.fetcher.give_up(&partitions);
             partitions.iter().for_each(|partition| {
                 self.owned.remove(partition);
             });
@@ -300,7 +298,7 @@ impl Member for KafkaMember {
     }
 
     fn known_end(&self, partition: &TopicPartition) -> Option<i64> {
-        known_end(self.consumer(), partition)
+        self.fetcher.known_end(partition)
     }
 
     fn end(&mut self, partition: &TopicPartition) -> Result<i64, BusError> {
@@ -323,7 +321,7 @@ impl Member for KafkaMember {
             let detail = format!("{}/{} is not this member's", partition.topic, partition.partition);
             return Err(BusError::Fenced { detail });
         }
-        read_from(&mut self.fetcher, partition, offset).map_err(|error| self.cause("starting a partition", &error))
+        self.fetcher.start(partition, offset).map_err(|error| self.cause("starting a partition", &error))
     }
 
     fn commit(&mut self, outputs: &[Outgoing], positions: &[(TopicPartition, Position)]) -> Result<(), BusError> {
@@ -363,9 +361,8 @@ impl Member for KafkaMember {
 
     fn leave(mut self: Box<Self>) -> Result<(), BusError> {
         self.give_up_revoked();
-        let all: Vec<TopicPartition> = lock(&self.fetcher.events().started).iter().cloned().collect();
         self.fetcher.events().closing.store(true, Ordering::Relaxed);
-        self.fetcher.events().give_up(self.fetcher.consumer(), &all);
+        self.fetcher.give_up_all();
         // Closing alone would keep the place of a member with an instance name for the session timeout.
         self.consumer().unsubscribe();
         let deadline = Instant::now() + LEAVE_WITHIN;

@@ -7,6 +7,7 @@
 mod answer;
 mod config;
 mod context;
+mod direct;
 mod errors;
 mod fetch;
 mod last_error;
@@ -23,6 +24,7 @@ use crate::{
     TopicInfo, TopicSpec,
 };
 use context::{ConsumerEvents, ProbeContext, ProducerEvents};
+use direct::Direct;
 use errors::During;
 use fetch::Fetcher;
 use limits::TopicLimits;
@@ -53,6 +55,7 @@ impl KafkaBus {
     /// Checks the settings; the cluster may be away. [`BusError::Misconfigured`] names a setting that is wrong.
     pub fn connect(options: &BusOptions) -> Result<Self, BusError> {
         let bus = Self { options: options.clone(), address: options.address.to_string() };
+        config::may_be_direct(options)?;
         let config = config::probe(options)?;
         config.create_native_config().map_err(|error| bus.during("connecting", "").error(&error))?;
         if config.get("security.protocol").is_some_and(|protocol| protocol.to_ascii_lowercase().ends_with("ssl")) {
@@ -66,11 +69,17 @@ impl KafkaBus {
         During { action, address: &self.address, topic }
     }
 
-    fn fetcher(&self, config: &ClientConfig, with_headers: bool) -> Result<Fetcher, BusError> {
+    fn fetcher(
+        &self,
+        config: &ClientConfig,
+        prefetch_bytes_max: usize,
+        with_headers: bool,
+    ) -> Result<Fetcher, BusError> {
         let consumer = config.create_with_context(ConsumerEvents::new(config));
         let consumer: BaseConsumer<ConsumerEvents> =
             consumer.map_err(|error| self.during("creating a consumer", "").error(&error))?;
-        Ok(Fetcher::new(consumer, self.address.clone(), with_headers))
+        let direct = config::direct(&self.options, prefetch_bytes_max, with_headers)?.map(Direct::new);
+        Ok(Fetcher::new(consumer, self.address.clone(), with_headers, direct))
     }
 
     /// A client to ask questions with.
@@ -181,12 +190,14 @@ impl Bus for KafkaBus {
     }
 
     fn reader(&self, options: &ReaderOptions) -> Result<Box<dyn Reader>, BusError> {
-        let fetcher = self.fetcher(&config::reader(&self.options, options)?, options.with_headers)?;
+        let fetcher =
+            self.fetcher(&config::reader(&self.options, options)?, options.prefetch_bytes_max, options.with_headers)?;
         Ok(Box::new(reader::KafkaReader::new(fetcher, self.address.clone())))
     }
 
     fn member(&self, options: &MemberOptions) -> Result<Box<dyn Member>, BusError> {
-        let fetcher = self.fetcher(&config::member(&self.options, options)?, options.with_headers)?;
+        let fetcher =
+            self.fetcher(&config::member(&self.options, options)?, options.prefetch_bytes_max, options.with_headers)?;
         let instance = options.instance.clone().unwrap_or_else(random_name);
         let writer = transaction::Writer::new(
             config::member_producer(&self.options, options, &instance)?,

@@ -1,8 +1,8 @@
 //! Reads named partitions, outside any group.
 
-use super::{EVENTS_MAX, context::lock, errors::During, fetch::Fetcher};
+use super::{EVENTS_MAX, errors::During, fetch::Fetcher};
 use crate::{BusError, Change, Fault, Reader, Record, TopicPartition};
-use rdkafka::{Offset, TopicPartitionList, consumer::Consumer, error::KafkaError, types::RDKafkaErrorCode as Code};
+use rdkafka::{consumer::Consumer, error::KafkaError, types::RDKafkaErrorCode as Code};
 use std::time::{Duration, Instant};
 
 /// How long a question to the broker may take.
@@ -41,23 +41,6 @@ impl KafkaReader {
     }
 }
 
-/// Starts reading at `offset`, or goes on there when the partition is being read already.
-pub(super) fn read_from(fetcher: &mut Fetcher, partition: &TopicPartition, offset: i64) -> Result<(), KafkaError> {
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset))?;
-    fetcher.begin_at(partition, offset);
-    let started = &fetcher.events().started;
-    if lock(started).contains(partition) {
-        // Not by unassigning and assigning again: stopping takes a while and would undo the forwarding.
-        let sought = fetcher.consumer().seek_partitions(list, ANSWER_WITHIN)?;
-        return sought.elements().iter().try_for_each(|element| element.error());
-    }
-    fetcher.forward(partition);
-    fetcher.consumer().incremental_assign(&list)?;
-    lock(started).insert(partition.clone());
-    Ok(())
-}
-
 impl Reader for KafkaReader {
     fn assign(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), BusError> {
         // Asked now, because librdkafka is silent about a partition that it may not read. No answer is no objection:
@@ -65,8 +48,7 @@ impl Reader for KafkaReader {
         if let Some(error) = self.objection(&partition.topic, "assigning", OBJECT_WITHIN) {
             return Err(error);
         }
-        read_from(&mut self.fetcher, partition, offset)
-            .map_err(|error| self.failed("assigning", &partition.topic, &error))
+        self.fetcher.start(partition, offset).map_err(|error| self.failed("assigning", &partition.topic, &error))
     }
 
     fn bounds(&mut self, partition: &TopicPartition) -> Result<(i64, i64), BusError> {

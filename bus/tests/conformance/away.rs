@@ -1,9 +1,9 @@
 //! What the logs with a broker have to stand: that it is away, and that it is killed and comes back.
 
-use crate::fixture::{Seen, connect, member_options, outgoing, send, tp, unique, until};
+use crate::fixture::{Seen, by_librdkafka, member_options, options, outgoing, send, tp, unique, until};
 use crate::groups::at;
 use amoskys_bus::{
-    Address, Bus, BusError, Change, Member, Outgoing, ProducerOptions, ReaderOptions, TopicSpec,
+    Address, Bus, BusError, BusOptions, Change, Member, Outgoing, ProducerOptions, ReaderOptions, TopicSpec, open,
     testing::{KafkaBroker, NatsServer},
 };
 use std::{collections::VecDeque, time::Duration};
@@ -45,20 +45,25 @@ pub fn spec(name: &str) -> TopicSpec {
 
 #[test]
 fn kafka_is_away_at_the_start_and_goes_in_the_middle() {
-    away_at_the_start_and_gone_in_the_middle(&mut KafkaBroker::start());
+    away_at_the_start_and_gone_in_the_middle(&mut KafkaBroker::start(), Vec::new());
+}
+
+#[test]
+fn kafka_by_librdkafka_is_away_at_the_start_and_goes_in_the_middle() {
+    away_at_the_start_and_gone_in_the_middle(&mut KafkaBroker::start(), by_librdkafka());
 }
 
 #[test]
 fn nats_is_away_at_the_start_and_goes_in_the_middle() {
-    away_at_the_start_and_gone_in_the_middle(&mut NatsServer::start());
+    away_at_the_start_and_gone_in_the_middle(&mut NatsServer::start(), Vec::new());
 }
 
-fn away_at_the_start_and_gone_in_the_middle(broker: &mut dyn Broker) {
+fn away_at_the_start_and_gone_in_the_middle(broker: &mut dyn Broker, extra: Vec<(String, String)>) {
     let address = broker.address();
     broker.kill();
 
     // Away at the start: everything opens; calls say so or wait.
-    let bus = connect(&address);
+    let bus = open(&BusOptions { extra, ..options(&address) }).expect("the log opens");
     let error = bus.topics().expect_err("nobody answers");
     assert!(matches!(error, BusError::Unreachable { .. }) && error.retryable(), "{error}");
     let short = ProducerOptions { delivery_timeout: Duration::from_millis(1500), ..ProducerOptions::default() };

@@ -135,7 +135,7 @@ pub fn a_compacted_topic_keeps_the_last_of_each_key(log: &mut Fixture) {
         assert_eq!(partition, partition_for_key(key.as_bytes(), 2));
     }
     // Kafka's cleaner comes when it comes.
-    if !matches!(log.address, Address::Kafka { .. }) {
+    if !matches!(log.options.address, Address::Kafka { .. }) {
         assert_eq!(read.len(), keys.len(), "what came before is gone");
     }
     let mut producer = log.bus().producer(&ProducerOptions::default()).expect("a producer");

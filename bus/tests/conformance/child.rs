@@ -2,10 +2,10 @@
 //! again and again. Whatever the moment, every input has exactly one output that can be read.
 
 use crate::{
-    fixture::{Fixture, assigned, commit, connect, member_options, outgoing, poll, unique, until},
+    fixture::{Fixture, assigned, commit, member_options, options, outgoing, poll, unique, until},
     groups::at,
 };
-use amoskys_bus::{Address, Change, MemberOptions};
+use amoskys_bus::{BusOptions, Change, MemberOptions, open};
 use std::{
     io::{BufRead, BufReader, Write},
     process::{Command, Stdio},
@@ -14,6 +14,8 @@ use std::{
 
 const ADDRESS: &str = "AMOSKYS_TEST_CHILD_ADDRESS";
 const TOPICS: &str = "AMOSKYS_TEST_CHILD_TOPICS";
+/// A setting of the log's and its value.
+const EXTRA: &str = "AMOSKYS_TEST_CHILD_EXTRA";
 const COMMITS_MAX: &str = "AMOSKYS_TEST_CHILD_COMMITS_MAX";
 const RECORDS: i64 = 200;
 /// Commits that a child may make after those it is killed for; then it waits, so that some are left for the next.
@@ -27,7 +29,7 @@ pub fn kill_minus_nine_loses_and_doubles_nothing(log: &mut Fixture) {
     let topics = format!("{input},{output},{group}");
     for (round, commits) in KILLS.into_iter().enumerate() {
         log.close();
-        run_and_kill(&log.address, &topics, commits, Duration::from_millis(round as u64 * 2));
+        run_and_kill(&log.options, &topics, commits, Duration::from_millis(round as u64 * 2));
         log.reopen();
         // First the position: who comes after a dead member finishes what that had decided.
         let position = committed(log, &group, &input);
@@ -35,7 +37,7 @@ pub fn kill_minus_nine_loses_and_doubles_nothing(log: &mut Fixture) {
         assert_eq!(done, position, "outputs and position agree after kill {round}");
     }
     log.close();
-    run(&log.address, &topics);
+    run(&log.options, &topics);
     log.reopen();
     let texts: Vec<String> = log.read(&output, 1).iter().map(|record| record.text()).collect();
     assert_eq!(texts, (0..RECORDS).map(|n| n.to_string()).collect::<Vec<_>>(), "each once, in order");
@@ -52,17 +54,20 @@ fn child_options(group: &str, topic: &str) -> MemberOptions {
     MemberOptions { instance: Some("child".to_owned()), ..member_options(group, topic) }
 }
 
-fn command(address: &Address, topics: &str) -> Command {
+fn command(options: &BusOptions, topics: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this test's program"));
     command.args(["child::copy_in_a_child_process", "--exact", "--nocapture"]);
-    command.env(ADDRESS, address.to_string()).env(TOPICS, topics);
+    command.env(ADDRESS, options.address.to_string()).env(TOPICS, topics);
+    if let Some((name, value)) = options.extra.first() {
+        command.env(EXTRA, format!("{name}={value}"));
+    }
     command
 }
 
-fn run_and_kill(address: &Address, topics: &str, commits: i64, then: Duration) {
+fn run_and_kill(options: &BusOptions, topics: &str, commits: i64, then: Duration) {
     let commits_max = (commits + SURPLUS).to_string();
     let mut child =
-        command(address, topics).env(COMMITS_MAX, commits_max).stdout(Stdio::piped()).spawn().expect("a child");
+        command(options, topics).env(COMMITS_MAX, commits_max).stdout(Stdio::piped()).spawn().expect("a child");
     let output = child.stdout.take().expect("its output");
     // Kept until the child is dead, or its next word would end it.
     let mut lines = BufReader::new(output).lines().map_while(Result::ok);
@@ -74,8 +79,8 @@ fn run_and_kill(address: &Address, topics: &str, commits: i64, then: Duration) {
     child.wait().expect("reaped");
 }
 
-fn run(address: &Address, topics: &str) {
-    let status = command(address, topics).stdout(Stdio::null()).status().expect("a child");
+fn run(options: &BusOptions, topics: &str) {
+    let status = command(options, topics).stdout(Stdio::null()).status().expect("a child");
     assert!(status.success(), "the child ends well");
 }
 
@@ -85,7 +90,12 @@ fn copy_in_a_child_process() {
     let Ok(address) = std::env::var(ADDRESS) else { return };
     let topics = std::env::var(TOPICS).expect("topics");
     let [input, output, group] = topics.split(',').collect::<Vec<_>>()[..] else { panic!("{topics}") };
-    let bus = connect(&address.parse().expect("an address"));
+    let extra = std::env::var(EXTRA).ok().and_then(|extra| {
+        let (name, value) = extra.split_once('=')?;
+        Some((name.to_owned(), value.to_owned()))
+    });
+    let extra = extra.into_iter().collect();
+    let bus = open(&BusOptions { extra, ..options(&address.parse().expect("an address")) }).expect("the log opens");
     let mut member = bus.member(&child_options(group, input)).expect("a member");
     let given = assigned(&mut *member, 1);
     let here = given[0].partition.clone();

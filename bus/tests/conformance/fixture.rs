@@ -22,26 +22,36 @@ static NATS: LazyLock<NatsServer> = LazyLock::new(NatsServer::start);
 static NAMES: AtomicU32 = AtomicU32::new(0);
 
 pub struct Fixture {
-    pub address: Address,
+    pub options: BusOptions,
     /// `None` while another process has the log.
     bus: Option<Arc<dyn Bus>>,
     _folder: Option<tempfile::TempDir>,
 }
 
 pub fn kafka() -> Fixture {
-    let address = BROKER.address();
-    Fixture { bus: Some(connect(&address)), address, _folder: None }
+    fixture(options(&BROKER.address()), None)
+}
+
+/// The same, read by librdkafka alone.
+pub fn kafka_by_librdkafka() -> Fixture {
+    fixture(BusOptions { extra: by_librdkafka(), ..options(&BROKER.address()) }, None)
+}
+
+pub fn by_librdkafka() -> Vec<(String, String)> {
+    vec![("amoskys.fetch".to_owned(), "librdkafka".to_owned())]
 }
 
 pub fn nats() -> Fixture {
-    let address = NATS.address();
-    Fixture { bus: Some(connect(&address)), address, _folder: None }
+    fixture(options(&NATS.address()), None)
 }
 
 pub fn local() -> Fixture {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let address = Address::Local { path: folder.path().join("log") };
-    Fixture { bus: Some(connect(&address)), address, _folder: Some(folder) }
+    fixture(options(&Address::Local { path: folder.path().join("log") }), Some(folder))
+}
+
+fn fixture(options: BusOptions, folder: Option<tempfile::TempDir>) -> Fixture {
+    Fixture { bus: Some(open(&options).expect("the log opens")), options, _folder: folder }
 }
 
 pub fn options(address: &Address) -> BusOptions {
@@ -68,7 +78,7 @@ impl Fixture {
     }
 
     pub fn reopen(&mut self) {
-        self.bus = Some(connect(&self.address));
+        self.bus = Some(open(&self.options).expect("the log opens"));
     }
 
     /// A new topic with its own name.

@@ -3,8 +3,8 @@
 use crate::{
     away::{read_all, spec},
     fixture::{
-        assigned, commit, connect, kafka, member_options, options, outgoing, poll, produce_with, send, tp, unique,
-        until,
+        assigned, by_librdkafka, commit, connect, kafka, member_options, options, outgoing, poll, produce_with, send,
+        tp, unique, until,
     },
     groups::at,
 };
@@ -269,13 +269,22 @@ impl Reading {
     }
 }
 
-/// Of a topic that transactions write to, whose marks librdkafka reads too.
 #[test]
 fn rebalances_while_little_is_taken_lose_no_record() {
+    rebalances_lose_no_record(Vec::new());
+}
+
+#[test]
+fn rebalances_while_little_is_taken_lose_no_record_by_librdkafka() {
+    rebalances_lose_no_record(by_librdkafka());
+}
+
+/// Of a topic that transactions write to, whose marks librdkafka reads too.
+fn rebalances_lose_no_record(extra: Vec<(String, String)>) {
     const PARTITIONS: usize = 4;
     const REBALANCES: usize = 8;
     let broker = KafkaBroker::start();
-    let bus = connect(&broker.address());
+    let bus = open(&BusOptions { extra, ..options(&broker.address()) }).expect("the log opens");
     let (topic, source) = (unique("topic"), unique("source"));
     bus.create_topic(&TopicSpec { partitions: PARTITIONS as i32, ..spec(&topic) }).expect("the topic is created");
     bus.create_topic(&spec(&source)).expect("the topic is created");
@@ -331,11 +340,20 @@ fn rebalances_while_little_is_taken_lose_no_record() {
     }
 }
 
-/// librdkafka thinks its queue empty while records are handed over, and must not fill it again and again meanwhile.
 #[test]
 fn a_slow_reader_is_not_sent_more_than_it_asked_for() {
+    a_slow_reader(Vec::new());
+}
+
+/// librdkafka thinks its queue empty while records are handed over, and must not fill it again and again meanwhile.
+#[test]
+fn a_slow_reader_is_not_sent_more_than_it_asked_for_by_librdkafka() {
+    a_slow_reader(by_librdkafka());
+}
+
+fn a_slow_reader(extra: Vec<(String, String)>) {
     let broker = KafkaBroker::start();
-    let bus = connect(&broker.address());
+    let bus = open(&BusOptions { extra, ..options(&broker.address()) }).expect("the log opens");
     let topic = unique("topic");
     bus.create_topic(&spec(&topic)).expect("the topic is created");
     let (records, record_bytes) = (2_000, 60_000);

@@ -17,7 +17,7 @@ const HOLD: &str = "AMOSKYS_TEST_CHILD_HOLDS";
 #[test]
 fn a_second_process_is_told_who_holds_the_log() {
     let mut log = local();
-    let (topic, path) = (log.topic(1), log.address.to_string());
+    let (topic, path) = (log.topic(1), log.options.address.to_string());
     log.produce(vec![outgoing(&topic, "k", "kept")]);
     log.close();
     let mut command = Command::new(std::env::current_exe().expect("this test's program"));
@@ -26,7 +26,7 @@ fn a_second_process_is_told_who_holds_the_log() {
     let lines = BufReader::new(child.stdout.take().expect("its output")).lines();
     assert!(lines.map_while(Result::ok).any(|line| line.contains("holding")), "the child opens the log");
 
-    let error = open(&options(&log.address)).err().expect("in use");
+    let error = open(&options(&log.options.address)).err().expect("in use");
     let BusError::InUse { path, holder } = &error else { panic!("{error}") };
     assert!(path.ends_with("log"), "{path}");
     assert!(holder.contains(&format!("pid {}", child.id())) && holder.contains("hold_in_a_child_process"), "{holder}");
@@ -41,7 +41,7 @@ fn a_second_process_is_told_who_holds_the_log() {
 #[test]
 fn a_log_that_was_closed_is_free_while_children_are_started() {
     let mut log = local();
-    let address = log.address.clone();
+    let address = log.options.address.clone();
     log.close();
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {

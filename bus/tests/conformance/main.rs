@@ -1,4 +1,4 @@
-//! One suite for every log: the same checks on real Apache Kafka, on a real NATS server and on the embedded log, then
+//! One suite for every log: the same checks on real Apache Kafka (read directly, and by librdkafka), on a real NATS server and on the embedded log, then
 //! what only one of them has. `checks` are functions of a [`fixture::Fixture`]; a new log needs a fixture and a line in `conformance!`.
 
 mod away;
@@ -6,6 +6,7 @@ mod checks;
 mod child;
 mod fixture;
 mod groups;
+mod kafka_direct;
 mod kafka_only;
 mod kafka_tls;
 mod local_only;
@@ -18,6 +19,9 @@ macro_rules! conformance {
         }
         mod kafka {
             $(#[test] fn $name() { $check(&mut crate::fixture::kafka()) })+
+        }
+        mod kafka_by_librdkafka {
+            $(#[test] fn $name() { $check(&mut crate::fixture::kafka_by_librdkafka()) })+
         }
         mod nats {
             $(#[test] fn $name() { $check(&mut crate::fixture::nats()) })+

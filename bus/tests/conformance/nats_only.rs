@@ -72,7 +72,7 @@ fn a_stream_that_we_did_not_make_is_no_topic() {
     let log = nats();
     let name = unique("foreign");
     // By hand, as a `nats stream add` would.
-    create_stream(&log.address, &name);
+    create_stream(&log.options.address, &name);
     assert!(log.bus().topics().expect("topics").iter().all(|topic| topic.name != name));
     let error = log.bus().create_topic(&spec(&name)).expect_err("the name is taken");
     assert!(matches!(&error, BusError::Misconfigured { detail } if detail.contains("did not make")), "{error:?}");

@@ -1,18 +1,11 @@
-//! What a consumer of our own would cost beside librdkafka: a spike, for a decision
-//! (`docs/adr/0018-fetch-path.md`).
+//! What reading costs without librdkafka and with it (`docs/adr/0040-a-fetch-path-of-our-own.md`).
 //!
 //! Run: `cargo bench --workspace --profile dev --bench fetch -- [MILLION_EVENTS [PASSES]]`. Starts its own broker (heap 512 MB) and
 //! writes the same events to two topics of 4 partitions, one protobuf message per record and signed envelopes of 500,
-//! LZ4-compressed as the product's producer does. Each is read from its beginning, in turn, by the product's
-//! reader and by the spike (`client`, `batch`): with every record looked at and nothing done, and with every record
-//! decoded to the 8 columns of query A in batches of 8,192 rows. CPU of this process is of all its threads; signatures are not verified.
-//!
-//! The spike speaks to one broker in plain text and starts at 0. Deliberately not in it: groups, leaders, retries,
-//! TLS, SASL, sessions, transactions that were aborted (it stops when it is told of one).
+//! LZ4-compressed as the product's producer does. Each is read from its beginning, in turn, by the product's reader in both of its
+//! ways: with every record looked at and nothing done, and with every record decoded to the 8 columns of query A in batches of 8,192
+//! rows. CPU of this process is of all its threads; signatures are not verified.
 
-mod batch;
-mod client;
-mod crc;
 #[allow(dead_code, reason = "the other benchmarks' plan is not wanted here, the events are")]
 #[path = "../load/mod.rs"]
 mod load;
@@ -25,18 +18,17 @@ use amoskys_bus::{
 };
 use amoskys_columns::{Decoder, Layout, Limits};
 use amoskys_proto::{EnvelopeView, Signer};
-use client::Client;
 use load::{EVENTS_PER_ENVELOPE, Load, Population, SCHEMA, pool};
 use machine::{Moment, broker_process};
 use prost::Message;
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 const PARTITIONS: usize = 4;
 const COLUMNS: [&str; 8] = ["host", "pid", "name", "ret", "duration_ns", "bytes", "flags", "event_time"];
 const BATCH_ROWS: usize = 8_192;
 
-/// What the product's reader may fetch ahead: as it comes, and more than the processor's caches hold.
-const AHEAD_BYTES: [(&str, usize); 2] = [("librdkafka", 8 << 20), ("librdkafka, 64 MiB ahead", 64 << 20)];
+/// Who reads.
+const WAYS: [&str; 2] = ["librdkafka", "direct"];
 
 /// What is in a topic.
 #[derive(Clone, Copy)]
@@ -56,33 +48,33 @@ fn main() {
     let millions: u64 = arguments.first().map_or(4, |text| text.parse().expect("millions of events"));
     let passes: usize = arguments.get(1).map_or(3, |text| text.parse().expect("passes"));
     let broker = KafkaBroker::start_with(KafkaOptions { heap: "512m".into(), ..KafkaOptions::default() });
-    let address = broker.address();
-    let servers = address.to_string().trim_start_matches("kafka://").to_owned();
-    let options = BusOptions { address, security: Security::default(), client_id: "fetch".into(), extra: Vec::new() };
-    let bus = amoskys_bus::open(&options).expect("the log opens");
+    let open = |way: &str| {
+        let extra = vec![("amoskys.fetch".to_owned(), way.to_owned())];
+        let options =
+            BusOptions { address: broker.address(), security: Security::default(), client_id: "fetch".into(), extra };
+        amoskys_bus::open(&options).expect("the log opens")
+    };
+    let buses = WAYS.map(open);
     let envelopes = millions * 1_000_000 / EVENTS_PER_ENVELOPE as u64;
-    preload(bus.as_ref(), envelopes);
-    let bench = Bench { bus, servers, events: envelopes * EVENTS_PER_ENVELOPE as u64, broker: broker_process() };
+    preload(buses[0].as_ref(), envelopes);
+    let bench = Bench { events: envelopes * EVENTS_PER_ENVELOPE as u64, broker: broker_process() };
     println!("{millions} M events");
     println!("| records | by | | events/s | CPU-s per million events | broker's | cores elsewhere |");
     println!("|---|---|---|---|---|---|---|");
     for topic in TOPICS {
         // The first pass over a topic is slower.
-        bench.librdkafka(topic, AHEAD_BYTES[0].1, &mut |_| {});
+        bench.read(buses[0].as_ref(), topic, &mut |_| {});
         for _ in 0..passes {
             for decodes in [false, true] {
-                for (by, ahead_bytes) in AHEAD_BYTES {
-                    bench.pass(topic, decodes, by, |on_payload| bench.librdkafka(topic, ahead_bytes, on_payload));
+                for (way, bus) in WAYS.iter().zip(&buses) {
+                    bench.pass(topic, decodes, way, |on_payload| bench.read(bus.as_ref(), topic, on_payload));
                 }
-                bench.pass(topic, decodes, "spike", |on_payload| bench.spike(topic, on_payload));
             }
         }
     }
 }
 
 struct Bench {
-    bus: Arc<dyn Bus>,
-    servers: String,
     events: u64,
     /// Process id of the broker.
     broker: u32,
@@ -109,9 +101,9 @@ impl Bench {
         self.events / topic.events_per_record
     }
 
-    fn librdkafka(&self, topic: Topic, prefetch_bytes_max: usize, on_payload: &mut dyn FnMut(&[u8])) {
-        let options = ReaderOptions { prefetch_bytes_max, with_headers: false };
-        let mut reader = self.bus.reader(&options).expect("a reader");
+    fn read(&self, bus: &dyn Bus, topic: Topic, on_payload: &mut dyn FnMut(&[u8])) {
+        let options = ReaderOptions { with_headers: false, ..ReaderOptions::default() };
+        let mut reader = bus.reader(&options).expect("a reader");
         for partition in 0..PARTITIONS as i32 {
             reader.assign(&TopicPartition { topic: topic.name.into(), partition }, 0).expect("assigned");
         }
@@ -122,19 +114,6 @@ impl Bench {
                 on_payload(record.payload);
             });
             polled.expect("records are read");
-        }
-    }
-
-    fn spike(&self, topic: Topic, on_payload: &mut dyn FnMut(&[u8])) {
-        let mut client = Client::connect(&self.servers, topic.name, PARTITIONS).expect("the broker answers");
-        let mut read = 0;
-        while read < self.records(topic) {
-            client
-                .poll(&mut |payload| {
-                    read += 1;
-                    on_payload(payload);
-                })
-                .expect("records are read");
         }
     }
 }
