@@ -21,7 +21,7 @@ use std::{
     ops::Range,
     sync::{
         Arc, Condvar, Mutex,
-        mpsc::{Receiver, Sender, SyncSender, channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
     time::Duration,
@@ -31,7 +31,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// A broker that stands still is taken for gone then.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 const THROTTLE_MAX: Duration = Duration::from_secs(30);
-/// Numbers of the two questions; answers come in the order of questions.
+/// Memory of answers that is kept to be used again.
+const SPARES_MAX: usize = 4;
+/// The first question's number; those of the others follow.
 const VERSIONS_NUMBER: i32 = 0;
 
 /// What all links of a reader have in common.
@@ -103,7 +105,7 @@ pub(super) struct Link {
     pub number: u64,
     pub place: Place,
     shared: Arc<Shared>,
-    spare: Sender<Vec<u8>>,
+    spare: SyncSender<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -122,7 +124,7 @@ struct Wants {
 impl Link {
     pub(super) fn open(number: u64, place: Place, settings: Arc<Settings>, news: SyncSender<News>) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let (spare, spares) = channel();
+        let (spare, spares) = sync_channel(SPARES_MAX);
         let asking = Asking {
             number,
             place: place.clone(),
@@ -154,7 +156,8 @@ impl Link {
 
     /// Gives the memory of an answer back.
     pub(super) fn give_back(&self, bytes: Vec<u8>) {
-        let _ = self.spare.send(bytes);
+        // Enough are there, or the thread has ended.
+        let _ = self.spare.try_send(bytes);
     }
 }
 
