@@ -84,9 +84,12 @@ impl Drop for OpenSource {
 }
 
 pub(super) struct Fetcher {
-    source: OpenSource,
     /// `None` where librdkafka is to read everything.
     direct: Option<Direct>,
+    source: OpenSource,
+    /// What librdkafka has to read, and does not yet.
+    handed_back: Vec<HandedBack>,
+    is_directs_turn: bool,
     address: String,
     positions: Positions,
     /// Partitions that librdkafka has to be told the position of.
@@ -103,8 +106,10 @@ impl Fetcher {
         direct: Option<Direct>,
     ) -> Self {
         Self {
-            source: OpenSource(Some(Source { queue: RecordQueue::of(&consumer, with_headers), consumer })),
             direct,
+            source: OpenSource(Some(Source { queue: RecordQueue::of(&consumer, with_headers), consumer })),
+            handed_back: Vec::new(),
+            is_directs_turn: false,
             address,
             positions: Positions::default(),
             to_seek: BTreeSet::new(),
@@ -123,6 +128,7 @@ impl Fetcher {
     /// Starts reading at `offset`, or goes on there when the partition is being read already.
     pub(super) fn start(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), KafkaError> {
         let is_librdkafkas = lock(&self.events().started).contains(partition);
+        self.handed_back.retain(|back| back.partition != *partition);
         if !is_librdkafkas && self.direct.as_mut().is_some_and(|direct| direct.start(partition, offset)) {
             return Ok(());
         }
@@ -155,10 +161,12 @@ impl Fetcher {
     pub(super) fn give_up_all(&mut self) {
         let all: Vec<TopicPartition> = lock(&self.events().started).iter().cloned().collect();
         self.direct = None;
+        self.handed_back.clear();
         self.events().give_up(self.consumer(), &all);
     }
 
     fn stop_direct(&mut self, partitions: &[TopicPartition]) {
+        self.handed_back.retain(|back| !partitions.contains(&back.partition));
         if let Some(direct) = &mut self.direct {
             direct.stop(partitions);
         }
@@ -187,6 +195,7 @@ impl Fetcher {
         self.stop_what_is_lost();
         self.seek_what_stays();
         served?;
+        self.pass_on()?;
         let wait = deadline.saturating_duration_since(Instant::now()).min(EVENTS_EVERY);
         if records_max == 0 {
             // Nothing may be taken, so there is nothing to wait for but events.
@@ -194,9 +203,12 @@ impl Fetcher {
             return Ok(false);
         }
         let has_started = !lock(&self.events().started).is_empty();
-        let (directly, wait) = self.poll_direct(wait, has_started, records_max, on_record, changes)?;
-        if directly > 0 && !has_started {
-            return Ok(true);
+        let is_direct = self.direct.as_ref().is_some_and(Direct::is_reading);
+        // Where both read, one after the other, so that neither takes all that may be taken.
+        self.is_directs_turn = !self.is_directs_turn;
+        let wait = if is_direct && has_started { wait.min(TURNS_EVERY) } else { wait };
+        if is_direct && (self.is_directs_turn || !has_started) {
+            return Ok(self.poll_direct(wait, records_max, on_record, changes));
         }
         let (address, positions) = (&self.address, &mut self.positions);
         let mut error = None;
@@ -209,7 +221,7 @@ impl Fetcher {
                 error = Some(during.code(code, &code.to_string()));
             }
         };
-        let taken = directly + self.source.queue.take(wait, records_max - directly, &mut on_item);
+        let taken = self.source.queue.take(wait, records_max, &mut on_item);
         match error {
             Some(error) if taken <= 1 => Err(error),
             late => {
@@ -219,40 +231,50 @@ impl Fetcher {
         }
     }
 
-    /// What is read without librdkafka; how many, and how long librdkafka's part may be waited for.
+    /// What is read without librdkafka. `true` when there was something.
     fn poll_direct(
         &mut self,
         wait: Duration,
-        has_started: bool,
         records_max: usize,
         on_record: &mut dyn FnMut(&Record<'_>),
         changes: &mut Vec<Change>,
-    ) -> Result<(usize, Duration), BusError> {
-        let Some(direct) = self.direct.as_mut().filter(|direct| direct.is_reading()) else { return Ok((0, wait)) };
-        let wait = if has_started { wait.min(TURNS_EVERY) } else { wait };
+    ) -> bool {
+        let Some(direct) = &mut self.direct else { return false };
         let mut on_item = |item: Item<'_>| match item {
             Item::Record(record) => on_record(&record),
             Item::End(partition, offset) => changes.push(Change::End { partition, offset }),
             Item::Error(..) => {}
         };
         let (taken, back) = direct.poll(&self.source.consumer, wait, records_max, &mut on_item);
-        for HandedBack { partition, offset, why } in back {
-            let TopicPartition { topic, partition: number } = &partition;
-            tracing::info!(target: "amoskys_bus::kafka", "librdkafka reads {topic}/{number} from {offset} on: {why}");
-            let started = self.start_by_librdkafka(&partition, offset);
-            let during = During { action: "reading from Kafka", address: &self.address, topic };
-            started.map_err(|error| during.error(&error))?;
+        for HandedBack { partition: TopicPartition { topic, partition }, offset, why } in &back {
+            tracing::info!(target: "amoskys_bus::kafka", "librdkafka reads {topic}/{partition} from {offset} on: {why}");
         }
-        Ok((taken, Duration::ZERO))
+        self.handed_back.extend(back);
+        taken > 0
+    }
+
+    /// Has librdkafka read what was given back to it. What it does not take stays, and is offered again by the next poll.
+    fn pass_on(&mut self) -> Result<(), BusError> {
+        while let Some(HandedBack { partition, offset, .. }) = self.handed_back.last() {
+            let (partition, offset) = (partition.clone(), *offset);
+            let started = self.start_by_librdkafka(&partition, offset);
+            let during = During { action: "reading from Kafka", address: &self.address, topic: &partition.topic };
+            started.map_err(|error| during.error(&error))?;
+            self.handed_back.pop();
+        }
+        Ok(())
     }
 
     /// What the group has taken away is not handed over any more; librdkafka sees to its own part by itself.
     fn stop_what_is_lost(&mut self) {
-        let Some(direct) = &mut self.direct else { return };
-        for event in lock(&self.source.consumer.client().context().rebalances).iter() {
+        let mut lost = Vec::new();
+        for event in lock(&self.events().rebalances).iter() {
             if let Rebalance::Lost(partitions) = event {
-                direct.stop(partitions);
+                lost.extend_from_slice(partitions);
             }
+        }
+        if !lost.is_empty() {
+            self.stop_direct(&lost);
         }
     }
 

@@ -94,6 +94,39 @@ fn what_is_packed_otherwise_is_read_by_librdkafka_from_there_on() {
     assert!(!lines.contains("librdkafka reads"), "{lines}");
 }
 
+/// One partition is read by librdkafka and one is not; however little is taken at once, neither waits for the other.
+#[test]
+fn partitions_that_are_read_in_different_ways_take_turns() {
+    let broker = KafkaBroker::start();
+    let bus = connect(&broker.address());
+    let topic = unique("mixed");
+    bus.create_topic(&TopicSpec { partitions: 2, ..spec(&topic) }).expect("created");
+    for (partition, compression) in [(0, "gzip"), (1, "lz4")] {
+        let extra = vec![("compression.type".to_owned(), compression.to_owned())];
+        let bus = open(&BusOptions { extra, ..options(&broker.address()) }).expect("the log opens");
+        let mut producer = bus.producer(&ProducerOptions::default()).expect("a producer");
+        let record = |n: u32| Outgoing { partition: Some(partition), ..outgoing(&topic, "k", n.to_string()) };
+        produce_with(&mut *producer, (0..500).map(record).collect());
+    }
+    let mut reader = bus.reader(&ReaderOptions::default()).expect("a reader");
+    (0..2).for_each(|partition| reader.assign(&tp(&topic, partition), 0).expect("assigned"));
+    let mut texts = [Vec::new(), Vec::new()];
+    // When the first of each came, by how many there were of the other.
+    let mut others = [None; 2];
+    until("all of both", || {
+        let on_record = &mut |record: &amoskys_bus::Record<'_>| {
+            let partition = record.partition as usize;
+            others[partition] = others[partition].or(Some(texts[1 - partition].len()));
+            texts[partition].push(String::from_utf8_lossy(record.payload).into_owned());
+        };
+        reader.poll(Duration::from_millis(50), 1, on_record).expect("polls");
+        texts.iter().all(|texts| texts.len() == 500).then_some(())
+    });
+    let expected: Vec<String> = (0..500).map(|n| n.to_string()).collect();
+    assert_eq!(texts, [expected.clone(), expected]);
+    assert!(others.iter().flatten().all(|of_other| *of_other < 500), "one waited for the other: {others:?}");
+}
+
 /// What retention has taken is passed over, whoever reads.
 #[test]
 fn an_offset_that_is_gone_is_followed_by_the_next_there_is() {

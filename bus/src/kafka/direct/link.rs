@@ -19,6 +19,7 @@ use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpStream, ToSocketAddrs},
     ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -29,7 +30,7 @@ use std::{
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// A broker that stands still is taken for gone then.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const THROTTLE_MAX: Duration = Duration::from_secs(30);
 /// Memory of answers that is kept to be used again.
 const SPARES_MAX: usize = 4;
@@ -140,8 +141,11 @@ impl Link {
             request: Vec::new(),
         };
         thread::Builder::new().name("kafka-fetch".to_owned()).spawn(move || {
-            // Nobody listens any more where the news is not taken.
-            if let Err(why) = asking.run(&news) {
+            // Were it to end without a word, its partitions would stand still.
+            let ended = catch_unwind(AssertUnwindSafe(|| asking.run(&news)))
+                .unwrap_or_else(|_| Err(Why::Unfit("a fault of the program in the thread that reads".to_owned())));
+            if let Err(why) = ended {
+                // Nobody listens any more where this is not taken.
                 let _ = news.send(News::Ended { link: number, why });
             }
         })?;
@@ -264,7 +268,8 @@ impl Asking {
         let Place { host, port } = &self.place;
         let broken = |error: io::Error| Why::Broken(format!("connecting to {host}:{port}: {error}"));
         let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-        let addresses = (host.as_str(), *port).to_socket_addrs().map_err(broken)?;
+        let bare = host.trim_matches(['[', ']']);
+        let addresses = (bare, *port).to_socket_addrs().map_err(broken)?;
         let mut connected = None;
         for address in addresses {
             match TcpStream::connect_timeout(&address, CONNECT_WITHIN) {
@@ -282,7 +287,7 @@ impl Asking {
         lock(&self.shared.wants).socket = Some(stream.try_clone().map_err(broken)?);
         let Some(config) = &self.settings.tls else { return Ok(Stream::Plain(stream)) };
         let unfit = |error: &dyn std::fmt::Display| Why::Unfit(format!("TLS with {host}:{port}: {error}"));
-        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|error| unfit(&error))?;
+        let name = ServerName::try_from(bare.to_owned()).map_err(|error| unfit(&error))?;
         let mut client = ClientConnection::new(config.clone(), name).map_err(|error| unfit(&error))?;
         let mut stream = stream;
         while client.is_handshaking() {
