@@ -121,9 +121,16 @@ impl Walk<'_> {
                     return Err(fault(pos, What::TooManyRows { max: rows }));
                 }
                 rows += 1;
-                let (start, stop) = wire::length(self.record, at, end).map_err(|fault| node.blame(key, fault))?;
-                self.row(start, stop).map_err(|fault| node.blame(key, fault))?;
-                pos = stop;
+                let first = wire::length(self.record, at, end).map_err(|fault| node.blame(key, fault))?;
+                let second = self.next_event(batch.key, first.1, end);
+                pos = match second.filter(|_| rows < self.limits.rows_per_record_max) {
+                    Some(second) => {
+                        rows += 1;
+                        self.two_rows(first, second).map(|()| second.1)
+                    }
+                    None => self.row(first.0, first.1).map(|()| first.1),
+                }
+                .map_err(|fault| node.blame(key, fault))?;
             } else {
                 let op = node.op(key);
                 pos = match op.action {
@@ -134,6 +141,67 @@ impl Walk<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Where the event at `pos` is, if there is one; what is wrong with it is found by whoever comes to it.
+    #[inline(always)]
+    fn next_event(&self, event_key: u32, pos: usize, end: usize) -> Option<(usize, usize)> {
+        if pos >= end {
+            return None;
+        }
+        let (key, at) = wire::key(self.record, pos, end).ok()?;
+        if key == event_key { wire::length(self.record, at, end).ok() } else { None }
+    }
+
+    /// Two events that follow each other, a field of one and a field of the other in turn: where a field begins is known only when the
+    /// one before it has been looked at, and while the processor waits for that it can look at the other event's.
+    ///
+    /// A fault of the first comes before any of the second, as if they were read one after the other.
+    fn two_rows(&mut self, first: (usize, usize), second: (usize, usize)) -> Result<(), Fault> {
+        let Some(row) = self.store.open_two() else {
+            self.row(first.0, first.1)?;
+            return self.row(second.0, second.1);
+        };
+        let (record, node) = (self.record, &self.plan.nodes[0]);
+        let ((mut pos, end), (mut other, other_end)) = (first, second);
+        while pos < end && other < other_end {
+            pos = match quick::field(self.plan, self.store, node, record, pos, end, row) {
+                Some(next) => next,
+                None if self.stands_alone(node, pos, end) => self.field(node, pos, end, row)?,
+                None => break,
+            };
+            other = match quick::field(self.plan, self.store, node, record, other, other_end, row + 1) {
+                Some(next) => next,
+                None if self.stands_alone(node, other, other_end) => {
+                    match self.field(node, other, other_end, row + 1) {
+                        Ok(next) => next,
+                        Err(fault) => {
+                            self.fields(node, pos, end, row)?;
+                            return Err(fault);
+                        }
+                    }
+                }
+                None => break,
+            };
+        }
+        self.fields(node, pos, end, row)?;
+        self.store.close(0);
+        self.fields(node, other, other_end, row + 1)?;
+        self.store.close(0);
+        Ok(())
+    }
+
+    /// Whether the field at `pos` is written to its row and nowhere else, so that it may be read while another row is. Lists are not:
+    /// their elements stand in the order of rows.
+    #[inline(never)]
+    fn stands_alone(&self, node: &Node, pos: usize, end: usize) -> bool {
+        let Ok((key, _)) = wire::key(self.record, pos, end) else { return false };
+        let op = node.op(key);
+        match op.action {
+            Action::Leaf => op.oneof == NONE,
+            Action::Unknown | Action::Unused => true,
+            _ => false,
+        }
     }
 
     /// The fields of a message, into row `row` of the domain that its node was compiled for.
@@ -348,7 +416,7 @@ impl Walk<'_> {
         let record = self.record;
         let (mut pos, stop) = wire::length(record, pos, end)?;
         let start = pos;
-        let kept = &mut self.store.stamps[usize::from(op.extra)];
+        let kept = &mut self.store.stamps[usize::from(op.extra)][row & 1];
         let longs = &mut self.store.longs[usize::from(op.column)];
         let mut stamp = Stamp::default();
         if op.present != NONE {

@@ -7,7 +7,7 @@
 use crate::decode::{HAS_STAMP, NANOS, SECONDS};
 use crate::plan::{Node, Op, Plan, Quick};
 use crate::store::{Stamp, Store};
-use crate::wire::short_varint;
+use crate::wire::{short_varint, squeeze};
 
 /// Bytes of the record that a field is seen through.
 const WINDOW: usize = 32;
@@ -15,6 +15,9 @@ const WINDOW: usize = 32;
 const TEXT_AT: usize = 2;
 /// Longest string in it.
 const TEXT_BYTES_MAX: usize = WINDOW - TEXT_AT;
+
+/// Longest string that is in its view.
+const INLINE_BYTES_MAX: usize = 12;
 
 /// For each length of a string, the bits that must not be set for it to be ASCII.
 const NOT_ASCII: [[u8; WINDOW]; TEXT_BYTES_MAX + 1] = {
@@ -82,7 +85,24 @@ pub(crate) fn field(
 
 #[inline(always)]
 fn varint(window: &[u8; WINDOW]) -> Option<(u64, usize)> {
-    short_varint(u64::from_le_bytes(*window[1..].first_chunk()?))
+    match short_varint(u64::from_le_bytes(*window[1..].first_chunk()?)) {
+        None => long_varint(window),
+        short => short,
+    }
+}
+
+/// One of nine or ten bytes, as negative numbers are: error codes that calls return, for the most part.
+#[inline(never)]
+fn long_varint(window: &[u8; WINDOW]) -> Option<(u64, usize)> {
+    let low = squeeze(u64::from_le_bytes(*window[1..].first_chunk()?));
+    let (ninth, tenth) = (window[9], window[10]);
+    let value = low | u64::from(ninth & 0x7f) << 56;
+    match (ninth < 0x80, tenth) {
+        (true, _) => Some((value, 9)),
+        // The tenth has room for one bit.
+        (false, 0 | 1) => Some((value | u64::from(tenth) << 63, 10)),
+        _ => None,
+    }
 }
 
 #[inline(always)]
@@ -93,13 +113,12 @@ fn text(store: &mut Store, op: &Op, window: &[u8; WINDOW], length: usize, row: u
         return None;
     }
     let views = &mut store.views[usize::from(op.column)];
-    let view = if length <= 12 {
+    views.values[row] = if length <= INLINE_BYTES_MAX {
         let bytes = u128::from_le_bytes(*window[TEXT_AT..].first_chunk()?);
         (bytes & ((1 << (8 * length)) - 1)) << 32 | length as u128
     } else {
         views.keep_part::<TEXT_BYTES_MAX>(window[TEXT_AT..].first_chunk()?, length)
     };
-    views.values[row] = view;
     Some(())
 }
 
@@ -118,7 +137,7 @@ fn time(store: &mut Store, op: &Op, window: &[u8; WINDOW], row: usize) -> Option
     // With both parts given, it does not matter whether the row had a time before.
     let stamp = Stamp { seconds: seconds as i64, nanos: nanos as i32 };
     store.longs[usize::from(op.column)][row] = stamp.nanoseconds()? as u64;
-    store.stamps[usize::from(op.extra)] = stamp;
+    store.stamps[usize::from(op.extra)][row & 1] = stamp;
     store.bytes[usize::from(op.present)][row] = 1 | HAS_STAMP;
     Some(bytes)
 }

@@ -3,7 +3,7 @@
 //! A *domain* is a set of columns with one length: domain 0 is the rows, each list has one for its elements. Columns
 //! are filled with their blanks (zero, the empty string, an enum's first name) a step ahead of the rows, so that
 //! writing a value is an indexed store, a value that comes twice overwrites the first, and an absent one costs
-//! nothing. Everything at or beyond a domain's length (but the row being written) is blank; truncating restores that.
+//! nothing. Everything at or beyond a domain's length (but the row being written, or the two) is blank; truncating restores that.
 
 use std::collections::HashSet;
 
@@ -73,7 +73,8 @@ pub(crate) struct Store {
     pub views: Vec<Views>,
     pub lists: Vec<List>,
     pub domains: Vec<Domain>,
-    pub stamps: Vec<Stamp>,
+    /// Of each time column, by whether the row's number is even or odd: two rows are written at once.
+    pub stamps: Vec<[Stamp; 2]>,
     /// Length of each view column's blocks when the record began.
     marks: Vec<(usize, usize)>,
 }
@@ -105,7 +106,7 @@ impl Store {
             views: views.collect(),
             lists: lists.collect(),
             domains,
-            stamps: vec![Stamp::default(); usize::from(columns.stamps)],
+            stamps: vec![[Stamp::default(); 2]; usize::from(columns.stamps)],
             marks: vec![(0, 0); columns.views.len()],
         }
     }
@@ -116,6 +117,16 @@ impl Store {
         let at = &self.domains[usize::from(domain)];
         let row = at.len;
         if row >= at.filled && !self.fill(domain) {
+            return None;
+        }
+        Some(row)
+    }
+
+    /// As [`Store::open`] of the rows, and there is room for the row behind that as well.
+    #[inline(always)]
+    pub(crate) fn open_two(&mut self) -> Option<usize> {
+        let row = self.open(0)?;
+        if row + 1 >= self.domains[0].filled && !self.fill(0) {
             return None;
         }
         Some(row)
@@ -209,8 +220,8 @@ impl Store {
     /// Makes a domain `len` rows long and blank beyond, as well as the elements of its lists.
     fn truncate(&mut self, domain: u16, len: usize) {
         let at = &mut self.domains[usize::from(domain)];
-        // The row being written is not counted yet.
-        let end = (at.len + 1).min(at.filled);
+        // The row being written is not counted yet, nor is a second one (see `open_two`).
+        let end = (at.len + 2).min(at.filled);
         at.len = len;
         let at = &self.domains[usize::from(domain)];
         if len < end {

@@ -45,7 +45,7 @@ pub(crate) fn short_varint(word: u64) -> Option<(u64, usize)> {
 
 /// Drops the top bit of each byte.
 #[inline(always)]
-fn squeeze(word: u64) -> u64 {
+pub(crate) fn squeeze(word: u64) -> u64 {
     let word = word & 0x7f7f_7f7f_7f7f_7f7f;
     let word = (word & 0x007f_007f_007f_007f) | ((word & 0x7f00_7f00_7f00_7f00) >> 1);
     let word = (word & 0x0000_3fff_0000_3fff) | ((word & 0x3fff_0000_3fff_0000) >> 2);
