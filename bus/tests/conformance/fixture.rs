@@ -165,6 +165,28 @@ impl Seen {
     }
 }
 
+/// Bytes that cannot be compressed, so that they are as many on the wire.
+pub struct Noise(u64);
+
+impl Default for Noise {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl Noise {
+    /// A multiple of eight of them.
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut word = || {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0.to_le_bytes()
+        };
+        (0..count / 8).flat_map(|_| word()).collect()
+    }
+}
+
 pub fn unique(what: &str) -> String {
     format!("{what}-{}-{}", std::process::id(), NAMES.fetch_add(1, Ordering::Relaxed))
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     away::spec,
-    fixture::{by_librdkafka, connect, options, outgoing, produce_with, tp, unique, until},
+    fixture::{Noise, by_librdkafka, connect, options, outgoing, produce_with, tp, unique, until},
 };
 use amoskys_bus::{
     Bus, BusOptions, Change, Outgoing, ProducerOptions, Reader, ReaderOptions, Security, TopicSpec, open,
@@ -139,10 +139,11 @@ fn an_offset_that_is_gone_is_followed_by_the_next_there_is() {
     bus.create_topic(&TopicSpec { settings, ..spec(&topic) }).expect("created");
     let by_librdkafka = BusOptions { extra: by_librdkafka(), ..options(&broker.address()) };
     let mut producer = bus.producer(&ProducerOptions::default()).expect("a producer");
+    let noise = vec![("noise".to_owned(), Noise::default().bytes(100_000))];
     for number in 0..40 {
         let record = Outgoing { key: Some(vec![number]), ..outgoing(&topic, "", number.to_string()) };
         // By one: a segment ends between batches. As many bytes as it has.
-        produce_with(&mut *producer, vec![Outgoing { headers: noise(), ..record }]);
+        produce_with(&mut *producer, vec![Outgoing { headers: noise.clone(), ..record }]);
     }
     let mut reader = bus.reader(&ReaderOptions::default()).expect("a reader");
     let first = until("some are gone", || {
@@ -157,18 +158,6 @@ fn an_offset_that_is_gone_is_followed_by_the_next_there_is() {
     let bus = open(&by_librdkafka).expect("the log opens");
     let mut reader = bus.reader(&ReaderOptions::default()).expect("a reader");
     assert_eq!(read(&mut *reader, &topic, 0, expected.len()), expected);
-}
-
-/// Bytes that cannot be packed.
-fn noise() -> Vec<(String, Vec<u8>)> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut random = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    vec![("noise".to_owned(), (0..12_500).flat_map(|_| random()).collect())]
 }
 
 #[test]

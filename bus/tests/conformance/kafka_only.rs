@@ -3,8 +3,8 @@
 use crate::{
     away::{read_all, spec},
     fixture::{
-        assigned, by_librdkafka, commit, connect, kafka, member_options, options, outgoing, poll, produce_with, send,
-        tp, unique, until,
+        Noise, assigned, by_librdkafka, commit, connect, kafka, member_options, options, outgoing, poll, produce_with,
+        send, tp, unique, until,
     },
     groups::at,
 };
@@ -358,16 +358,8 @@ fn a_slow_reader(extra: Vec<(String, String)>) {
     bus.create_topic(&spec(&topic)).expect("the topic is created");
     let (records, record_bytes) = (2_000, 60_000);
     let mut producer = bus.producer(&ProducerOptions::default()).expect("a producer");
-    // Bytes that cannot be compressed, so that it is as much on the wire.
-    let mut state = 1u64;
-    let mut random = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    let mut payload = || (0..record_bytes / 8).flat_map(|_| random()).collect::<Vec<u8>>();
-    produce_with(&mut *producer, (0..records).map(|_| outgoing(&topic, "k", payload())).collect());
+    let mut noise = Noise::default();
+    produce_with(&mut *producer, (0..records).map(|_| outgoing(&topic, "k", noise.bytes(record_bytes))).collect());
 
     let prefetch_bytes_max = 1 << 20;
     let mut reader = bus.reader(&ReaderOptions { prefetch_bytes_max, ..ReaderOptions::default() }).expect("a reader");
