@@ -166,12 +166,16 @@ fn consumer(config: &mut ClientConfig, prefetch_bytes_max: usize) {
     // The default of one second would stall a reader that has just emptied a full queue.
     config.set("fetch.queue.backoff.ms", "5");
     config.set("fetch.wait.max.ms", FETCH_WAIT_MS.to_string()).set("fetch.error.backoff.ms", "50");
-    let record_bytes = RECORD_BYTES_MAX + RECORD_OVERHEAD_BYTES;
-    let fetch_bytes = prefetch_bytes_max.clamp(record_bytes, 50 << 20);
-    config.set("message.max.bytes", record_bytes.to_string());
+    let fetch_bytes = fetch_bytes(prefetch_bytes_max);
+    config.set("message.max.bytes", (RECORD_BYTES_MAX + RECORD_OVERHEAD_BYTES).to_string());
     config.set("fetch.message.max.bytes", (fetch_bytes / 4).max(1 << 20).to_string());
     config.set("fetch.max.bytes", fetch_bytes.to_string());
     config.set("receive.message.max.bytes", (fetch_bytes + (1 << 20)).to_string());
+}
+
+/// Most bytes of one answer: the largest record fits, whatever is fetched ahead.
+fn fetch_bytes(prefetch_bytes_max: usize) -> usize {
+    prefetch_bytes_max.clamp(RECORD_BYTES_MAX + RECORD_OVERHEAD_BYTES, 50 << 20)
 }
 
 /// Whether [`FETCH`] leaves anybody but librdkafka to read.
@@ -216,7 +220,7 @@ pub(super) fn direct(
     Ok(Some(Settings {
         client_id: bus.client_id.clone(),
         answer_bytes_max,
-        first_batch_bytes_max: prefetch_bytes_max.clamp(RECORD_BYTES_MAX + RECORD_OVERHEAD_BYTES, 50 << 20) + (1 << 20),
+        first_batch_bytes_max: fetch_bytes(prefetch_bytes_max) + (1 << 20),
         partition_bytes_max: 1 << 20,
         wait: Duration::from_millis(FETCH_WAIT_MS),
         tls,

@@ -234,7 +234,7 @@ impl Direct {
                     Step::Done => back.push(self.hand_back(index, format!("the broker answers with error {error}"))),
                 }
             }
-            cursor.next_part();
+            cursor.enter(cursor.part + 1);
         }
         if self.unpacked.len() > UNPACKED_BYTES_KEPT {
             self.unpacked = Vec::new();
@@ -400,15 +400,16 @@ fn is_of_leader(error: i16) -> bool {
 }
 
 impl Cursor {
-    fn new(mut answer: Answer) -> Self {
-        let aborted = answer.parts.first_mut().map(|part| std::mem::take(&mut part.aborted)).unwrap_or_default();
-        Self { answer, part: 0, done: 0, transactions: Transactions::new(aborted), open: None }
+    fn new(answer: Answer) -> Self {
+        let mut cursor = Self { answer, part: 0, done: 0, transactions: Transactions::default(), open: None };
+        cursor.enter(0);
+        cursor
     }
 
-    fn next_part(&mut self) {
-        self.part += 1;
-        let aborted = self.answer.parts.get_mut(self.part).map(|part| std::mem::take(&mut part.aborted));
-        (self.done, self.open) = (0, None);
+    /// Stands at the beginning of that part, if there is one.
+    fn enter(&mut self, part: usize) {
+        let aborted = self.answer.parts.get_mut(part).map(|part| std::mem::take(&mut part.aborted));
+        (self.part, self.done, self.open) = (part, 0, None);
         self.transactions = Transactions::new(aborted.unwrap_or_default());
     }
 
