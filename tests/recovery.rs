@@ -1,5 +1,5 @@
 //! A processor is killed at random moments under load; what it wrote equals what an undisturbed one writes: nothing
-//! missing, nothing twice, floats bit for bit. On the embedded log, on real Kafka and on a real NATS server. With
+//! missing, nothing twice, floats bit for bit, rows in the same records. On the embedded log, on real Kafka and on a real NATS server. With
 //! `at_least_once`, on both brokers: nothing missing, and what is there twice is the same output, by its bits and its id.
 
 // Each test file uses a part of it.
@@ -28,6 +28,11 @@ const KILLS: usize = 8;
 const SHUFFLED: i32 = 3;
 const BASE_MS: i64 = 1_600_000_000_000;
 
+/// The topics that a run writes.
+fn written(run: &str) -> [String; 3] {
+    ["features", "marks", "packed"].map(|name| format!("{name}_{run}"))
+}
+
 /// Features of short windows and of one longer than what may be read again, with floats; of groups that lie in all
 /// partitions, ranked over all, of which one is that long; sessions of both kinds; and a row-wise output (each row its own, by its random `bytes`) that ends with a mark
 /// in each partition.
@@ -40,6 +45,8 @@ fn sql(folder: &Path, run: &str) -> PathBuf {
          STORED AS JSON LOCATION 'features_{run}' OPTIONS (partition_key 'host');
          CREATE EXTERNAL TABLE marks (host VARCHAR, at TIMESTAMP, bytes DOUBLE, mark BOOLEAN) STORED AS JSON LOCATION 'marks_{run}'
          OPTIONS (partition_key 'host');
+         CREATE EXTERNAL TABLE packed (user VARCHAR, host VARCHAR, start TIMESTAMP, n BIGINT, total DOUBLE)
+         STORED AS ARROW LOCATION 'packed_{run}' OPTIONS (partition_key 'user', record_rows_max '3');
          CREATE VIEW per_user AS
          SELECT host, user, hop(at, INTERVAL '1 second', INTERVAL '5 seconds') AS win, count(*) AS n, sum(bytes) AS total,
                 avg(bytes) AS mean, stddev(bytes) AS spread, approx_percentile_cont(0.9) WITHIN GROUP (ORDER BY bytes) AS p90
@@ -71,6 +78,7 @@ fn sql(folder: &Path, run: &str) -> PathBuf {
          ORDER BY total DESC LIMIT 3;
          INSERT INTO features SELECT host, 'all' AS user, win.start AS start, n, total, mean, spread, p90 FROM per_host;
          INSERT INTO features SELECT host, user, win.start AS start, n, total, mean, spread, p90 FROM per_user;
+         INSERT INTO packed SELECT user, host, win.start AS start, n, total FROM per_user;
          INSERT INTO marks SELECT host, at, bytes, mark FROM events WHERE mark OR bytes > 0.999;"
     );
     let path = folder.join(format!("{run}.sql"));
@@ -115,9 +123,11 @@ fn iso(at_ms: i64) -> String {
 /// How often each output stands in the log.
 fn outputs(bus: &dyn Bus, run: &str) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    for topic in [format!("features_{run}"), format!("marks_{run}")] {
+    for topic in written(run) {
         for payload in read_all(bus, &topic, PARTITIONS).into_iter().flatten() {
-            let text = format!("{} {}", topic.split('_').next().unwrap_or_default(), String::from_utf8_lossy(&payload));
+            let payload =
+                String::from_utf8(payload).unwrap_or_else(|bytes| bytes.as_bytes().escape_ascii().to_string());
+            let text = format!("{} {payload}", topic.split('_').next().unwrap_or_default());
             *counts.entry(text).or_default() += 1;
         }
     }
@@ -127,7 +137,7 @@ fn outputs(bus: &dyn Bus, run: &str) -> BTreeMap<String, usize> {
 /// The ids of each output of a run, as its record's header has them.
 fn ids(bus: &dyn Bus, run: &str) -> BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>> {
     let mut ids: BTreeMap<Vec<u8>, BTreeSet<Vec<u8>>> = BTreeMap::new();
-    for topic in [format!("features_{run}"), format!("marks_{run}")] {
+    for topic in written(run) {
         for partition in 0..PARTITIONS {
             read_records(bus, &TopicPartition { topic: topic.clone(), partition }, &mut |record| {
                 let id = record.headers.iter().find(|(name, _)| *name == "amoskys-id").expect("an id");
@@ -148,8 +158,7 @@ fn prepare(bus: &dyn Bus) {
     create(bus, "amoskys.deadletter.v1", 1);
     create_panes(bus, PARTITIONS);
     for run in ["calm", "killed"] {
-        create(bus, &format!("features_{run}"), PARTITIONS);
-        create(bus, &format!("marks_{run}"), PARTITIONS);
+        written(run).iter().for_each(|topic| create(bus, topic, PARTITIONS));
         create(bus, &shuffle_topic(run), SHUFFLED);
     }
 }
@@ -164,6 +173,7 @@ fn compare(calm: &BTreeMap<String, usize>, killed: &BTreeMap<String, usize>, see
     for sent in ["\"everywhere\"", "\"busiest\"", "\"visits\"", "\"everywhere-visits\""] {
         assert!(calm.keys().filter(|text| text.contains(sent)).count() > 50, "{sent}");
     }
+    assert!(calm.keys().filter(|text| text.starts_with("packed")).count() > 500, "rows that share records");
     for (text, count) in killed {
         assert_eq!((calm.get(text), *count), (Some(&1), 1), "seed {seed}: written {count} times: {text}");
     }

@@ -7,7 +7,7 @@ CREATE EXTERNAL TABLE findings (
     failures BIGINT, bytes_sum BIGINT, bytes_min BIGINT, bytes_max BIGINT, bytes_avg DOUBLE, bytes_stddev DOUBLE,
     duration_sum BIGINT, duration_min BIGINT, duration_max BIGINT, duration_avg DOUBLE, duration_stddev DOUBLE,
     ret_min BIGINT, ret_max BIGINT, bytes_read BIGINT, bytes_written BIGINT, flags_max BIGINT{distinct_columns}
-) STORED AS JSON LOCATION '{output}' OPTIONS (partition_key 'host');
+) STORED AS {sink} LOCATION '{output}' OPTIONS (partition_key 'host');
 
 CREATE VIEW per_process AS
 SELECT host, pid, hop(event_time, INTERVAL '1 second', INTERVAL '{size_s} seconds') AS win,

@@ -1,4 +1,4 @@
-"""Whether both sides computed the same: rows of JSON, read from their output topics with kcat, as committed.
+"""Whether both sides computed the same: rows of JSON, read from their output topics as committed.
 
 Counts, sums, minima and maxima have to be equal, means and deviations to one part in 10^9. Of an output that has every
 row, windows that end at a multiple of ten seconds are compared, and of them every row.
@@ -35,12 +35,16 @@ def rows(lines, thin):
     return found
 
 
-def read(servers, topic, thin):
-    command = ["kcat", "-C", "-q", "-e", "-b", servers, "-t", topic, "-X", "isolation.level=read_committed"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as kcat:
-        found = rows(kcat.stdout, thin)
-    if kcat.returncode != 0:
-        raise ValueError(f"kcat could not read {topic}")
+def kcat(servers, topic):
+    return ["kcat", "-C", "-q", "-e", "-b", servers, "-t", topic, "-X", "isolation.level=read_committed"]
+
+
+def read(command, thin, cwd=None):
+    """The rows that `command` prints, a line of JSON each."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=cwd) as reader:
+        found = rows(reader.stdout, thin)
+    if reader.returncode != 0:
+        raise ValueError(f"rows could not be read: {' '.join(map(str, command))}")
     return found
 
 

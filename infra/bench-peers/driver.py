@@ -25,7 +25,7 @@ import self_test
 from measure import say
 from queries import (
     ENVELOPES_TOPIC, EVENTS_PER_SECOND, EVENTS_TOPIC, HERE, JITTER_S, LATENESS_S, QUERIES, START_S, amoskys_sql,
-    flink_settings, flink_sql,
+    flink_settings, flink_sql, ways,
 )
 
 ROOT = HERE.parents[1]
@@ -88,7 +88,7 @@ class Bench:
     def load(self):
         say(f"writing {self.options.events:g} M events, one per record and in envelopes")
         outputs = [f"{query.name}.flink" for query in self.queries]
-        outputs += [f"{query.name}.{index}.{number}" for query in self.queries for index in range(3)
+        outputs += [f"{query.name}.{index}.{number}" for query in self.queries for index in range(len(ways(query)))
                     for number in range(self.options.passes)]
         command = self.peers("load", int(self.options.events * 1e6), self.keys, *outputs)
         done = subprocess.run(command, cwd=BENCH_FOLDER, stdout=subprocess.PIPE, check=True, text=True)
@@ -116,10 +116,14 @@ class Bench:
         return self.run(query, "Flink", command, self.options.flink_seconds if query.bounded else None)
 
     def amoskys(self, query, name, index, number):
-        sql = self.folder / f"{query.name}.{index}.{number}.sql"
-        sql.write_text(amoskys_sql(query, index > 0, f"{query.name}.{index}.{number}"))
-        keys = [self.keys] if index == 2 else []
+        way = ways(query)[index]
+        sql = self.sql(query, index, number)
+        sql.write_text(amoskys_sql(query, way.envelopes, sql.stem, way.sink))
+        keys = [self.keys] if way.signed else []
         return self.run(query, name, self.peers("drain", sql, self.loaded["events"], *keys))
+
+    def sql(self, query, index, number):
+        return self.folder / f"{query.name}.{index}.{number}.sql"
 
     def passes(self, query, name, index):
         """The figures of each pass."""
@@ -130,16 +134,17 @@ class Bench:
 
     def compare(self, query, passes):
         """Compares every pass with Flink's rows; how many were compared. Ends the run where something differs."""
-        theirs = compare.read(self.servers, f"{query.name}.flink", query.exactly_once)
+        theirs = compare.read(compare.kcat(self.servers, f"{query.name}.flink"), query.exactly_once)
         # What has surely closed before the end of the topic; Flink closes the rest when it is there.
         until = START_S + math.floor(self.loaded["events"] / EVENTS_PER_SECOND - JITTER_S - LATENESS_S) - 1
         if query.bounded:
             # It was stopped: what its slower half had not written is not compared.
             until = min(until, max((key[0] for key in theirs), default=0) - 5)
         compared = 0
-        for index in range(3):
-            for number in range(passes[index]):
-                ours = compare.read(self.servers, f"{query.name}.{index}.{number}", query.exactly_once)
+        for index, done in enumerate(passes):
+            for number in range(done):
+                command = self.peers("rows", self.sql(query, index, number))
+                ours = compare.read(command, query.exactly_once, BENCH_FOLDER)
                 found, count = compare.differences(theirs, ours, until)
                 if found or count == 0:
                     what = "\n".join(found[:20]) or "there was no row to compare; more --events"
@@ -149,15 +154,12 @@ class Bench:
 
     def measure(self, query):
         flink, ours, passes = self.flink(query), [], []
-        for index, (name, wanted) in enumerate([
-            ("Amoskys, one event per record", query.wanted_events),
-            ("Amoskys, envelopes", query.wanted_envelopes),
-            ("Amoskys, envelopes, signatures required", query.wanted_envelopes),
-        ]):
-            done = self.passes(query, name, index)
+        for index, way in enumerate(ways(query)):
+            done = self.passes(query, way.name, index)
             passes.append(len(done))
             middle = statistics.median_low(figures.cpu_s_per_million for figures in done)
-            ours.append((name, wanted, next(each for each in done if each.cpu_s_per_million == middle)))
+            wanted = query.wanted_envelopes if way.envelopes else query.wanted_events
+            ours.append((way.name, wanted, next(each for each in done if each.cpu_s_per_million == middle)))
         return {"query": query, "flink": flink, "amoskys": ours, "compared": self.compare(query, passes),
                 "passes": sum(passes)}
 

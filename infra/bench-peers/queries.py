@@ -40,6 +40,24 @@ class Query:
         return max(events * 4 // 10, full if full < events * 9 // 10 else 0)
 
 
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """How Amoskys reads and writes."""
+
+    name: str
+    envelopes: bool = True
+    signed: bool = False
+    # What its rows are written as; Flink's are JSON always.
+    sink: str = "JSON"
+
+
+def ways(query):
+    found = [Way("Amoskys, one event per record", envelopes=False), Way("Amoskys, envelopes"),
+             Way("Amoskys, envelopes, signatures required", signed=True)]
+    # Where nearly nothing is written it makes no difference.
+    return found + [Way("Amoskys, envelopes in and out (ARROW)", sink="ARROW")] * query.exactly_once
+
+
 QUERIES = [
     Query("a", "5 s/1 s", 5, 4.5, 20),
     Query("b60", "60 s/1 s", 60, 12, 50),
@@ -60,13 +78,13 @@ def fill(file, values):
 def _values(query, side, output):
     distinct = ", COUNT(DISTINCT dst_addr) AS peers, COUNT(DISTINCT dst_port) AS ports" if query.distinct else ""
     return {
-        "output": output, "size_s": query.size_s, "keep": (EVERY if query.exactly_once else RARE)[side],
+        "output": output, "sink": "JSON", "size_s": query.size_s, "keep": (EVERY if query.exactly_once else RARE)[side],
         "distinct": distinct, "distinct_columns": ", peers BIGINT, ports BIGINT" if query.distinct else "",
     }
 
 
-def amoskys_sql(query, envelopes, output):
-    values = _values(query, "amoskys", output)
+def amoskys_sql(query, envelopes, output, sink="JSON"):
+    values = _values(query, "amoskys", output) | {"sink": sink}
     if envelopes:
         values |= {"format": "ENVELOPE", "topic": ENVELOPES_TOPIC, "message": "bench.SyscallBatch"}
     else:

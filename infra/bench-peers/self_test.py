@@ -2,7 +2,7 @@
 
 import compare
 import measure
-from queries import QUERIES, amoskys_sql, flink_sql
+from queries import QUERIES, amoskys_sql, flink_sql, ways
 
 LINE = '{{"host":"h","pid":1,"window_end":"2025-06-15{}15:06:{}","events":{},"bytes_avg":{},"bytes_read":null}}'
 
@@ -31,7 +31,7 @@ def cases():
     yield "what ends later is not compared", compare.differences(flink, {}, 0) == ([], 0)
     yield "thinned by the end of the window", len(compare.rows([LINE.format("T", 41, 1, 1), LINE.format("T", 50, 1, 1)], True)) == 1
     for query in QUERIES:
-        for sql in (flink_sql(query, "a:1", "out"), amoskys_sql(query, True, "out"), amoskys_sql(query, False, "out")):
+        for sql in [flink_sql(query, "a:1", "out")] + [amoskys_sql(query, way.envelopes, "out", way.sink) for way in ways(query)]:
             yield f"nothing is left to fill in: {query.name}", "{" not in sql.split("\n", 3)[3]
 
 

@@ -8,9 +8,12 @@
 
 use crate::{gathered::Gathered, limits::Limits};
 use arrow::{
-    array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array},
+    array::{
+        Array, ArrayData, ArrayRef, MutableArrayData, RecordBatch, RecordBatchOptions, UInt32Array, make_array,
+        new_null_array,
+    },
     buffer::Buffer,
-    compute::{CastOptions, cast_with_options},
+    compute::{CastOptions, cast_with_options, take},
     datatypes::{DataType, FieldRef, Schema, SchemaRef},
     error::ArrowError,
     ipc::{reader::StreamDecoder, writer::StreamWriter},
@@ -183,22 +186,62 @@ impl ArrowEncoder {
 
     /// One record, a whole stream of one row, for each row.
     pub fn encode(&self, batch: &RecordBatch) -> Result<Vec<Vec<u8>>, ArrowError> {
-        let options = CastOptions { safe: false, ..CastOptions::default() };
-        let column = |(field, array): (&FieldRef, &ArrayRef)| cast_with_options(array, field.data_type(), &options);
-        let columns = self.schema.fields().iter().zip(batch.columns()).map(column).collect::<Result<_, _>>()?;
-        let counted = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let rows = RecordBatch::try_new_with_options(self.schema.clone(), columns, &counted)?;
-        let record = |row| {
-            let mut writer = StreamWriter::try_new(Vec::new(), &self.schema)?;
-            writer.write(&rows.slice(row, 1))?;
-            writer.into_inner()
-        };
+        let rows = self.batch(batch.num_rows(), self.plain(batch.columns())?)?;
         match rows.num_rows() {
             // Only whether the types can be written.
             0 => StreamWriter::try_new(Vec::new(), &self.schema).map(|_| Vec::new()),
-            rows => (0..rows).map(record).collect(),
+            count => (0..count).map(|row| self.record(&rows.slice(row, 1))).collect(),
         }
     }
+
+    /// One record of the rows with these numbers, in their order. Equal rows give equal bytes, whatever stood where they are
+    /// null or beside them.
+    pub fn encode_together(&self, batch: &RecordBatch, rows: &UInt32Array) -> Result<Vec<u8>, ArrowError> {
+        let taken: Vec<ArrayRef> =
+            batch.columns().iter().map(|column| take(column, rows, None)).collect::<Result<_, _>>()?;
+        let columns = self.plain(&taken)?;
+        let columns = columns.iter().map(|column| Ok(make_array(cleared(column.to_data())?)));
+        let columns = columns.collect::<Result<_, ArrowError>>()?;
+        self.record(&self.batch(rows.len(), columns)?)
+    }
+
+    fn plain(&self, columns: &[ArrayRef]) -> Result<Vec<ArrayRef>, ArrowError> {
+        let options = CastOptions { safe: false, ..CastOptions::default() };
+        let column = |(field, array): (&FieldRef, &ArrayRef)| cast_with_options(array, field.data_type(), &options);
+        self.schema.fields().iter().zip(columns).map(column).collect()
+    }
+
+    fn batch(&self, rows: usize, columns: Vec<ArrayRef>) -> Result<RecordBatch, ArrowError> {
+        let counted = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(self.schema.clone(), columns, &counted)
+    }
+
+    fn record(&self, rows: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
+        let mut writer = StreamWriter::try_new(Vec::new(), &self.schema)?;
+        writer.write(rows)?;
+        writer.into_inner()
+    }
+}
+
+/// The same values. What stands below a null depends on how it was computed, and so does whether an array without
+/// nulls has room for them: both become the same always.
+fn cleared(array: ArrayData) -> Result<ArrayData, ArrowError> {
+    if array.nulls().is_none() && array.child_data().is_empty() {
+        return Ok(array);
+    }
+    let children = array.child_data().iter().cloned().map(cleared).collect::<Result<_, _>>()?;
+    let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0).cloned();
+    let array = array.into_builder().child_data(children).nulls(nulls).build()?;
+    let Some(nulls) = array.nulls() else { return Ok(array) };
+    let mut same = MutableArrayData::new(vec![&array], true, array.len());
+    let mut end = 0;
+    for (from, past) in nulls.valid_slices() {
+        same.try_extend_nulls(from - end)?;
+        same.try_extend(0, from, past)?;
+        end = past;
+    }
+    same.try_extend_nulls(array.len() - end)?;
+    Ok(same.freeze())
 }
 
 /// The field as it is written.

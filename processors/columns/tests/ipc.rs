@@ -3,6 +3,7 @@
 use amoskys_columns::{ArrowDecoder, ArrowEncoder, IpcError, Limits};
 use arrow::{
     array::*,
+    buffer::{NullBuffer, OffsetBuffer},
     datatypes::*,
     ipc::writer::{FileWriter, StreamWriter},
 };
@@ -118,6 +119,51 @@ fn rows_become_records_that_read_back() {
         assert_eq!(decoder.push(record), Ok(1));
     }
     assert_eq!(decoder.finish().expect("a batch"), batch);
+}
+
+/// What stands below a null, and beside the rows that are written, is nobody's.
+#[test]
+fn equal_rows_together_are_equal_bytes() {
+    let schema = schema();
+    let encoder = ArrowEncoder::new(schema.clone()).expect("types that Arrow has");
+    let batch =
+        |hosts: [&str; 4], pids: PrimitiveArray<Int32Type>, at: PrimitiveArray<TimestampNanosecondType>, below: i64| {
+            // The second list is null, the third has a null in it.
+            let items = PrimitiveArray::<Int64Type>::new(
+                vec![1, 2, below, 3, below, 4].into(),
+                Some(NullBuffer::from(vec![true, true, true, true, false, true])),
+            );
+            let sizes = ListArray::new(
+                Arc::new(Field::new_list_field(DataType::Int64, true)),
+                OffsetBuffer::from_lengths([2, 1, 2, 1]),
+                Arc::new(items),
+                Some(NullBuffer::from(vec![true, false, true, true])),
+            );
+            let hosts: StringViewArray = hosts.into_iter().map(Some).collect();
+            let columns: Vec<ArrayRef> = vec![Arc::new(hosts), Arc::new(pids), Arc::new(at), Arc::new(sizes)];
+            RecordBatch::try_new(schema.clone(), columns).expect("columns")
+        };
+    let nulls = |of: [bool; 4]| Some(NullBuffer::from(of.to_vec()));
+    let one = batch(
+        ["a", "b", "a longer name than twelve", "d"],
+        PrimitiveArray::new(vec![1, 99, 3, 4].into(), nulls([true, false, true, true])),
+        PrimitiveArray::new(vec![5, 6, 7, 8].into(), None),
+        77,
+    );
+    let other = batch(
+        ["x", "b", "a longer name than twelve", "y"],
+        PrimitiveArray::new(vec![0, -7, 3, 0].into(), nulls([false, false, true, false])),
+        PrimitiveArray::new(vec![0, 6, 7, 0].into(), nulls([true; 4])),
+        0,
+    );
+    let rows = UInt32Array::from(vec![2, 1]);
+    let (record, same) = (encoder.encode_together(&one, &rows), encoder.encode_together(&other, &rows));
+    let record = record.expect("encodes");
+    assert_eq!(record, same.expect("encodes"));
+    let mut decoder = decoder();
+    assert_eq!(decoder.push(&record), Ok(2));
+    let back = decoder.finish().expect("rows");
+    assert_eq!((back.slice(0, 1), back.slice(1, 1)), (one.slice(2, 1), one.slice(1, 1)));
 }
 
 /// A record has its own row's bytes and nobody else's.

@@ -9,6 +9,8 @@
 //! - `peers drain ADDRESS SQL_FILE EVENTS [KEYS_DIR]`: what `amoskys process` does, one worker as a fresh member of a
 //!   fresh group, exactly once; signatures are required when there is a KEYS_DIR. Ends once EVENTS rows are computed
 //!   and committed.
+//! - `peers rows ADDRESS SQL_FILE`: prints what `peers drain` has written to the sink of that SQL's INSERT, a line of JSON for each
+//!   row, whatever the sink's format is.
 //! - `peers parquet FOLDER EVENTS`: the same events as a history, a file for each partition as exports have them.
 //!
 //! While it goes on it prints `progress EVENTS`, every 20 ms. Run by hand: see `docs/benchmarks.md`, "Against Flink".
@@ -17,9 +19,10 @@
 mod load;
 
 use amoskys_bus::{
-    Address, Bus, BusOptions, DeliveryReport, MemberOptions, Outgoing, Producer, ReaderOptions, Security, SendError,
-    TopicPartition, TopicSpec,
+    Address, Bus, BusOptions, Change, DeliveryReport, MemberOptions, Outgoing, Producer, ReaderOptions, Record,
+    Security, SendError, TopicPartition, TopicSpec,
 };
+use amoskys_columns::{ArrowDecoder, JsonEncoder, Limits};
 use amoskys_pipeline::{
     run::{Metrics, Verify, Worker, WorkerOptions},
     sql::{self, Dataflow},
@@ -40,6 +43,7 @@ use prometheus_client::registry::Registry;
 use prost::Message;
 use std::{
     fs::File,
+    io::{BufWriter, Write, stdout},
     path::Path,
     sync::{
         Arc,
@@ -61,6 +65,7 @@ fn main() {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["load", address, events, keys, outputs @ ..] => preload(&open(address), number(events), keys, outputs),
+        ["rows", address, sql] => rows(&open(address), &plan(Path::new(sql))),
         ["parquet", folder, events] => parquet(Path::new(folder), number(events)),
         ["read", address, topic, records] => read(&open(address), topic, number(records)),
         ["drain", address, sql, events] => drain(open(address), sql, number(events), Verify::Off),
@@ -240,6 +245,36 @@ fn drain(bus: Arc<dyn Bus>, sql: &str, events: u64, verify: Verify) {
     running.join().expect("a worker does not panic").expect("a worker ends in good order");
     let lost = metrics.dead_records.get() + metrics.late_rows.get() + metrics.quarantined_rows.get();
     assert_eq!(lost, 0, "dead records, late or quarantined rows");
+}
+
+/// What is committed of a sink's topic, as records of JSON are.
+fn rows(bus: &Arc<dyn Bus>, dataflow: &Dataflow) {
+    let sink = dataflow.streams[0].inserts[0].sink.as_ref().expect("an INSERT into a topic");
+    let mut reader = bus.reader(&ReaderOptions::default()).expect("a reader");
+    let (mut out, mut decoder) = (BufWriter::new(stdout().lock()), None);
+    let mut print = |payload: &[u8]| match sink.format {
+        sql::Format::Arrow => {
+            let decoder = decoder.get_or_insert_with(|| ArrowDecoder::new(sink.columns.clone(), Limits::default()));
+            decoder.push(payload).expect("an Arrow record");
+            let encoder = JsonEncoder::new(sink.columns.clone()).expect("columns that JSON has");
+            for row in encoder.encode(&decoder.finish().expect("rows")).expect("rows are JSON") {
+                out.write_all(&row).and_then(|()| out.write_all(b"\n")).expect("written");
+            }
+        }
+        _ => out.write_all(payload).and_then(|()| out.write_all(b"\n")).expect("written"),
+    };
+    for partition in 0..PARTITIONS as i32 {
+        let partition = TopicPartition { topic: sink.topic.clone(), partition };
+        let (first, past) = reader.bounds(&partition).expect("bounds");
+        reader.assign(&partition, first).expect("assigned");
+        // The last offset of a topic that is written in transactions is no record: the reader says when it is there.
+        let mut is_over = first == past;
+        while !is_over {
+            let mut take = |record: &Record<'_>| print(record.payload);
+            let changes = reader.poll(Duration::from_millis(100), 4096, &mut take).expect("records are read");
+            is_over = changes.iter().any(|change| matches!(change, Change::End { .. }));
+        }
+    }
 }
 
 fn plan(file: &Path) -> Dataflow {

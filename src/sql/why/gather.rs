@@ -277,7 +277,10 @@ impl Gathered {
                 columns.join(", ")
             )));
         }
-        let emitters = Emitter::without_log_of(dataflow, |_| true)?;
+        let mut emitters = Emitter::without_log_of(dataflow, |_| true)?;
+        if let Reading::Topics { bus, .. } = reading {
+            spread(bus.as_ref(), &mut emitters)?;
+        }
         let mut meant = BTreeMap::new();
         // The question may be in words of what is below.
         let above: BTreeMap<String, String> =
@@ -290,18 +293,15 @@ impl Gathered {
         let lost = run(reading, dataflow, &mut |place, emission| {
             let key = (place.flow, place.insert);
             if let Some(emitter) = emitters.get(&key) {
-                let mut of = Vec::new();
-                emitter.encode(emission, &mut of)?;
                 let is_meant = rows_meant(question, meant.get(&key), windows_ns(dataflow), emission)?;
-                for (row, record) in of.into_iter().enumerate() {
-                    if let Some((_, id)) = record.headers.first() {
-                        let id = String::from_utf8_lossy(id).into_owned();
-                        if is_meant.get(row).is_some_and(|is_meant| *is_meant) {
-                            ids.insert(id.clone());
-                        }
-                        records.insert(id, record.payload);
+                emitter.encode_each(emission, |rows, record| {
+                    let Some((_, id)) = record.headers.first() else { return };
+                    let id = String::from_utf8_lossy(id).into_owned();
+                    if rows.iter().any(|&row| is_meant.get(row as usize).is_some_and(|is_meant| *is_meant)) {
+                        ids.insert(id.clone());
                     }
-                }
+                    records.insert(id, record.payload);
+                })?;
             }
             if let Some((number, of)) = asked.get(&key) {
                 seen[*number].add(
@@ -335,6 +335,17 @@ impl Gathered {
             Some(_) => (false, format!("{id} was computed again, and the topic holds another record")),
         }
     }
+}
+
+/// Rows that share records share them by their topic's partitions.
+fn spread(bus: &dyn Bus, emitters: &mut BTreeMap<(usize, usize), Emitter>) -> Result<()> {
+    let there = bus.topics()?;
+    for emitter in emitters.values_mut() {
+        if let Some(topic) = there.iter().find(|topic| topic.name == emitter.topic()) {
+            emitter.spread_over(topic.partitions.max(1));
+        }
+    }
+    Ok(())
 }
 
 fn insert_of(dataflow: &Dataflow, probe: &Probe) -> Result<(usize, usize)> {

@@ -1,9 +1,11 @@
 //! Rows of an INSERT into records of its sink, each with a deterministic id and its provenance.
 //!
-//! The id is BLAKE3 over the INSERT's SQL, the window (or the record) and the row, so equal results have equal ids
-//! whoever computes them, and a sink that sees a row twice can tell. A row whose values the sink's records cannot hold (no name
+//! The id is BLAKE3 over the INSERT's SQL, the window (or the record) and what is written, so equal results have equal ids
+//! whoever computes them, and a sink that sees a row twice can tell. Where the sink's records hold many rows, those that have
+//! one origin share records ([`super::packing`]). A row whose values the sink's records cannot hold (no name
 //! of an enum, a list with NULL in it) is left out by itself, told and counted.
 
+use super::packing::{Packed, Rows, Way};
 use crate::{
     schemas::Framing,
     sql::{Annotations, Dataflow, Format, Insert, RowEncoder, Sink},
@@ -86,6 +88,8 @@ pub struct Emitter {
     prefix: Vec<u8>,
     kind: Kind,
     key: Option<usize>,
+    /// Of the sink's topic, where they are known; only records of many rows have to.
+    partitions: Option<i32>,
     /// Whether each alert is logged.
     logs_alerts: bool,
     /// The column of a sink of listed columns that says whether a window is whole.
@@ -145,6 +149,7 @@ impl Emitter {
             prefix: sink.framing.as_ref().map(Framing::prefix).unwrap_or_default(),
             kind,
             key,
+            partitions: None,
             quality,
             logs_alerts: true,
             left_out: Mutex::default(),
@@ -172,6 +177,11 @@ impl Emitter {
         self
     }
 
+    /// Says how many partitions the sink's topic has: rows of one record belong to one of them.
+    pub fn spread_over(&mut self, partitions: i32) {
+        self.partitions = Some(partitions);
+    }
+
     pub fn topic(&self) -> &str {
         &self.sink.topic
     }
@@ -181,14 +191,23 @@ impl Emitter {
         std::mem::take(&mut self.left_out.lock().unwrap_or_else(PoisonError::into_inner).rows)
     }
 
+    /// All rows in records that they share; `None` where each has its own.
+    fn together(&self, batch: &RecordBatch, emission: &Emission, keys: Option<&StringArray>) -> Option<Vec<Packed>> {
+        let encoder = self.encoder.of_many().filter(|_| self.sink.shares_records())?;
+        let rows_max = self.sink.record_rows_max;
+        let way = Way { encoder, rows_max, partitions: self.partitions, keys };
+        // A row that cannot be written is found when each is written by itself.
+        way.pack(batch, &emission.evidence).ok()
+    }
+
     /// All rows; where that fails, those that can be, each by itself.
-    fn payloads(&self, batch: &RecordBatch) -> Vec<Option<Vec<u8>>> {
+    fn payloads(&self, batch: &RecordBatch) -> Vec<Packed> {
         if let Ok(rows) = self.encoder.encode(batch) {
-            return rows.into_iter().map(Some).collect();
+            return (0..).zip(rows).map(|(row, payload)| Packed::of_one(row, payload)).collect();
         }
         let (mut left_out, mut reason) = (0, String::new());
-        let one = |row: usize| match self.encoder.encode(&batch.slice(row, 1)) {
-            Ok(mut payloads) => payloads.pop(),
+        let one = |row: u32| match self.encoder.encode(&batch.slice(row as usize, 1)) {
+            Ok(mut payloads) => Some(Packed::of_one(row, payloads.pop()?)),
             Err(error) => {
                 if left_out == 0 {
                     // Of the one row it is.
@@ -198,7 +217,7 @@ impl Emitter {
                 None
             }
         };
-        let payloads = (0..batch.num_rows()).map(one).collect();
+        let payloads = (0..batch.num_rows() as u32).filter_map(one).collect();
         let mut known = self.left_out.lock().unwrap_or_else(PoisonError::into_inner);
         known.rows += left_out;
         if known.told.is_none_or(|told| told.elapsed() >= TELL_AGAIN_AFTER) {
@@ -215,36 +234,42 @@ impl Emitter {
         payloads
     }
 
-    /// One record per row, in their order.
+    /// Appends the records of all rows.
     pub fn encode(&self, emission: &Emission, records: &mut Vec<Outgoing>) -> Result<(), EmitError> {
+        self.encode_each(emission, |_, record| records.push(record))
+    }
+
+    /// Gives each record with the numbers of the rows that it holds: in the rows' order, but for rows that share records.
+    pub fn encode_each(&self, emission: &Emission, mut give: impl FnMut(&[u32], Outgoing)) -> Result<(), EmitError> {
         let refuse = |detail: String| EmitError { insert: self.name.clone(), topic: self.sink.topic.clone(), detail };
-        let batch = self.with_quality(emission).map_err(|error| refuse(error.to_string()))?;
-        let rows = self.payloads(&batch);
-        let keys = match self.key.map(|index| cast(emission.batch.column(index), &DataType::Utf8)).transpose() {
-            Ok(keys) => keys,
-            Err(error) => return Err(refuse(error.to_string())),
+        let refused = |error: ArrowError| refuse(error.to_string());
+        let batch = self.with_quality(emission).map_err(refused)?;
+        let keys = self.key.map(|index| cast(emission.batch.column(index), &DataType::Utf8));
+        let keys = keys.transpose().map_err(refused)?;
+        let keys = keys.as_ref().map(|keys| keys.as_string::<i32>());
+        let evidence_of = |row: u32| &emission.evidence[if emission.evidence.len() == 1 { 0 } else { row as usize }];
+        let packed = match self.together(&batch, emission, keys) {
+            Some(packed) => packed,
+            None => self.payloads(&batch),
         };
-        let evidence_of = |row: usize| &emission.evidence[if emission.evidence.len() == 1 { 0 } else { row }];
-        let numbers = numbers_among_alike(&rows, evidence_of);
+        let numbers = numbers_among_alike(&packed, evidence_of);
         let mut hashed = Vec::new();
-        records.reserve(rows.len());
-        for (row, (payload, number)) in rows.into_iter().zip(numbers).enumerate() {
-            let Some(payload) = payload else { continue };
-            let evidence = evidence_of(row);
+        for (Packed { rows, partition, payload }, number) in packed.into_iter().zip(numbers) {
+            let evidence = evidence_of(rows.first());
             let id = self.id(emission.window_ns, evidence, &payload, number, &mut hashed);
             let provenance = || self.provenance(&id, emission, evidence);
             let mut payload = self.fill(payload, provenance).map_err(|error| refuse(error.to_string()))?;
             if !self.prefix.is_empty() {
                 payload.splice(..0, self.prefix.iter().copied());
             }
-            let key = keys.as_ref().map(|keys| keys.as_string::<i32>());
-            records.push(Outgoing {
-                topic: self.sink.topic.clone(),
-                partition: None,
-                key: key.filter(|keys| keys.is_valid(row)).map(|keys| keys.value(row).as_bytes().to_vec()),
-                payload,
-                headers: vec![("amoskys-id".into(), id.into_bytes())],
-            });
+            let key = match (keys, &rows) {
+                (Some(keys), &Rows::One(row)) if keys.is_valid(row as usize) => {
+                    Some(keys.value(row as usize).as_bytes().to_vec())
+                }
+                _ => None,
+            };
+            let headers = vec![("amoskys-id".into(), id.into_bytes())];
+            give(rows.as_slice(), Outgoing { topic: self.sink.topic.clone(), partition, key, payload, headers });
         }
         Ok(())
     }
@@ -338,13 +363,13 @@ impl Emitter {
     }
 }
 
-/// For each row the how-many-th of those it is that have the same bytes and come from the same record or, all of them, from the same
-/// window; from 1 on.
-fn numbers_among_alike<'a>(rows: &[Option<Vec<u8>>], evidence_of: impl Fn(usize) -> &'a Evidence) -> Vec<u64> {
-    let mut seen: HashMap<(i64, &[u8]), u64> = HashMap::with_capacity(rows.len());
-    let mut numbers = Vec::with_capacity(rows.len());
-    for (row, payload) in rows.iter().enumerate() {
-        let number = seen.entry((evidence_of(row).first_offset, payload.as_deref().unwrap_or_default())).or_default();
+/// For each record the how-many-th of those it is that have the same bytes and come from the same record or, all of them, from the
+/// same window; from 1 on.
+fn numbers_among_alike<'a>(packed: &[Packed], evidence_of: impl Fn(u32) -> &'a Evidence) -> Vec<u64> {
+    let mut seen: HashMap<(i64, &[u8]), u64> = HashMap::with_capacity(packed.len());
+    let mut numbers = Vec::with_capacity(packed.len());
+    for Packed { rows, payload, .. } in packed {
+        let number = seen.entry((evidence_of(rows.first()).first_offset, payload)).or_default();
         *number += 1;
         numbers.push(*number);
     }

@@ -15,6 +15,7 @@ mod judge;
 mod load;
 mod metrics;
 mod near_keys;
+mod packing;
 mod position;
 mod rewind;
 mod shipment;

@@ -1,8 +1,9 @@
-//! What has to be known of topics before a worker begins: where panes are kept, and how many partitions send and merge groups.
+//! What has to be known of topics before a worker begins: where panes are kept, and how many partitions send and merge groups, or
+//! are written in records of many rows.
 //!
 //! Limits: asked once; a topic that gets more partitions is known as it was until the processor is started again.
 
-use super::{alignment::Source, core::Core, load::PanesTopic, shipment::records, worker::WorkerOptions};
+use super::{alignment::Source, core::Core, emit::Emitter, load::PanesTopic, shipment::records, worker::WorkerOptions};
 use crate::sql::{Dataflow, ShipSource, Shuffle, StreamFlow};
 use amoskys_bus::{Bus, BusError, Outgoing};
 use arrow::error::ArrowError;
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Topology {
     /// Where windows are kept that are longer than what may be read again.
     pub panes: Option<PanesTopic>,
-    /// Of the topics that groups are sent from and to.
+    /// Of [`ends`].
     partitions: BTreeMap<String, i32>,
 }
 
@@ -34,6 +35,15 @@ impl Topology {
     /// Of topics whose numbers of partitions are known; nothing is kept.
     pub fn of_counts(partitions: BTreeMap<String, i32>) -> Self {
         Self { panes: None, partitions }
+    }
+
+    /// Tells emitters how many partitions their topics have, where that is known.
+    pub fn tell<'a>(&self, emitters: impl Iterator<Item = &'a mut Emitter>) {
+        for emitter in emitters {
+            if let Some(&partitions) = self.partitions.get(emitter.topic()) {
+                emitter.spread_over(partitions);
+            }
+        }
     }
 
     pub fn partitions_of(&self, topic: &str) -> i32 {
@@ -61,10 +71,16 @@ impl Topology {
     }
 }
 
-/// Topics that groups are sent from and to.
+/// Topics that groups are sent from and to, and those whose records hold rows of many keys.
 pub fn ends(dataflow: &Dataflow) -> BTreeSet<&str> {
     let flows = dataflow.streams.iter();
     let ships = flows.clone().flat_map(|flow| &flow.panes).filter_map(|panes| panes.ship.as_ref());
     let sources = flows.flat_map(|flow| &flow.shuffle).flat_map(|shuffle| shuffle.sources.iter().flatten());
-    ships.map(|ship| ship.topic.as_str()).chain(sources.map(|source| source.topic.as_str())).collect()
+    let shuffled = ships.map(|ship| ship.topic.as_str()).chain(sources.map(|source| source.topic.as_str()));
+    shuffled.chain(packed(dataflow)).collect()
+}
+
+fn packed(dataflow: &Dataflow) -> impl Iterator<Item = &str> {
+    let sinks = dataflow.streams.iter().flat_map(|flow| &flow.inserts).filter_map(|insert| insert.sink.as_ref());
+    sinks.filter(|sink| sink.shares_records()).map(|sink| sink.topic.as_str())
 }

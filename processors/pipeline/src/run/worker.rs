@@ -228,12 +228,18 @@ impl Worker {
             match Topology::find(self.bus.as_ref(), &self.dataflow, &self.options) {
                 Ok(found) => {
                     self.topology = found;
+                    self.tell_emitters();
                     break;
                 }
                 Err(error) => drop(self.wait_for_the_log(error, &mut last_told)?),
             }
         }
         Ok(())
+    }
+
+    /// What is known of the topics that they write to.
+    fn tell_emitters(&mut self) {
+        self.topology.tell(self.outlets.iter_mut().flat_map(|outlets| &mut outlets.emitters).flatten());
     }
 
     /// Other SQL that takes joining the group anew, or nothing when `stop` is set.

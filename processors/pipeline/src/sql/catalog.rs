@@ -2,7 +2,7 @@
 //!
 //! The same table is a stream when it is read and a sink when it is inserted into.
 
-use super::format::{Definition, Format, OPTIONS as FORMAT_OPTIONS, OnError};
+use super::format::{Definition, Format, OPTIONS as FORMAT_OPTIONS, OnError, RECORD_ROWS_MAX};
 use crate::schemas::Framing;
 use amoskys_bus::TopicSpec;
 use amoskys_functions::{fault::Fault, types::sql_type};
@@ -22,6 +22,8 @@ pub struct Stream {
     /// Records begin with the number of the schema that wrote them.
     pub framing: Option<Framing>,
     pub on_error: OnError,
+    /// Rows that a record holds at most that is written; of formats whose records hold many.
+    pub record_rows_max: usize,
     /// What a record holds; without what the log and the envelope add.
     pub columns: SchemaRef,
     pub event_time: Option<String>,
@@ -100,6 +102,11 @@ impl Stream {
         Arc::new(Schema::new(fields))
     }
 
+    /// Whether rows that are inserted share records.
+    pub fn shares_records(&self) -> bool {
+        matches!(self.format, Format::Arrow) && self.record_rows_max > 1
+    }
+
     /// All that decides how its records are read and written, in words.
     pub fn definition(&self) -> String {
         let Self {
@@ -113,11 +120,12 @@ impl Stream {
             replay_max_ns,
             partition_key,
             on_error,
+            record_rows_max,
             ..
         } = self;
         let (format, framing) = (self.format.words(), self.framing.as_ref().map(Framing::words));
         format!(
-            "{name} {topic} {format} {framing:?} {on_error:?} {columns:?} {event_time:?} {event_time_unit:?} {rules:?} {bounds:?} \
+            "{name} {topic} {format} {framing:?} {on_error:?} {record_rows_max} {columns:?} {event_time:?} {event_time_unit:?} {rules:?} {bounds:?} \
              {replay_max_ns} {partition_key:?}"
         )
     }
@@ -164,6 +172,7 @@ impl Stream {
             format: described.format,
             framing: described.framing,
             on_error: described.on_error,
+            record_rows_max: described.record_rows_max,
             columns,
             event_time,
             event_time_unit,
@@ -222,6 +231,7 @@ impl Stream {
             format: if table.file_type == "CSV" { Format::Csv } else { Format::Parquet },
             framing: None,
             on_error: OnError::default(),
+            record_rows_max: RECORD_ROWS_MAX,
             columns: Arc::new(table.schema.as_arrow().clone()),
             event_time: None,
             event_time_unit: TimeUnit::Nanosecond,

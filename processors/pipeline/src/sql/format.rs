@@ -5,7 +5,8 @@
 use super::catalog::{ENVELOPE_COLUMNS, nearest};
 use crate::schemas::{Framing, Subject, SubjectError, messages_of_file, text_of_file};
 use amoskys_columns::{
-    ArrowEncoder, AvroSchema, EncodeError, JsonEncoder, Mismatches, ProtobufEncoder, batch_element, message_schema,
+    ArrowEncoder, AvroSchema, EncodeError, JsonEncoder, Limits, Mismatches, ProtobufEncoder, batch_element,
+    message_schema,
 };
 use amoskys_functions::fault::Fault;
 use arrow::{
@@ -91,6 +92,9 @@ pub enum OnError {
     Stop,
 }
 
+/// Rows that a record of many holds at most where the SQL does not say.
+pub const RECORD_ROWS_MAX: usize = 1_000;
+
 /// What a table's format says of it.
 pub(super) struct Described {
     pub format: Format,
@@ -98,10 +102,11 @@ pub(super) struct Described {
     pub columns: SchemaRef,
     pub framing: Option<Framing>,
     pub on_error: OnError,
+    pub record_rows_max: usize,
 }
 
 /// The options that are read here.
-pub(super) const OPTIONS: [&str; 5] = ["message", "schema", "registry", "subject", "on_error"];
+pub(super) const OPTIONS: [&str; 6] = ["message", "schema", "registry", "subject", "on_error", "record_rows_max"];
 
 /// A table's definition, as far as its format is concerned.
 pub(super) struct Definition<'a> {
@@ -118,6 +123,7 @@ impl Definition<'_> {
     pub fn describe(&self) -> Result<Described, Vec<Fault>> {
         let mut faults = self.misplaced();
         let on_error = self.on_error().map_err(|fault| faults.push(fault)).ok();
+        let record_rows_max = self.record_rows_max().map_err(|fault| faults.push(fault)).ok();
         let subject = self.subject().map_err(|more| faults.extend(more)).ok();
         if !faults.is_empty() {
             return Err(faults);
@@ -148,7 +154,13 @@ impl Definition<'_> {
             Format::Protobuf { message } => framing.map(|framing| framing.reads(message)),
             _ => framing,
         };
-        Ok(Described { format, columns, framing, on_error: on_error.unwrap_or_default() })
+        Ok(Described {
+            format,
+            columns,
+            framing,
+            on_error: on_error.unwrap_or_default(),
+            record_rows_max: record_rows_max.unwrap_or(RECORD_ROWS_MAX),
+        })
     }
 
     fn option(&self, name: &str) -> Option<&str> {
@@ -167,7 +179,8 @@ impl Definition<'_> {
 
     /// Options and columns that this format has no use for.
     fn misplaced(&self) -> Vec<Fault> {
-        let formats: [(&str, &[&str]); 4] = [
+        let formats: [(&str, &[&str]); 5] = [
+            ("record_rows_max", &["ARROW"]),
             ("message", &["ENVELOPE", "PROTOBUF"]),
             ("schema", &["ENVELOPE", "PROTOBUF", "AVRO"]),
             ("registry", &["PROTOBUF", "AVRO", "JSON"]),
@@ -212,6 +225,20 @@ impl Definition<'_> {
                 // These are no near misses of each other: each says what it does.
                 Err(fault
                     .help("write 'deadletter' (set aside, the default), 'null' (JSON: that column is null) or 'stop'"))
+            }
+        }
+    }
+
+    fn record_rows_max(&self) -> Result<usize, Fault> {
+        let most = Limits::default().rows_per_record_max;
+        match self.option("record_rows_max").map(str::parse) {
+            None => Ok(RECORD_ROWS_MAX),
+            Some(Ok(rows)) if (1..=most).contains(&rows) => Ok(rows),
+            Some(_) => {
+                let what = format!("is no number of rows of a record, which has 1 to {most}");
+                let text = self.option("record_rows_max").unwrap_or_default();
+                let fault = self.of_option("record_rows_max", format!("record_rows_max '{text}' {what}"));
+                Err(fault.help(format!("write for example '{RECORD_ROWS_MAX}'")))
             }
         }
     }
@@ -401,6 +428,14 @@ impl RowEncoder {
                 Err(RowEncoderError::Mismatch(detail.into()))
             }
             Format::Csv | Format::Parquet => Err(RowEncoderError::Mismatch("a file has no records".into())),
+        }
+    }
+
+    /// Of a format whose records hold many rows.
+    pub fn of_many(&self) -> Option<&ArrowEncoder> {
+        match self {
+            Self::Arrow(encoder) => Some(encoder),
+            Self::Protobuf(_) | Self::Json(_) => None,
         }
     }
 

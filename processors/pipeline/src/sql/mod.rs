@@ -52,7 +52,7 @@ pub(crate) use explain::first as told_of;
 pub use files::{Sources, Statement, is_sql, is_test, load, tests_below, text_of};
 pub(crate) use fitted::FittedFiles;
 pub use fitted::fitted_text;
-pub use format::{Format, OnError, RowEncoder, RowEncoderError};
+pub use format::{Format, OnError, RECORD_ROWS_MAX, RowEncoder, RowEncoderError};
 pub use functions::{FunctionInfo, functions};
 pub use guard::{Failure, Failures};
 pub use lineage::Bound;

@@ -6,7 +6,7 @@
 //! what is sent and when (`run::shipment`), how the senders are waited for (`run::alignment`).
 
 use super::{
-    Format, OnError, PanesSource, StateBounds, Stream, StreamFlow,
+    Format, OnError, PanesSource, RECORD_ROWS_MAX, StateBounds, Stream, StreamFlow,
     distribute::Spread,
     panes::{Around, shared_panes},
     statics::StaticTable,
@@ -91,6 +91,7 @@ impl Stream {
             replay_max_ns: replay_max_ns.unwrap_or(i64::MAX),
             framing: None,
             on_error: OnError::default(),
+            record_rows_max: RECORD_ROWS_MAX,
             retention_ns: None,
             partition_key: None,
         }

@@ -15,7 +15,7 @@ use crate::{
         Checkpoint, DeadRecord, Emission, Emitter, SnapshotReader, SnapshotRecord, Task, TaskCounters, TaskError,
         Topology, Verify,
     },
-    sql::{Dataflow, Failure, Failures, Format, StreamFlow, nearest_of_all},
+    sql::{Dataflow, Failure, Failures, Format, Insert, StreamFlow, nearest_of_all},
 };
 use amoskys_bus::{Outgoing, Record, partition_for_key};
 use std::collections::BTreeMap;
@@ -95,7 +95,7 @@ impl<'a> Rehearsal<'a> {
             }
         }
         Ok(Self {
-            feeding: feeding(dataflow)?,
+            feeding: feeding(dataflow, partitions)?,
             fed_records: 0,
             dataflow,
             topology,
@@ -248,8 +248,9 @@ impl<'a> Rehearsal<'a> {
             let what = format!("INSERTs gave more than {FED_RECORDS_MAX} records to streams: do they feed themselves?");
             return Err(RehearsalError::Test(what));
         }
-        for Outgoing { topic, key, payload, .. } in records {
-            let partition = key.as_deref().map_or(0, |key| partition_for_key(key, self.partitions));
+        for Outgoing { topic, partition, key, payload, .. } in records {
+            let of_key = || key.as_deref().map_or(0, |key| partition_for_key(key, self.partitions));
+            let partition = partition.unwrap_or_else(of_key);
             let delivery = Delivery { partition, log_time_ns: self.clock_ns, key, payload };
             self.append(&topic, &delivery)?;
         }
@@ -408,11 +409,14 @@ impl<'a> Rehearsal<'a> {
 }
 
 /// What writes records of INSERTs whose topic a stream of the same files reads.
-fn feeding(dataflow: &Dataflow) -> Result<BTreeMap<(usize, usize), Emitter>, RehearsalError> {
+fn feeding(dataflow: &Dataflow, partitions: i32) -> Result<BTreeMap<(usize, usize), Emitter>, RehearsalError> {
     let is_read =
         |topic: &str| dataflow.streams.iter().any(|flow| flow.shuffle.is_none() && flow.stream.topic == topic);
-    Emitter::without_log_of(dataflow, |insert| insert.sink.as_ref().is_some_and(|sink| is_read(&sink.topic)))
-        .map_err(|error| RehearsalError::Test(error.to_string()))
+    let is_meant = |insert: &Insert| insert.sink.as_ref().is_some_and(|sink| is_read(&sink.topic));
+    let mut feeding =
+        Emitter::without_log_of(dataflow, is_meant).map_err(|error| RehearsalError::Test(error.to_string()))?;
+    feeding.values_mut().for_each(|emitter| emitter.spread_over(partitions));
+    Ok(feeding)
 }
 
 fn place_end(places: &BTreeMap<(usize, i32), Place>, key: (usize, i32)) -> usize {

@@ -139,6 +139,7 @@ impl Worker {
             self.outlets.push(Outlets::of(&flow)?);
             self.dataflow.streams.push(flow);
         }
+        self.tell_emitters();
         (self.dataflow.warnings, self.dataflow.probes) = (warnings, probes);
         for (partition, owned) in tasks.iter_mut() {
             let of_topic = |flow: &StreamFlow| flow.stream.topic == partition.topic;
