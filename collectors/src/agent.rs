@@ -21,6 +21,7 @@ use crate::{
     wal::{Wal, WalError},
 };
 use amoskys_bus::Bus;
+use amoskys_ebpf::KernelTypes;
 use amoskys_proto::{Signer, SignerError};
 use prometheus_client::registry::Registry;
 use std::{
@@ -103,12 +104,15 @@ impl Agent {
         let key = SigningKey::new(config.signing_key_path.as_deref().map(Signer::from_pem_file).transpose()?);
         let boot_id = read_boot_id().map_err(AgentError::BootId)?;
         let (queue, events) = event_queue(config.queue_events_max, stop.clone(), numbers.clone());
-        let processes = ProcessSource::open(config.process.clone(), numbers.clone(), queue.clone())?;
+        // Dropped with the last that is loaded: nothing that the agent does later takes it.
+        let types = KernelTypes::for_loads(2 + usize::from(config.syscall.activity.is_some()));
+        let processes = ProcessSource::open(config.process.clone(), &types, numbers.clone(), queue.clone())?;
         let wishes = SyscallWishes::default();
         let masks = config.process.masks.clone();
-        let syscalls = CallSource::open(&config.syscall, masks, wishes.clone(), numbers.clone(), queue.clone())?;
+        let syscalls =
+            CallSource::open(&config.syscall, &types, masks, wishes.clone(), numbers.clone(), queue.clone())?;
         let activity = config.syscall.activity.as_ref();
-        let activity = activity.map(|config| ActivitySource::open(config, numbers.clone(), queue)).transpose();
+        let activity = activity.map(|config| ActivitySource::open(config, &types, numbers.clone(), queue)).transpose();
         let activity = activity.map_err(CallsError::Ebpf)?;
         Ok(OpenedAgent { config, key, boot_id, started, stop, numbers, events, processes, syscalls, activity, wishes })
     }

@@ -6,7 +6,7 @@
 //! counted, and their rows are taken. Other work on the host makes times longer, not shorter, so the least of the turns counts.
 
 use amoskys_ebpf::{
-    Activity, Filters, Probe, ProbeError, Rule, SeenAt,
+    Activity, Filters, KernelTypes, Probe, ProbeError, Rule, SeenAt,
     testing::{Stopped, compile},
 };
 use std::{path::Path, time::Instant};
@@ -33,7 +33,7 @@ fn main() -> Result<(), Failure> {
         for ((_, chooses, counts), best) in cases.iter().zip(&mut best_ns) {
             let stopped = Stopped::start(&program, &["time", &calls]);
             let _probe = chooses.then(choosing).transpose()?;
-            let _activity = counts.then(|| Activity::load(ROWS)).transpose()?;
+            let _activity = counts.then(|| Activity::load(&KernelTypes::for_loads(1), ROWS)).transpose()?;
             let took: f64 = stopped.go().first().ok_or("it prints a time")?.parse()?;
             *best = best.min(took);
         }
@@ -48,12 +48,12 @@ fn main() -> Result<(), Failure> {
 /// As an agent has it that looks at the usual calls: getppid is none of them.
 fn choosing() -> Result<Probe, ProbeError> {
     let rule = Rule { number: 59, first_string: Some(0), is_exec: true, ..Rule::default() };
-    Probe::load(SeenAt::Tracepoints, &[rule], &[rule], &Filters::default(), 1 << 22)
+    Probe::load(&KernelTypes::for_loads(1), SeenAt::Tracepoints, &[rule], &[rule], &Filters::default(), 1 << 22)
 }
 
 fn taking(program: &Path) -> Result<(), Failure> {
     let stopped = Stopped::start(program, &["short", PROCESSES]);
-    let mut activity = Activity::load(ROWS)?;
+    let mut activity = Activity::load(&KernelTypes::for_loads(1), ROWS)?;
     // Of the others that run: what this takes is nearly all waiting, during which no processor is used.
     take(&mut activity)?;
     stopped.go();

@@ -6,12 +6,12 @@
 //! was loaded; calls that find no room are counted and in no row. A row costs three calls of the kernel to take.
 
 use crate::{
-    ActivityCounters, ProbeError,
+    ActivityCounters, KernelTypes, ProbeError,
     activity_counters::{COUNTERS, PLACES},
     probe::{Missed, load, missing, program, sums},
 };
 use aya::{
-    Btf, Ebpf, EbpfLoader,
+    Ebpf,
     maps::{Array, ArrayOfMaps, HashMap, MapData},
     programs::BtfTracePoint,
 };
@@ -68,12 +68,11 @@ impl Activity {
     ///
     /// # Errors
     /// The programs cannot be had.
-    pub fn load(rows_max: u32) -> Result<Self, ProbeError> {
-        let btf = Btf::from_sys_fs().map_err(|_| ProbeError::NoBtf)?;
+    pub fn load(types: &KernelTypes, rows_max: u32) -> Result<Self, ProbeError> {
         let (own_pid, rows_max) = (std::process::id(), rows_max.clamp(1, ROWS_MAX));
-        let mut loader = EbpfLoader::new();
+        let (btf, mut loader) = types.loader()?;
         // Storage of tasks, which only the programs use.
-        loader.btf(Some(&btf)).allow_unsupported_maps().override_global("OWN_PID", &own_pid, true);
+        loader.allow_unsupported_maps().override_global("OWN_PID", &own_pid, true);
         for name in ROWS {
             loader.map_max_entries(name, rows_max);
         }
@@ -82,7 +81,7 @@ impl Activity {
         let mut activity = Self { ebpf, written: 0, written_map, missed: Missed::default() };
         for (name, tracepoint) in TRACEPOINTS {
             let program: &mut BtfTracePoint = program(&mut activity.ebpf, name)?;
-            load(|| program.load(tracepoint, &btf))?;
+            load(|| program.load(tracepoint, btf))?;
             program.attach()?;
         }
         Ok(activity)

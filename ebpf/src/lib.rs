@@ -21,9 +21,11 @@ mod hooks;
 mod probe;
 mod process;
 mod processes;
+mod ring;
 mod rule;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod types;
 
 pub use activity::{Activity, ActivityRow, BUCKETS, COMPAT, ROWS_MAX, UNKNOWN};
 pub use activity_counters::ActivityCounters;
@@ -36,3 +38,4 @@ pub use probe::{NUMBERS, Probe};
 pub use process::{CMDLINE_BYTES_MAX, DESCRIPTORS_MAX, ProcessChange, RawPath, RawProcess, RawProgram};
 pub use processes::{ProcessCounters, Processes};
 pub use rule::{Results, Rule};
+pub use types::KernelTypes;

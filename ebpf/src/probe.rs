@@ -1,22 +1,22 @@
 //! The programs in the kernel, from loading to the end.
 
 use crate::{
-    Counters, Filters, List, ProbeError, RawCall, Rule, SeenAt,
+    Counters, Filters, KernelTypes, List, ProbeError, RawCall, Rule, SeenAt,
     counters::{COUNTERS, PLACES},
     filters::{COMM_BYTES, PATH_BYTES_MAX, SETTINGS_BYTES},
     hooks::Hooks,
+    ring::{self, Ring},
     rule::RULE_BYTES,
 };
 use aya::{
-    Btf, Ebpf, EbpfLoader, Pod,
+    Ebpf, Pod,
     maps::{
-        Array, HashMap, MapData, PerCpuArray, RingBuf,
+        Array, HashMap, PerCpuArray,
         lpm_trie::{Key, LpmTrie},
     },
     programs::{BtfTracePoint, Program, ProgramError, ProgramType},
     sys::{BpfHelper, is_helper_supported},
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
     cell::Cell,
     os::fd::{AsFd, AsRawFd},
@@ -28,15 +28,13 @@ static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/
 const OF_PROCESSES: [&str; 3] = ["sched_process_fork", "sched_process_exec", "sched_process_exit"];
 /// Numbers of calls are below.
 pub const NUMBERS: u32 = 512;
-/// The kernel takes powers of two, and no smaller one.
-const RING_BYTES_MIN: u32 = 1 << 12;
 const LOADS_MAX: usize = 50;
 const MISSED_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// Programs that are loaded and attached; dropped, they are gone.
 pub struct Probe {
     ebpf: Ebpf,
-    ring: RingBuf<MapData>,
+    ring: Ring,
     hooks: Hooks,
     own_pid: u32,
     missed: Missed,
@@ -49,29 +47,28 @@ impl Probe {
     /// # Errors
     /// The programs cannot be had.
     pub fn load(
+        types: &KernelTypes,
         at: SeenAt,
         possible: &[Rule],
         rules: &[Rule],
         filters: &Filters,
         ring_bytes: u32,
     ) -> Result<Self, ProbeError> {
-        let btf = Btf::from_sys_fs().map_err(|_| ProbeError::NoBtf)?;
+        let (btf, mut loader) = types.loader()?;
         // Where it cannot be told, it is not looked at: the kernel refuses programs that ask for what it has not.
         let finds_memory = is_helper_supported(ProgramType::RawTracePoint, BpfHelper::BPF_FUNC_find_vma);
-        let mut ebpf = EbpfLoader::new()
-            .btf(Some(&btf))
-            .map_max_entries("events", ring_of(ring_bytes))
+        let mut ebpf = loader
+            .map_max_entries(ring::NAME, ring::bytes_of(ring_bytes))
             .override_global("FINDS_MEMORY", &u32::from(finds_memory.unwrap_or(false)), true)
             .load(PROGRAMS)?;
-        let ring = ebpf.take_map("events").ok_or_else(|| missing("events"))?;
-        let hooks = Hooks::load(&mut ebpf, &btf, at, possible)?;
-        let ring = RingBuf::try_from(ring)?;
+        let ring = Ring::of(&mut ebpf)?;
+        let hooks = Hooks::load(&mut ebpf, btf, at, possible)?;
         let mut probe = Self { ring, ebpf, hooks, own_pid: std::process::id(), missed: Missed::default() };
         // Whose calls is known before any is seen.
         probe.set_filters(filters)?;
         for name in OF_PROCESSES {
             let program: &mut BtfTracePoint = program(&mut probe.ebpf, name)?;
-            load(|| program.load(name, &btf))?;
+            load(|| program.load(name, btf))?;
             program.attach()?;
         }
         probe.set_rules(rules)?;
@@ -155,7 +152,7 @@ impl Probe {
         calls_max: usize,
         on_call: &mut dyn FnMut(&RawCall<'_>),
     ) -> Result<usize, ProbeError> {
-        poll_ring(&mut self.ring, wait, calls_max, &mut |item| {
+        self.ring.poll(wait, calls_max, &mut |item| {
             if let Some(call) = RawCall::parse(item) {
                 on_call(&call);
             }
@@ -177,41 +174,6 @@ impl Probe {
         let all: [u64; COUNTERS] = sums(&self.ebpf, PLACES)?;
         Ok(Counters::of(all, self.missed.of_late(&self.ebpf, &self.hooks.beginnings())?))
     }
-}
-
-/// Bytes that the kernel takes for a ring.
-pub(crate) fn ring_of(bytes: u32) -> u32 {
-    bytes.max(RING_BYTES_MIN).checked_next_power_of_two().unwrap_or(1 << 31)
-}
-
-/// Hands over what is in the ring, at most `items_max`, and waits for the first of it at most `wait`. How many there were.
-pub(crate) fn poll_ring(
-    ring: &mut RingBuf<MapData>,
-    wait: Duration,
-    items_max: usize,
-    on_item: &mut dyn FnMut(&[u8]),
-) -> Result<usize, ProbeError> {
-    let taken = take(ring, items_max, on_item);
-    if taken > 0 || wait.is_zero() {
-        return Ok(taken);
-    }
-    let mut waited = [PollFd::new(ring, PollFlags::IN)];
-    let wait = Timespec { tv_sec: wait.as_secs().cast_signed(), tv_nsec: wait.subsec_nanos().into() };
-    match poll(&mut waited, Some(&wait)) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(take(ring, items_max, on_item)),
-        Err(error) => Err(ProbeError::Wait(error.into())),
-    }
-}
-
-fn take(ring: &mut RingBuf<MapData>, items_max: usize, on_item: &mut dyn FnMut(&[u8])) -> usize {
-    let mut taken = 0;
-    while taken < items_max
-        && let Some(item) = ring.next()
-    {
-        taken += 1;
-        on_item(&item);
-    }
-    taken
 }
 
 /// What programs have counted in so many places of `counters`, of all processors together.

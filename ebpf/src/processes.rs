@@ -5,14 +5,11 @@
 //! [`CMDLINE_BYTES_MAX`] of arguments, [`DESCRIPTORS_MAX`] descriptors.
 
 use crate::{
-    CMDLINE_BYTES_MAX, DESCRIPTORS_MAX, ProbeError,
-    probe::{Missed, load, missing, poll_ring, program, ring_of, sums},
+    CMDLINE_BYTES_MAX, DESCRIPTORS_MAX, KernelTypes, ProbeError,
+    probe::{Missed, load, program, sums},
+    ring::{self, Ring},
 };
-use aya::{
-    Btf, Ebpf, EbpfLoader,
-    maps::{MapData, RingBuf},
-    programs::BtfTracePoint,
-};
+use aya::{Ebpf, programs::BtfTracePoint};
 use std::time::Duration;
 
 static PROGRAMS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/processes.bpf.o"));
@@ -45,7 +42,7 @@ pub struct ProcessCounters {
 /// Programs that are loaded and attached; dropped, they are gone.
 pub struct Processes {
     ebpf: Ebpf,
-    ring: RingBuf<MapData>,
+    ring: Ring,
     missed: Missed,
 }
 
@@ -55,21 +52,25 @@ impl Processes {
     ///
     /// # Errors
     /// The programs cannot be had.
-    pub fn load(ring_bytes: u32, cmdline_bytes_max: usize, descriptors_max: u32) -> Result<Self, ProbeError> {
-        let btf = Btf::from_sys_fs().map_err(|_| ProbeError::NoBtf)?;
+    pub fn load(
+        types: &KernelTypes,
+        ring_bytes: u32,
+        cmdline_bytes_max: usize,
+        descriptors_max: u32,
+    ) -> Result<Self, ProbeError> {
         let argv_bytes = cmdline_bytes_max.min(CMDLINE_BYTES_MAX) as u32;
         let descriptors = descriptors_max.min(DESCRIPTORS_MAX);
-        let mut ebpf = EbpfLoader::new()
-            .btf(Some(&btf))
-            .map_max_entries("events", ring_of(ring_bytes))
+        let (btf, mut loader) = types.loader()?;
+        let mut ebpf = loader
+            .map_max_entries(ring::NAME, ring::bytes_of(ring_bytes))
             .override_global("ARGV_BYTES_MAX", &argv_bytes, true)
             .override_global("DESCRIPTORS_MAX", &descriptors, true)
             .load(PROGRAMS)?;
-        let ring = RingBuf::try_from(ebpf.take_map("events").ok_or_else(|| missing("events"))?)?;
+        let ring = Ring::of(&mut ebpf)?;
         let mut processes = Self { ebpf, ring, missed: Missed::default() };
         for (name, tracepoint) in TRACEPOINTS {
             let program: &mut BtfTracePoint = program(&mut processes.ebpf, name)?;
-            load(|| program.load(tracepoint, &btf))?;
+            load(|| program.load(tracepoint, btf))?;
             program.attach()?;
         }
         Ok(processes)
@@ -86,7 +87,7 @@ impl Processes {
         changes_max: usize,
         on_change: &mut dyn FnMut(&[u8]),
     ) -> Result<usize, ProbeError> {
-        poll_ring(&mut self.ring, wait, changes_max, on_change)
+        self.ring.poll(wait, changes_max, on_change)
     }
 
     /// Takes the programs out of the kernel. What has come until then is still there to be polled, and counted.

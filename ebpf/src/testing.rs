@@ -3,7 +3,7 @@
 //! A [`Stopped`] program has stopped itself (`raise(SIGSTOP)`), so that it is looked at before it does anything; it is ended with
 //! the value, if it was not let go.
 
-use crate::{Activity, Filters, Probe, ProbeError, Processes, Rule, SeenAt};
+use crate::{Activity, Filters, KernelTypes, Probe, ProbeError, Processes, Rule, SeenAt};
 use std::{
     io::Write,
     path::Path,
@@ -35,7 +35,7 @@ pub fn probe(rules: &[Rule], filters: &Filters, ring_bytes: u32) -> Option<Probe
 /// # Panics
 /// On any other error.
 pub fn probe_at(at: SeenAt, possible: &[Rule], rules: &[Rule], filters: &Filters, ring_bytes: u32) -> Option<Probe> {
-    loaded(Probe::load(at, possible, rules, filters, ring_bytes))
+    loaded(Probe::load(&KernelTypes::for_loads(1), at, possible, rules, filters, ring_bytes))
 }
 
 /// Each test twice: calls are seen in their functions, where the kernel has them, and at the tracepoints of all calls.
@@ -66,7 +66,7 @@ macro_rules! at_each_place {
 /// # Panics
 /// On any other error.
 pub fn activity(rows_max: u32) -> Option<Activity> {
-    loaded(Activity::load(rows_max))
+    loaded(Activity::load(&KernelTypes::for_loads(1), rows_max))
 }
 
 /// `None` where the kernel's programs may not be loaded, which is told.
@@ -74,7 +74,7 @@ pub fn activity(rows_max: u32) -> Option<Activity> {
 /// # Panics
 /// On any other error.
 pub fn processes() -> Option<Processes> {
-    loaded(Processes::load(1 << 20, 4_096, 256))
+    loaded(Processes::load(&KernelTypes::for_loads(1), 1 << 20, 4_096, 256))
 }
 
 fn loaded<T>(result: Result<T, ProbeError>) -> Option<T> {

@@ -162,6 +162,7 @@ pub fn load(path: Option<&Path>) -> Result<AgentConfig> {
 /// no threads, or they would keep them.
 pub fn prepare(config: &AgentConfig) -> Result<PreparedAgent> {
     let opened = Agent::open(config.collector(&host_name())).map_err(cannot_start)?;
+    trim_freed_memory();
     opened.confine(config.confine).map_err(cannot_start)?;
     opened.prepare().map_err(cannot_start)
 }
@@ -200,6 +201,17 @@ fn give_freed_memory_back() {
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 fn give_freed_memory_back() {}
+
+/// What was read to load the kernel's programs was small pieces, and what is kept of the loading lies above them, so that they would stay.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[allow(unsafe_code)]
+fn trim_freed_memory() {
+    // SAFETY: gives pages that nothing lies in back to the kernel.
+    unsafe { libc::malloc_trim(0) };
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn trim_freed_memory() {}
 
 /// Says that it runs, what it sees through, and where it sends.
 pub fn tell_running(agent: &AgentHandle, config: &AgentConfig, bus: &dyn Bus) {

@@ -12,7 +12,7 @@ use crate::{
     metrics::SharedNumbers,
     queue::EventQueue,
 };
-use amoskys_ebpf::ProbeError;
+use amoskys_ebpf::{KernelTypes, ProbeError};
 
 /// Why system calls cannot be seen although that is demanded.
 #[derive(Debug, thiserror::Error)]
@@ -36,12 +36,13 @@ impl CallSource {
     /// Where one is demanded and cannot be had.
     pub fn open(
         config: &SyscallConfig,
+        types: &KernelTypes,
         masks: Masks,
         wishes: SyscallWishes,
         numbers: SharedNumbers,
         queue: EventQueue,
     ) -> Result<Option<Self>, CallsError> {
-        let ebpf = || SyscallSource::open(config, masks.clone(), wishes.clone(), numbers.clone(), queue.clone());
+        let ebpf = || SyscallSource::open(config, types, masks.clone(), wishes.clone(), numbers.clone(), queue.clone());
         let audit =
             |refused| AuditSource::open(config, refused, masks.clone(), wishes.clone(), numbers.clone(), queue.clone());
         let by_ebpf = |source| Some(Self::Ebpf(Box::new(source)));

@@ -18,7 +18,7 @@ use crate::{
     sources::ring::{Agreement, Sum, rest_after},
     stream::Stream,
 };
-use amoskys_ebpf::{ProbeError, ProcessChange, ProcessCounters, Processes, RawProcess};
+use amoskys_ebpf::{KernelTypes, ProbeError, ProcessChange, ProcessCounters, Processes, RawProcess};
 use std::{collections::VecDeque, time::Duration};
 
 /// How long the first message of the connector is waited for: an upper bound on how late a stop or a due pass is noticed.
@@ -80,8 +80,12 @@ impl Feed {
     ///
     /// # Errors
     /// One is demanded and cannot be had.
-    pub fn open(config: &ProcessConfig, numbers: &SharedNumbers) -> Result<Option<Self>, ProcessesError> {
-        let ebpf = || ByEbpf::open(config, numbers).map(|feed| Some(Self::Ebpf(Box::new(feed))));
+    pub fn open(
+        config: &ProcessConfig,
+        types: &KernelTypes,
+        numbers: &SharedNumbers,
+    ) -> Result<Option<Self>, ProcessesError> {
+        let ebpf = || ByEbpf::open(config, types, numbers).map(|feed| Some(Self::Ebpf(Box::new(feed))));
         let connector = || ByConnector::open(config, numbers).map(|feed| Some(Self::Connector(Box::new(feed))));
         Ok(match config.source {
             ProcessMode::Ebpf => ebpf()?,
@@ -173,10 +177,10 @@ impl Told {
 }
 
 impl ByEbpf {
-    fn open(config: &ProcessConfig, numbers: &SharedNumbers) -> Result<Self, ProcessesError> {
+    fn open(config: &ProcessConfig, types: &KernelTypes, numbers: &SharedNumbers) -> Result<Self, ProcessesError> {
         let descriptors = u32::try_from(config.descriptors_max).unwrap_or(u32::MAX);
         let processes =
-            Processes::load(config.ring_bytes, cmdline_bytes_wanted(config.cmdline_bytes_max), descriptors)?;
+            Processes::load(types, config.ring_bytes, cmdline_bytes_wanted(config.cmdline_bytes_max), descriptors)?;
         let (counters, agreement, told) = Default::default();
         Ok(Self { processes, counters, agreement, taken: 0, told, numbers: numbers.clone() })
     }

@@ -20,6 +20,7 @@ use crate::{
     queue::{EventQueue, Queued},
     stream::Stream,
 };
+use amoskys_ebpf::KernelTypes;
 use std::time::Duration;
 
 /// After something was lost the next pass comes early, but not more often than this.
@@ -55,8 +56,13 @@ impl ProcessSource {
     ///
     /// # Errors
     /// There is no `/proc`, or what is demanded cannot be had.
-    pub fn open(config: ProcessConfig, numbers: SharedNumbers, queue: EventQueue) -> Result<Self, ProcessesError> {
-        let feed = Feed::open(&config, &numbers)?;
+    pub fn open(
+        config: ProcessConfig,
+        types: &KernelTypes,
+        numbers: SharedNumbers,
+        queue: EventQueue,
+    ) -> Result<Self, ProcessesError> {
+        let feed = Feed::open(&config, types, &numbers)?;
         let procfs = Procfs::open(&config).map_err(ProcessesError::Proc)?;
         let now = Moment::now();
         let units = Units {

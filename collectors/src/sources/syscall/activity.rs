@@ -16,7 +16,7 @@ use crate::{
     sources::process::{process_key, timestamp},
     stream::Stream,
 };
-use amoskys_ebpf::{Activity, ActivityCounters, ActivityRow, ProbeError};
+use amoskys_ebpf::{Activity, ActivityCounters, ActivityRow, KernelTypes, ProbeError};
 use amoskys_proto::v1::SyscallActivity;
 use std::{collections::HashMap, fs, path::Path, time::Duration};
 
@@ -45,8 +45,13 @@ impl ActivitySource {
     ///
     /// # Errors
     /// They cannot be had.
-    pub fn open(config: &ActivityConfig, numbers: SharedNumbers, queue: EventQueue) -> Result<Self, ProbeError> {
-        let activity = Activity::load(config.rows_max)?;
+    pub fn open(
+        config: &ActivityConfig,
+        types: &KernelTypes,
+        numbers: SharedNumbers,
+        queue: EventQueue,
+    ) -> Result<Self, ProbeError> {
+        let activity = Activity::load(types, config.rows_max)?;
         Ok(Self {
             activity,
             interval: config.interval,

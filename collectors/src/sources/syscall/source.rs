@@ -19,7 +19,7 @@ use crate::{
     },
     stream::Stream,
 };
-use amoskys_ebpf::{Counters, Filters, Probe, ProbeError, SeenAt};
+use amoskys_ebpf::{Counters, Filters, KernelTypes, Probe, ProbeError, SeenAt};
 use std::{
     os::unix::fs::MetadataExt,
     path::PathBuf,
@@ -71,13 +71,14 @@ impl SyscallSource {
     /// They cannot be had.
     pub fn open(
         config: &SyscallConfig,
+        types: &KernelTypes,
         masks: Masks,
         wishes: SyscallWishes,
         numbers: SharedNumbers,
         queue: EventQueue,
     ) -> Result<Self, ProbeError> {
         let (possible, wanted) = (rules(&Choice::all()), rules(&config.calls));
-        let probe = Probe::load(SeenAt::Best, &possible, &wanted, &filters(config), config.ring_bytes)?;
+        let probe = Probe::load(types, SeenAt::Best, &possible, &wanted, &filters(config), config.ring_bytes)?;
         if let Some(because) = probe.at_tracepoints_because() {
             tracing::info!(
                 because,
