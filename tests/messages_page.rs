@@ -31,7 +31,7 @@ const CHAPTERS: &[(&str, &str, &[&str])] = &[
          write-ahead log keeps the events: it says once in an outage why, and again when the reason is another or an hour has passed.\n\n\
          What stands after `no TLS with …` and `the log refused access` says whose it is and what to look at: a broker's certificate by an \
          unknown authority (`ca_file`), one that expired and when, one for another host and for which; a client's certificate that is \
-         missing, expired or not taken (`certificate_file`, `key_file`); a login that is not taken. On NATS, which is connected to at the start, it ends an agent or a processor that starts.",
+         missing, expired or not taken (`certificate_file`, `key_file`); a login that is not taken. On NATS, which is connected to at the start, it ends a processor that starts; an agent goes on, as on Kafka.",
         &["bus/src"],
     ),
     (

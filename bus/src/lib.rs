@@ -136,11 +136,22 @@ pub struct Assignment {
     pub begin: i64,
 }
 
-/// Connects to the log that the address names. The broker may still be away: calls fail or wait as their docs say.
+/// Connects to the log that the address names. The broker may still be away: calls fail or wait as their docs say. A NATS server
+/// is connected to at once, so that it may refuse here; Kafka refuses what is done later.
 pub fn open(options: &BusOptions) -> Result<Arc<dyn Bus>, BusError> {
+    open_with(options, nats::OnRefusal::Fail)
+}
+
+/// As [`open`], for who goes on while the broker does not take its certificate or login: on every log it is what is done later that
+/// is refused, until the broker takes it. Settings that are wrong by themselves are an error here too.
+pub fn open_patiently(options: &BusOptions) -> Result<Arc<dyn Bus>, BusError> {
+    open_with(options, nats::OnRefusal::TryOn)
+}
+
+fn open_with(options: &BusOptions, on_refusal: nats::OnRefusal) -> Result<Arc<dyn Bus>, BusError> {
     match &options.address {
         Address::Kafka { .. } => Ok(Arc::new(kafka::KafkaBus::connect(options)?)),
-        Address::Nats { .. } => Ok(Arc::new(nats::NatsBus::connect(options)?)),
+        Address::Nats { .. } => Ok(Arc::new(nats::NatsBus::connect(options, on_refusal)?)),
         Address::Local { .. } => Ok(Arc::new(local::LocalBus::open(options)?)),
     }
 }

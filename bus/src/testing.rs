@@ -341,6 +341,11 @@ impl NatsServer {
     pub fn restart(&mut self) {
         self.runner.restart();
     }
+
+    /// Where its records are, and what it is configured by, `server.conf`.
+    pub fn folder(&self) -> &Path {
+        self.runner.data.path()
+    }
 }
 
 /// A running schema registry with Confluent's HTTP interface. Dropping it ends it.

@@ -63,6 +63,20 @@ impl Trust {
         self.is_wanted || self.ca_file.is_some() || self.certificate_file.is_some()
     }
 
+    /// Whether the files that are named can be used; else which cannot, and why. Whom they are by is not asked.
+    pub(crate) fn check_files(&self) -> Result<(), String> {
+        let named = |setting: &str, file: &str, error: io::Error| format!("`{setting}` cannot be `{file}`: {error}");
+        if let Some(file) = &self.ca_file {
+            certificates(file).map_err(|error| named("ssl.ca.location", file, error))?;
+        }
+        if let (Some(certificate), Some(key)) = (&self.certificate_file, &self.key_file) {
+            certificates(certificate).map_err(|error| named("ssl.certificate.location", certificate, error))?;
+            let read = PrivateKeyDer::from_pem_file(key).map_err(io::Error::other);
+            read.map_err(|error| named("ssl.key.location", key, error))?;
+        }
+        Ok(())
+    }
+
     /// Asks a Kafka broker, `host:port`, what is wrong with its certificate.
     pub(crate) fn ask_kafka(&self, broker: &str) -> Option<String> {
         self.ask(broker, false)

@@ -1,6 +1,6 @@
 //! `amoskys agent`: sources → signed envelopes → a log.
 
-use super::{KeygenCommand, bind, create_topics, host_name, keygen, open_bus, serve};
+use super::{KeygenCommand, bind, create_topics, host_name, keygen, open_bus_patiently, serve};
 use crate::{
     cli::{DONE, Misuse, address},
     config::{self, AgentConfig},
@@ -71,7 +71,7 @@ pub fn agent(command: AgentCommand) -> Result<u8> {
     let (stop, hangup) = stop::on_signal_but_hangup()?;
     // Before the bus, so before topics are made: another agent may have the write-ahead log.
     let prepared = prepare(&config)?;
-    let bus = open_bus(config.bus_address.clone(), &config.bus, "amoskys-agent")?;
+    let bus = open_bus_patiently(config.bus_address.clone(), &config.bus, "amoskys-agent")?;
     if let Some(partitions) = command.create_topics {
         create_topics(bus.as_ref(), own_topics(partitions))?;
     }

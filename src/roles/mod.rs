@@ -26,13 +26,21 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 /// Connects to the log of a role.
 pub fn open_bus(address: Address, config: &BusConfig, client_id: &str) -> Result<Arc<dyn Bus>> {
-    let options = BusOptions {
+    Ok(amoskys_bus::open(&bus_options(address, config, client_id))?)
+}
+
+/// As [`open_bus`], for a role that goes on, with what it has to send kept, while the log does not take its certificate or login.
+pub fn open_bus_patiently(address: Address, config: &BusConfig, client_id: &str) -> Result<Arc<dyn Bus>> {
+    Ok(amoskys_bus::open_patiently(&bus_options(address, config, client_id))?)
+}
+
+fn bus_options(address: Address, config: &BusConfig, client_id: &str) -> BusOptions {
+    BusOptions {
         address,
         security: config.security.clone(),
         client_id: client_id.to_owned(),
         extra: config.properties.clone(),
-    };
-    Ok(amoskys_bus::open(&options)?)
+    }
 }
 
 /// Creates those of these topics that are not there.

@@ -3,7 +3,7 @@
 use crate::{
     Agent, LISTENED, Place, agent,
     common::{amoskys, free_port, http_get, until},
-    open, said,
+    each_says_one_line, open, said,
 };
 use amoskys_bus::{
     Bus, Security,
@@ -116,7 +116,7 @@ fn agents_that_are_known_publish_what_they_sign() {
 }
 
 #[test]
-fn agents_that_are_refused_at_their_start_end_with_one_line() {
+fn agents_that_are_refused_say_why_in_one_line_and_go_on() {
     let place = Place::new();
     let mutual = server("server", &["--ca", &file("ca.pem")]);
     let users = server("server", &["--users"]);
@@ -130,7 +130,7 @@ fn agents_that_are_refused_at_their_start_end_with_one_line() {
     let no_login = "does not take the login";
     let (stranger, outdated) = (file("stranger.pem"), file("client-expired.pem"));
     let authority = format!("is by an authority that is not in {}; check ca_file", file("other-ca.pem"));
-    for (name, server, bus, parts) in [
+    let cases: [(&str, &NatsServer, String, Vec<&str>); 11] = [
         ("authority", &users, trusting("other-ca.pem", ""), vec![authority.as_str()]),
         ("expired", &expired, trusting("ca.pem", ""), vec!["expired at 2021-01-01T00:00:00Z; renew it there"]),
         (
@@ -157,17 +157,46 @@ fn agents_that_are_refused_at_their_start_end_with_one_line() {
         ("nkey", &users, by_file("nkey.seed.file", &seed), vec![no_login, "nkey"]),
         ("token", &token, by_file("token.file", &wrong_token), vec![no_login, "token"]),
         ("others", &by_credentials[0], by_file("credentials.file", &others), vec![no_login, "credentials"]),
-    ] {
+    ];
+    let agents = cases.into_iter().map(|(name, server, bus, parts)| {
         let address = server.address().to_string();
-        let (_, error, code) = said(&mut agent(&place.agent_file(name, &address, free_port(), &bus)));
-        assert_eq!((code, error.lines().count()), (Some(2), 1), "{name}: {error}");
+        // Whoever it is about, by address.
         let host = address.trim_start_matches("nats://");
-        for part in parts.into_iter().chain([host]) {
-            assert!(error.contains(part), "{name}: {part}: {error}");
-        }
-        assert!(!error.contains("not-the-password"), "{error}");
+        let parts = parts.into_iter().chain([host]).map(str::to_owned).collect();
+        (Agent::start(&place, name, &address, &bus, false), parts)
+    });
+    let mut agents: Vec<(Agent, Vec<String>)> = agents.collect();
+    each_says_one_line(&agents);
+    // Its host's events are in the write-ahead log meanwhile, and the probe tells why.
+    for (agent, parts) in &mut agents {
+        until("its log fills", || kept_events(agent) > 0);
+        let (well, body) = http_get(agent.port, "/healthz").expect("an answer");
+        assert!(!well && body.contains(&parts[0]), "{body}");
+        assert_eq!(agent.running.0.try_wait().expect("a child"), None);
     }
-    // And so does a processor.
+    drop(agents);
+
+    // Who is to make topics cannot go on without the server, and ends; so does who has files that are no good.
+    let port = free_port();
+    let (_, error, code) = said(
+        agent(&place.agent_file("topics", &expired.address().to_string(), port, &trusting("ca.pem", "")))
+            .args(["--create-topics", "1"]),
+    );
+    assert_eq!((code, error.lines().count()), (Some(2), 1), "{error}");
+    assert!(error.contains("expired at 2021-01-01T00:00:00Z; renew it there"), "{error}");
+    let no_key = known_as("client").replace("client.key", "client.pem");
+    for (bus, parts) in [
+        (trusting("no-such.pem", ""), ["bus.ca_file", "no-such.pem"]),
+        (known_as("client").replace("client.pem", "no-such.pem"), ["bus.certificate_file", "no-such.pem"]),
+        (no_key, ["key.location", "client.pem"]),
+        (by_file("token.file", Path::new("/no/such")), ["token.file", "/no/such"]),
+    ] {
+        let (_, error, code) = said(&mut agent(&place.agent_file("wrong", &mutual.address().to_string(), port, &bus)));
+        assert_eq!(code, Some(2), "{error}");
+        assert!(parts.iter().all(|part| error.contains(part)), "{parts:?}: {error}");
+    }
+
+    // And so does a processor that is refused.
     let sql = place.write(
         "copy.sql",
         "CREATE EXTERNAL TABLE a (v BIGINT) STORED AS JSON LOCATION 'a';\n\
@@ -184,6 +213,44 @@ fn agents_that_are_refused_at_their_start_end_with_one_line() {
     let (_, error, code) = said(amoskys().arg("process").arg(&sql).arg("--config").arg(&file));
     assert_eq!((code, error.lines().count()), (Some(2), 1), "{error}");
     assert!(error.contains("expired at 2021-01-01T00:00:00Z; renew it there"), "{error}");
+}
+
+/// Events in the agent's write-ahead log.
+fn kept_events(agent: &Agent) -> u64 {
+    let (_, page) = http_get(agent.port, "/metrics").unwrap_or_default();
+    let values = page.lines().filter(|line| line.starts_with("amoskys_agent_wal_events"));
+    values.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
+}
+
+#[test]
+fn an_agent_that_was_refused_at_its_start_sends_what_it_kept_once_it_is_taken() {
+    let place = Place::new();
+    let mut server = server("server", &["--token", "the-old-one"]);
+    let address = server.address().to_string();
+    let files = ["old", "new"].map(|age| place.write(age, &format!("the-{age}-one")));
+    let [old, new] = files.each_ref().map(|file| file.display().to_string());
+    // Another one has made the topics.
+    let first = Agent::start(&place, "first", &address, &by_file("token.file", &files[0]), true);
+    until_telemetry(&place, &first, &server, &[("token.file", &old)], "first");
+    drop(first);
+
+    let parts = vec!["does not take the login".to_owned(), "token".to_owned()];
+    let agent = Agent::start(&place, "early", &address, &by_file("token.file", &files[1]), false);
+    let agents = [(agent, parts)];
+    each_says_one_line(&agents);
+    let [(agent, _)] = agents;
+    until("its log fills", || kept_events(&agent) > 0);
+    let lines = agent.lines();
+
+    server.stop();
+    let configuration = server.folder().join("server.conf");
+    let text = fs::read_to_string(&configuration).expect("read");
+    fs::write(&configuration, text.replace("the-old-one", "the-new-one")).expect("written");
+    server.restart();
+    until("it is well", || http_get(agent.port, "/healthz").is_some_and(|(well, _)| well));
+    let bus = reading(&[("token.file", &new)], &server);
+    until("what it kept", || place.signed(bus.as_ref(), "early") > 0 && kept_events(&agent) == 0);
+    assert_eq!(agent.lines(), lines);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! Limits: an answer is waited for as long as the caller says; nothing is retried here.
 
 use super::{
+    OnRefusal,
     complaints::Complaints,
     config,
     errors::{ApiError, During, Refused, not_enabled},
@@ -37,10 +38,13 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Connects. A server that is away is no error: the connection is made once it is there.
-    pub(super) async fn open(options: &BusOptions) -> Result<Self, BusError> {
+    /// Connects. A server that is away is no error: the connection is made once it is there, and so where one refuses and that is to be
+    /// tried on.
+    pub(super) async fn open(options: &BusOptions, on_refusal: OnRefusal) -> Result<Self, BusError> {
         let (epoch, epochs) = watch::channel(0u64);
-        let complaints = Complaints::new(options, config::trust(options));
+        let trust = config::trust(options);
+        trust.check_files().map_err(|detail| BusError::Misconfigured { detail })?;
+        let complaints = Complaints::new(options, trust);
         let epoch = Arc::new(epoch);
         let connect = || {
             let (epoch, complaints) = (epoch.clone(), complaints.clone());
@@ -56,7 +60,8 @@ impl Link {
             }
             Err(error) => {
                 tracing::debug!(target: "amoskys_bus::nats", %error, "not connected yet");
-                if let Some(refusal) = complaints.refusal(error.to_string()).await {
+                let refusal = complaints.refusal(error.to_string()).await;
+                if let Some(refusal) = refusal.filter(|refusal| !on_refusal.allows(refusal)) {
                     return Err(refusal);
                 }
                 let waiting = connect()?.retry_on_initial_connect().connect(servers.as_slice()).await;

@@ -44,6 +44,15 @@ use topics::Topics;
 /// How long opening waits to learn whether the server will do.
 const CHECK_WITHIN: Duration = Duration::from_secs(2);
 
+/// What a server's refusal of the certificate or the login is when the bus is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnRefusal {
+    /// An error.
+    Fail,
+    /// For the handles to tell; the connection is tried again for as long as the bus lives.
+    TryOn,
+}
+
 /// A NATS server or cluster.
 pub struct NatsBus {
     address: Address,
@@ -66,8 +75,9 @@ struct Shared {
 
 impl NatsBus {
     /// Connects; a server that is away is waited for by the handles. [`BusError::Misconfigured`] when the server is too
-    /// old or has no JetStream, [`BusError::Unauthorised`] when it refuses the login.
-    pub fn connect(options: &BusOptions) -> Result<Self, BusError> {
+    /// old or has no JetStream; [`BusError::Unauthorised`] when it refuses the login and [`BusError::Tls`] the certificate, if that is to
+    /// fail.
+    pub fn connect(options: &BusOptions, on_refusal: OnRefusal) -> Result<Self, BusError> {
         // Libraries that bring another provider leave rustls without a default. Whoever was first is as good.
         let _ = async_nats::rustls::crypto::ring::default_provider().install_default();
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("nats").enable_all().build();
@@ -76,15 +86,21 @@ impl NatsBus {
             detail: error.to_string(),
             retryable: false,
         })?;
-        let link = Arc::new(runtime.block_on(Link::open(options))?);
+        let link = Arc::new(runtime.block_on(Link::open(options, on_refusal))?);
         let core = Core { link, topics: Arc::default(), runtime: Some(runtime) };
         match core.run(async {
             if core.link.is_connected() { core.link.ready(CHECK_WITHIN).await.map(drop) } else { Ok(()) }
         }) {
-            Err(error) if !error.retryable() => return Err(error),
+            Err(error) if !error.retryable() && !on_refusal.allows(&error) => return Err(error),
             _ => {}
         }
         Ok(Self { address: options.address.clone(), core: Arc::new(core) })
+    }
+}
+
+impl OnRefusal {
+    fn allows(self, error: &BusError) -> bool {
+        self == Self::TryOn && matches!(error, BusError::Unauthorised { .. } | BusError::Tls { .. })
     }
 }
 

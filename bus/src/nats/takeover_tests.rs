@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     Address, BusOptions, Delivery, Outgoing, Position, Security, TopicSpec,
     nats::{
-        NatsBus,
+        NatsBus, OnRefusal,
         commit::Committer,
         stream::{self, StreamInfo},
         topics,
@@ -36,7 +36,7 @@ impl World {
             extra: Vec::new(),
         };
         assert!(matches!(options.address, Address::Nats { .. }));
-        let bus = NatsBus::connect(&options).expect("connects");
+        let bus = NatsBus::connect(&options, OnRefusal::Fail).expect("connects");
         let core = &bus.core;
         let bucket = core.run(async {
             for name in ["out", "other"] {
