@@ -244,6 +244,8 @@ fn every_call_of_the_table_is_told_by_the_kernels_audit() {
             !field.starts_with("previous")
                 && !event.unreadable.iter().any(|name| field.starts_with(&format!("{name}=")))
         };
+        // Of a descriptor's directory audit tells no path.
+        let line = line.replace("path=/etc/ssl/none\trelative_path=ssl/none", "path=ssl/none");
         line.split('\t').filter(is_told).collect::<Vec<_>>().join("\t")
     };
     let lines: Vec<String> = all[..last].iter().map(|event| told::line(event).trim_end().to_owned()).collect();

@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -44,6 +45,11 @@ int main(void) {
     mprotect(pages + 4096, 4096, PROT_READ);
     mprotect(pages + 2 * 4096, 4096, PROT_READ | PROT_WRITE);
     int file = open("/proc/self/exe", O_RDONLY);
+    int etc = open("/etc", O_PATH | O_DIRECTORY);
+    char folder[] = "/tmp/amoskys-gone-XXXXXX";
+    int gone = mkdtemp(folder) ? open(folder, O_PATH | O_DIRECTORY) : -1;
+    rmdir(folder);
+    if (chdir("/usr")) return 1;
     struct iovec part = {.iov_base = page, .iov_len = 4};
     raise(SIGSTOP);
 
@@ -56,6 +62,15 @@ int main(void) {
     struct open_how how = {.flags = O_RDONLY};
     TOLD("path=/");
     CALL(openat2, AT_FDCWD, "/", &how, sizeof how);
+    // From where the program works and from a descriptor's directory; of one that is gone, as it was given.
+    TOLD("path=/etc/shadow\trelative_path=../etc/./shadow\tflags=O_RDONLY\tmode=0");
+    CALL(openat, AT_FDCWD, "../etc/./shadow", O_RDONLY, 0);
+    TOLD("path=/etc/ssl/none\trelative_path=ssl/none\tflags=O_RDONLY\tmode=0");
+    CALL(openat, etc, "ssl/none", O_RDONLY, 0);
+    TOLD("path=none\tflags=O_RDONLY\tmode=0");
+    CALL(openat, 1000000, "none", O_RDONLY, 0);
+    TOLD("path=none\tflags=O_RDONLY\tmode=0");
+    CALL(openat, gone, "none", O_RDONLY, 0);
     TOLD("fd=%d\taddress=127.0.0.1\tport=4711\taddress_family=inet", udp);
     CALL(connect, udp, &four, sizeof four);
     TOLD("fd=%d\taddress=::1\tport=0\taddress_family=inet6", udp6);

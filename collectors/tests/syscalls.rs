@@ -109,10 +109,22 @@ fn fields(call: &amoskys_collectors::sources::syscall::table::Syscall) -> String
         Field::StartAddress(_) => "start_address",
         Field::MemoryBefore(..) => "previous_protection, previously_written",
     };
-    call.fields.iter().map(name).collect::<Vec<_>>().join(", ")
+    let mut names: Vec<&str> = call.fields.iter().map(name).collect();
+    if let Some(place) = names.iter().position(|name| *name == "path").filter(|_| call.directory().is_some()) {
+        names.insert(place + 1, "relative_path");
+    }
+    names.join(", ")
 }
 
 const BEHIND_THE_TABLE: &str = "
+## Paths
+
+A program may give a path from its working directory (`cd /etc; cat shadow`) or from a directory that it has open. `path` is then told from the root, and
+what was given is in `relative_path`, so that a query compares `path` alone. Where that directory has been removed, is not open, or is more than 64 names deep,
+`path` is as it was given, and `relative_path` is absent. The directory is known without links: `..` at the beginning is followed up from it, `..` behind
+a name stays. The root is that of all mounts, also of a process with a root of its own (a container's, chroot's), whose absolute paths are as it gave
+them. `other_path`, and what `mount` is given, are as they were given. A list of beginnings of paths (`paths`) is compared with what was given ([ADR 41](adr/0041-paths-from-the-root.md)).
+
 ## For the detections that ship
 
 Some of `sql/detections` look at calls that are not usual: files that are written, renamed and deleted, connections that are taken. An agent
@@ -160,6 +172,7 @@ What audit has not is absent, so that a query finds no wrong value:
 | `comm` | of a program that was started its own, where eBPF has that of the one before |
 | `argv` | of a program that was started; not of one that was not |
 | `previous_protection`, `previously_written` | absent |
+| `path`, `relative_path` | from where the caller works, as by eBPF; from a descriptor's directory `path` is as it was given, and `relative_path` absent |
 | `path`, `other_path` | of files; not the name given to `memfd_create`, the parameters of a module, nor a source of `mount` that is no file. Where creating or removing failed it may be cut at the folder; where renaming failed before the file was found there are none |
 | `flags` | not of `execveat` and `renameat2` |
 | `fd` | of `mmap` where the kernel adds a record of it |

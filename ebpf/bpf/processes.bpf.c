@@ -5,11 +5,8 @@
 // sees them, component by component, the last first.
 // Not here: threads, which are counted and not told; what the agent itself and its threads do is told as of all others.
 #include "kernel.h"
+#include "paths.h"
 
-// Of the path: what the kernel takes at most, and how much longer the last piece may make it.
-#define PATH_BYTES 4096
-#define NAME_BYTES 256
-#define COMPONENTS 64
 #define ARGV_BYTES 16384
 // The first of them, of which it is looked at whether they are sockets; and 64 in a word, of which it is counted how many are open.
 #define DESCRIPTORS 256
@@ -136,34 +133,6 @@ struct inode___6_6 {
 struct inode___old {
     struct timespec64 i_ctime;
 };
-struct qstr {
-    const unsigned char *name;
-};
-struct hlist_bl_node {
-    void *pprev;
-};
-struct dentry {
-    struct hlist_bl_node d_hash;
-    struct dentry *d_parent;
-    struct qstr d_name;
-    struct inode *d_inode;
-};
-struct vfsmount {
-    struct dentry *mnt_root;
-};
-struct mount {
-    struct mount *mnt_parent;
-    struct dentry *mnt_mountpoint;
-    struct vfsmount mnt;
-};
-struct path {
-    struct vfsmount *mnt;
-    struct dentry *dentry;
-};
-struct file {
-    struct path f_path;
-    struct inode *f_inode;
-};
 struct cgroup_subsys_state {
     u64 serial_nr;
 };
@@ -171,29 +140,10 @@ struct cgroup_subsys_state {
 struct css_set {
     struct cgroup_subsys_state *subsys[16];
 };
-struct fs_struct {
-    struct path pwd;
-};
-struct fdtable {
-    u32 max_fds;
-    struct file **fd;
-    unsigned long *open_fds;
-};
-struct files_struct {
-    struct fdtable *fdt;
-};
 #pragma clang attribute pop
 
-// Value of a field of what an address points to; 0 where it cannot be read.
-#define READ(address, type, field)                                                                                   \
-    ({                                                                                                               \
-        typeof(((struct type *)0)->field) read_value = 0;                                                            \
-        read_kernel(&read_value, sizeof read_value, &((struct type *)(address))->field);                             \
-        read_value;                                                                                                  \
-    })
 #define FIELD_EXISTS(type, field) __builtin_preserve_field_info(((struct type *)0)->field, 2)
 #define FIELD_BYTES(type, field) __builtin_preserve_field_info(((struct type *)0)->field, 1)
-#define FIELD_OFFSET(type, field) __builtin_preserve_field_info(((struct type *)0)->field, 0)
 
 #define PF_KTHREAD 0x200000
 #define SIGNAL_GROUP_EXIT 4
@@ -203,40 +153,12 @@ struct files_struct {
 // A bit of the time that says that somebody asked for it.
 #define TIME_BITS 0x7fffffff
 
-// Bits above the number of bytes.
-#define BYTES 0xffffu
-#define DELETED (1u << 16)
-#define CUT (1u << 17)
-
-// Appends the names of a path to the data of a new program's event, the last first, up to the mount that all others are mounted on.
-// Bytes in the data after that, and what it found.
+// Appends the names of a path to the data of a new program's event. As `walk_names`.
 VERIFIED_ALONE u32 walk(u32 at, u64 vfsmount, u64 dentry) {
-    u32 place = EXEC, end = at + PATH_BYTES, found = 0;
+    u32 place = EXEC;
     struct event *event = map_lookup(&scratch, &place);
     if (!event) return at | CUT;
-    u64 mount = vfsmount - FIELD_OFFSET(mount, mnt);
-    u64 root = (u64)READ(vfsmount, vfsmount, mnt_root);
-    u64 parent = (u64)READ(dentry, dentry, d_parent);
-    if (parent != dentry && dentry != root && !READ(dentry, dentry, d_hash.pprev)) found = DELETED;
-    for (int step = 0; step < COMPONENTS; step++) {
-        parent = (u64)READ(dentry, dentry, d_parent);
-        if (dentry == root) {
-            u64 above = (u64)READ(mount, mount, mnt_parent);
-            if (above == mount) return at | found;
-            dentry = (u64)READ(mount, mount, mnt_mountpoint);
-            mount = above;
-            root = (u64)READ(mount, mount, mnt.mnt_root);
-            continue;
-        }
-        if (at > end || at > 2 * (PATH_BYTES + NAME_BYTES) - NAME_BYTES) break;
-        long bytes = read_kernel_str(event->data + at, NAME_BYTES, (void *)READ(dentry, dentry, d_name.name));
-        if (bytes <= 0) break;
-        at += bytes;
-        // In no folder: a file that is only in memory.
-        if (parent == dentry) return at | DELETED;
-        dentry = parent;
-    }
-    return at | found | CUT;
+    return walk_names(event->data, 2 * (PATH_BYTES + NAME_BYTES), at, vfsmount, dentry);
 }
 
 INLINE u32 bits_of(u64 word) {

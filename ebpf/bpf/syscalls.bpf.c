@@ -8,6 +8,7 @@
 // Not here: calls that never return (exit, and threads that are ended within one), which are counted as unfinished. What the calls mean is not known here:
 // which arguments are strings, user space says for each number.
 #include "kernel.h"
+#include "paths.h"
 
 #define NUMBERS 512
 #define STRING_BYTES 4096
@@ -38,9 +39,12 @@ struct rule {
     // Another argument of which one of the bits in `or_mask` must be set, where none of those in `and_mask` is in the masked one. 0: there is
     // no such condition.
     u8 or_masked;
-    u8 unused;
+    // What a relative first string is a path from: an argument with a descriptor, or WORKING.
+    u8 directory;
     u32 and_mask, or_mask;
 };
+
+#define WORKING 7
 
 // 0: not looked at; 1: only those that are listed; 2: all but those.
 struct settings {
@@ -81,13 +85,15 @@ struct event {
     u8 unreadable;
     // Bits: see `enum told`.
     u8 told;
-    char data[2 * STRING_BYTES + ARGV_BYTES];
+    // Of the directory's path, as `walk_names` has it.
+    u16 directory_bytes;
+    char data[2 * STRING_BYTES + ARGV_BYTES + PATH_BYTES + NAME_BYTES];
 };
 #define HEADER_BYTES __builtin_offsetof(struct event, data)
 
 // The third is argv; it is known what the memory was; it had pages of its own, as memory has that was written; and what it was for: VM_READ,
-// VM_WRITE and VM_EXEC.
-enum told { IS_ARGV = 1, MEMORY_KNOWN = 2, MEMORY_WRITTEN = 4, MEMORY_FOR = 8 };
+// VM_WRITE and VM_EXEC; the first string is relative, and from where is known.
+enum told { IS_ARGV = 1, MEMORY_KNOWN = 2, MEMORY_WRITTEN = 4, MEMORY_FOR = 8, DIRECTORY_KNOWN = 64 };
 #define VM_ACCESS 7
 
 struct {
@@ -342,6 +348,30 @@ INLINE int is_sampled_out(const struct rule *rule, u32 number) {
     return before % rule->one_of != 0;
 }
 
+#define AT_FDCWD (-100)
+
+// Appends the path of the directory of this descriptor of the thread, or of the one that it works in. As `walk_names`.
+VERIFIED_ALONE u32 walk_directory(u32 at, u32 descriptor) {
+    const struct task_struct *task = current_task();
+    u32 zero = 0;
+    struct event *event = map_lookup(&scratch, &zero);
+    if (!event) return at | CUT;
+    u64 mount, dentry;
+    if (descriptor == (u32)AT_FDCWD) {
+        u64 fs = (u64)task->fs;
+        mount = (u64)READ(fs, fs_struct, pwd.mnt);
+        dentry = (u64)READ(fs, fs_struct, pwd.dentry);
+    } else {
+        u64 table = (u64)READ(task->files, files_struct, fdt), file = 0;
+        if (descriptor >= READ(table, fdtable, max_fds)) return at | CUT;
+        read_kernel(&file, sizeof file, (void *)((u64)READ(table, fdtable, fd) + (u64)descriptor * 8));
+        mount = (u64)READ(file, file, f_path.mnt);
+        dentry = (u64)READ(file, file, f_path.dentry);
+    }
+    if (!mount || !dentry) return at | CUT;
+    return walk_names(event->data, sizeof event->data, at, mount, dentry);
+}
+
 static __attribute__((noinline)) int returned(const struct pt_regs *regs, s64 result) {
     u32 number = NUMBER(regs), zero = 0;
     // Most calls end here; to ask the map of those under way costs several times as much. A call that was wanted when it began, and is
@@ -442,6 +472,17 @@ static __attribute__((noinline)) int returned(const struct pt_regs *regs, s64 re
             at += length;
         } else {
             event->unreadable |= 4;
+        }
+    }
+    event->directory_bytes = 0;
+    if (rule->directory && event->first_bytes > 1 && event->data[0] != '/') {
+        u32 descriptor = rule->directory == WORKING ? AT_FDCWD : argument(call, rule->directory);
+        u32 walked = walk_directory(at, descriptor);
+        // Of one that is gone, or too deep, no path is the right one.
+        if (!(walked & (DELETED | CUT))) {
+            event->told |= DIRECTORY_KNOWN;
+            event->directory_bytes = (walked & BYTES) - at;
+            at = walked & BYTES;
         }
     }
     event->entered_ns = call->entered_ns;

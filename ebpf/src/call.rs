@@ -1,7 +1,9 @@
 //! A call as it comes through the ring.
 
+use crate::RawPath;
+
 /// Before the texts; the layout of `struct event` in `bpf/syscalls.bpf.c`.
-const HEADER_BYTES: usize = 160;
+const HEADER_BYTES: usize = 162;
 
 /// Of a string, without its zero; what is longer is cut there. As in `bpf/syscalls.bpf.c`.
 pub const STRING_BYTES_MAX: usize = 4095;
@@ -40,6 +42,8 @@ pub struct RawCall<'a> {
     pub address: Option<&'a [u8]>,
     /// What memory was before the call. `None`: not asked for, or not known.
     pub memory: Option<MemoryBefore>,
+    /// What `first` is a path from. `None`: not asked for, it is absolute, or that directory is gone or too deep.
+    pub directory: Option<RawPath<'a>>,
     /// The first string, the second, the address or argv.
     pub unreadable: [bool; 3],
 }
@@ -58,6 +62,8 @@ const IS_ARGV: u8 = 1;
 const MEMORY_KNOWN: u8 = 2;
 const MEMORY_WRITTEN: u8 = 4;
 const MEMORY_FOR_SHIFT: u32 = 3;
+const MEMORY_FOR: u8 = 7;
+const DIRECTORY_KNOWN: u8 = 64;
 
 impl<'a> RawCall<'a> {
     /// `None`: it is none of ours, which does not happen.
@@ -66,13 +72,15 @@ impl<'a> RawCall<'a> {
         let u64_at = |at: usize| u64::from_ne_bytes(header[at..at + 8].try_into().unwrap_or_default());
         let u32_at = |at: usize| u32::from_ne_bytes(header[at..at + 4].try_into().unwrap_or_default());
         let u16_at = |at: usize| usize::from(u16::from_ne_bytes(header[at..at + 2].try_into().unwrap_or_default()));
-        let [first, second, third] = [152, 154, 156].map(u16_at);
+        let [first, second, third, directory] = [152, 154, 156, 160].map(u16_at);
         let (unreadable, told) = (header[158], header[159]);
         let (is_argv, is_known) = (told & IS_ARGV != 0, told & MEMORY_KNOWN != 0);
-        let memory = MemoryBefore { protection: told >> MEMORY_FOR_SHIFT, written: told & MEMORY_WRITTEN != 0 };
+        let protection = told >> MEMORY_FOR_SHIFT & MEMORY_FOR;
+        let memory = MemoryBefore { protection, written: told & MEMORY_WRITTEN != 0 };
         let (first, rest) = data.split_at_checked(first)?;
         let (second, rest) = rest.split_at_checked(second)?;
-        let third = rest.get(..third)?;
+        let (third, rest) = rest.split_at_checked(third)?;
+        let directory = RawPath::whole(rest.get(..directory)?);
         let there = |bytes: &'a [u8]| (!bytes.is_empty()).then_some(bytes);
         let text = |bytes: &'a [u8]| there(bytes).map(|bytes| bytes.strip_suffix(b"\0").unwrap_or(bytes));
         let name = |at: usize| {
@@ -101,6 +109,7 @@ impl<'a> RawCall<'a> {
             argv: if is_argv { there(third) } else { None },
             address: if is_argv { None } else { there(third) },
             memory: is_known.then_some(memory),
+            directory: (told & DIRECTORY_KNOWN != 0).then_some(directory),
             unreadable: [1, 2, 4].map(|bit| unreadable & bit != 0),
         })
     }

@@ -37,5 +37,5 @@ pub use hooks::SeenAt;
 pub use probe::{NUMBERS, Probe};
 pub use process::{CMDLINE_BYTES_MAX, DESCRIPTORS_MAX, ProcessChange, RawPath, RawProcess, RawProgram};
 pub use processes::{ProcessCounters, Processes};
-pub use rule::{Results, Rule};
+pub use rule::{Directory, Results, Rule};
 pub use types::KernelTypes;

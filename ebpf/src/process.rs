@@ -95,7 +95,12 @@ pub struct RawPath<'a> {
     pub is_cut: bool,
 }
 
-impl RawPath<'_> {
+impl<'a> RawPath<'a> {
+    /// One that is there, of names as the kernel tells them.
+    pub(crate) fn whole(names: &'a [u8]) -> Self {
+        Self { names, is_deleted: false, is_cut: false }
+    }
+
     /// `/a/b/c`; what is no UTF-8 is replaced.
     pub fn text(&self) -> String {
         let mut text = String::with_capacity(self.names.len() + 1);

@@ -13,6 +13,8 @@ pub struct Rule {
     /// Arguments that point to text.
     pub first_string: Option<u8>,
     pub second_string: Option<u8>,
+    /// What the first is a path from, where it is relative: told only then.
+    pub directory: Option<Directory>,
     /// Replaces the program: its path and its arguments are read of the new one.
     pub is_exec: bool,
     /// Arguments that are an address and its length.
@@ -27,6 +29,18 @@ pub struct Rule {
     /// One call of so many; 0 and 1 are all.
     pub one_of: u32,
 }
+
+/// What a relative path is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Directory {
+    /// Where the thread works.
+    Working,
+    /// An argument's descriptor; where it is `AT_FDCWD`, as `Working`.
+    Of(u8),
+}
+
+/// In the place of an argument.
+const WORKING: u8 = 7;
 
 /// Calls by what they returned.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -61,6 +75,11 @@ impl Rule {
         bytes[12..16].copy_from_slice(&self.mask.map_or(0, |(_, mask)| mask).to_ne_bytes());
         bytes[16] = place(self.memory.map(|(start, _)| start));
         bytes[17] = place(self.memory.map(|(_, bytes)| bytes));
+        bytes[19] = match self.directory {
+            None => 0,
+            Some(Directory::Working) => WORKING,
+            Some(Directory::Of(argument)) => place(Some(argument)),
+        };
         if let Some((and_mask, (argument, or_mask))) = self.mask_either {
             bytes[18] = place(Some(argument));
             bytes[20..24].copy_from_slice(&and_mask.to_ne_bytes());

@@ -168,7 +168,17 @@ def credentials_read():
     def read():
         with open("/etc/shadow", "rb"):
             os._exit(0)
-    told("credentials_read", f"(pid {in_child(read)})")
+    def read_from_there():
+        os.chdir("/etc")
+        with open("shadow", "rb"):
+            os._exit(0)
+
+    def read_from_a_descriptor():
+        folder = os.open("/usr/share", os.O_PATH | os.O_DIRECTORY)
+        os.open("../../etc/shadow", os.O_RDONLY, dir_fd=folder)
+        os._exit(0)
+    for reading in (read, read_from_there, read_from_a_descriptor):
+        told("credentials_read", f"(pid {in_child(reading)})")
 
 
 def became_root():

@@ -10,6 +10,7 @@ pub fn line(event: &SyscallEvent) -> String {
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     put("fd", event.fd.map(|fd| fd.to_string()));
     put("path", text(&event.path));
+    put("relative_path", text(&event.relative_path));
     put("other_path", text(&event.other_path));
     put("start_address", event.start_address.map(|of| of.to_string()));
     put("size", event.size.map(|of| of.to_string()));

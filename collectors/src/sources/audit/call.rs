@@ -13,18 +13,20 @@ use crate::{
     sources::{
         process::timestamp,
         syscall::{
-            event_of,
+            event_of, make_absolute,
             table::{Field, Syscall},
         },
     },
 };
-use amoskys_ebpf::RawCall;
+use amoskys_ebpf::{Directory, RawCall};
 use amoskys_proto::v1::SyscallEvent;
 
 /// AUDIT_ARCH_… of the machine that this is built for.
 const NATIVE_ARCH: u32 = if cfg!(target_arch = "aarch64") { 0xc000_00b7 } else { 0xc000_003e };
 /// In the number of a call of a program with short pointers.
 const X32: u32 = 0x4000_0000;
+/// In the place of a descriptor: where the caller works.
+const AT_FDCWD: i32 = -100;
 /// As many arguments are in a SYSCALL record.
 const ARGUMENTS: usize = 4;
 
@@ -92,9 +94,15 @@ fn decode(event: &Event, call: &Call, number: i32, known: &Syscall) -> SyscallEv
         argv: argv.as_deref(),
         address,
         memory: None,
+        directory: None,
         unreadable,
     };
     let mut told = event_of(&raw, number, known);
+    if let Some(directory) = &event.directory
+        && is_from_working_directory(&told.path, call, known)
+    {
+        make_absolute(&mut told, &String::from_utf8_lossy(directory));
+    }
     told.observed_at = Some(timestamp(event.id.time_ms.saturating_mul(1_000)));
     told.arguments.truncate(ARGUMENTS);
     let mut cut = |name: &str, is: bool| {
@@ -106,6 +114,17 @@ fn decode(event: &Event, call: &Call, number: i32, known: &Syscall) -> SyscallEv
     cut("argv", argv.is_some() && !is_whole);
     forget_unknown(&mut told, event, call, known);
     told
+}
+
+/// Of a descriptor's directory audit tells no path.
+fn is_from_working_directory(path: &str, call: &Call, known: &Syscall) -> bool {
+    let is_relative = !path.is_empty() && !path.starts_with('/');
+    is_relative
+        && match known.directory() {
+            Some(Directory::Working) => true,
+            Some(Directory::Of(place)) => call.arguments[usize::from(place)] as u32 as i32 == AT_FDCWD,
+            None => false,
+        }
 }
 
 /// Takes out what was made of arguments that audit does not tell.

@@ -26,6 +26,8 @@ pub struct Event {
     pub argv: Argv,
     /// A `sockaddr`.
     pub address: Option<Vec<u8>>,
+    /// Where the caller works. `None`: the kernel did not say, or not whole.
+    pub directory: Option<Vec<u8>>,
     /// Descriptor and flags of mmap.
     pub mmap: Option<(i32, u64)>,
     /// Whether there is a record that is no part of a call.
@@ -77,7 +79,7 @@ pub struct Malformed;
 impl Event {
     pub fn new(id: Id) -> Self {
         let argv = Argv::default();
-        Self { id, call: None, paths: Vec::new(), argv, address: None, mmap: None, has_other: false }
+        Self { id, call: None, paths: Vec::new(), argv, address: None, directory: None, mmap: None, has_other: false }
     }
 
     /// Of things that are in a call once the first is kept.
@@ -99,6 +101,10 @@ impl Event {
                 let mut address = record.text("saddr").ok_or(Malformed)?;
                 address.truncate(ADDRESS_BYTES_MAX);
                 self.address.get_or_insert(address);
+            }
+            Kind::Directory => {
+                let is_whole = |path: &Vec<u8>| path.starts_with(b"/") && path.len() < STRING_BYTES_MAX;
+                self.directory = record.text("cwd").filter(is_whole);
             }
             Kind::Mmap => {
                 let flags = record.field("flags").and_then(|flags| number_of(flags.trim_start_matches("0x"), 16));
@@ -241,7 +247,10 @@ mod tests {
         assert_eq!(added("MMAP", "fd=3 flags=0x22").map(|event| event.mmap), Ok(Some((3, 0x22))));
         assert_eq!(added("MMAP", "fd=3 flags=0x"), Err(Malformed));
         assert_eq!(added("USER_AUTH", "pid=1").map(|event| event.has_other), Ok(true));
-        assert_eq!(added("CWD", "cwd=\"/\"").map(|event| event.has_other), Ok(false));
+        let directory = |body: &str| added("CWD", body).map(|event| (event.directory, event.has_other));
+        assert_eq!(directory("cwd=\"/etc\""), Ok((Some(b"/etc".to_vec()), false)));
+        assert_eq!(directory("cwd=2F6120"), Ok((Some(b"/a ".to_vec()), false)));
+        assert_eq!(directory("cwd=(null)"), Ok((None, false)));
     }
 
     #[test]

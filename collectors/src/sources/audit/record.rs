@@ -30,6 +30,8 @@ pub enum Kind {
     Address,
     /// MMAP: the descriptor and the flags.
     Mmap,
+    /// CWD: where the caller works.
+    Directory,
     /// Others that the kernel adds to a call.
     Detail,
     /// PROCTITLE: the last that is written of a call.
@@ -137,11 +139,12 @@ impl Kind {
             "PATH" => Self::Path,
             "SOCKADDR" => Self::Address,
             "MMAP" => Self::Mmap,
+            "CWD" => Self::Directory,
             "PROCTITLE" => Self::Title,
             "EOE" => Self::End,
             "AUOMS_EXECVE" | "AUOMS_SYSCALL" => Self::Whole,
-            "IPC" | "SOCKETCALL" | "CWD" | "IPC_SET_PERM" | "MQ_OPEN" | "MQ_SENDRECV" | "MQ_NOTIFY"
-            | "MQ_GETSETATTR" | "FD_PAIR" | "OBJ_PID" | "BPRM_FCAPS" | "CAPSET" | "OPENAT2" => Self::Detail,
+            "IPC" | "SOCKETCALL" | "IPC_SET_PERM" | "MQ_OPEN" | "MQ_SENDRECV" | "MQ_NOTIFY" | "MQ_GETSETATTR"
+            | "FD_PAIR" | "OBJ_PID" | "BPRM_FCAPS" | "CAPSET" | "OPENAT2" => Self::Detail,
             _ => Self::Other,
         })
     }
@@ -152,11 +155,12 @@ impl Kind {
             1300 => Self::Syscall,
             1302 => Self::Path,
             1306 => Self::Address,
+            1307 => Self::Directory,
             1309 => Self::Execve,
             1320 => Self::End,
             1323 => Self::Mmap,
             1327 => Self::Title,
-            1303 | 1304 | 1307 | 1311..=1315 | 1317 | 1318 | 1321 | 1322 | 1337 => Self::Detail,
+            1303 | 1304 | 1311..=1315 | 1317 | 1318 | 1321 | 1322 | 1337 => Self::Detail,
             _ => Self::Other,
         }
     }

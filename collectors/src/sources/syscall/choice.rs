@@ -110,6 +110,7 @@ pub fn rules<'a>(choices: impl IntoIterator<Item = &'a Choice>) -> Vec<Rule> {
             name: choice.call.name,
             results: choice.results,
             one_of: choice.one_of.get(),
+            directory: choice.call.directory(),
             ..Rule::default()
         };
         for field in choice.call.fields {

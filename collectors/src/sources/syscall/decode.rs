@@ -63,7 +63,12 @@ pub fn event_of(call: &RawCall<'_>, number: i32, known: &Syscall) -> SyscallEven
     let int = |place: u8| argument(place) as u32 as i32;
     for field in known.fields {
         match *field {
-            Field::Path(_) => event.path = text(call.first.unwrap_or_default()),
+            Field::Path(_) => {
+                event.path = text(call.first.unwrap_or_default());
+                if let Some(directory) = call.directory {
+                    make_absolute(&mut event, &directory.text());
+                }
+            }
             Field::OtherPath(_) => event.other_path = text(call.second.unwrap_or_default()),
             Field::Argv => event.argv = argv(call.argv.unwrap_or_default()),
             Field::Address(..) => {
@@ -101,6 +106,30 @@ pub fn event_of(call: &RawCall<'_>, number: i32, known: &Syscall) -> SyscallEven
     event
 }
 
+/// Tells a relative path from its directory, and keeps what was given.
+pub fn make_absolute(event: &mut SyscallEvent, directory: &str) {
+    let absolute = absolute(directory, &event.path);
+    event.relative_path = std::mem::replace(&mut event.path, absolute);
+}
+
+/// `directory` is as the kernel has it, without links in it, so steps up are followed in it; those behind a name are not, since that
+/// name may be a link.
+fn absolute(directory: &str, path: &str) -> String {
+    let mut names: Vec<&str> = directory.split('/').filter(|name| !name.is_empty()).collect();
+    let mut goes_up = true;
+    for name in path.split('/') {
+        match name {
+            "" | "." => {}
+            ".." if goes_up => drop(names.pop()),
+            name => {
+                goes_up = false;
+                names.push(name);
+            }
+        }
+    }
+    format!("/{}", names.join("/"))
+}
+
 /// Masks secrets in the arguments of a program that was started. Whether there were any.
 pub fn mask(event: &mut SyscallEvent, masks: &Masks) -> bool {
     let any = masks.arguments(&mut event.argv);
@@ -115,4 +144,25 @@ fn argv(bytes: &[u8]) -> Vec<String> {
     }
     let whole = bytes.strip_suffix(b"\0").unwrap_or(bytes);
     whole.split(|byte| *byte == 0).map(|one| String::from_utf8_lossy(one).into_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relative_paths_are_told_from_their_directory() {
+        for (directory, path, expected) in [
+            ("/etc", "shadow", "/etc/shadow"),
+            ("/", "etc//./shadow", "/etc/shadow"),
+            ("/etc/ssl/certs", "../.././shadow", "/etc/shadow"),
+            ("/etc", "../../../../etc/shadow", "/etc/shadow"),
+            ("/etc", ".", "/etc"),
+            ("/", "..", "/"),
+            // It may be a link to somewhere else.
+            ("/srv", "link/../shadow", "/srv/link/../shadow"),
+        ] {
+            assert_eq!(absolute(directory, path), expected, "{directory} {path}");
+        }
+    }
 }

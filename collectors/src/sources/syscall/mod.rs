@@ -21,6 +21,6 @@ pub mod table;
 
 pub use activity::ActivitySource;
 pub use choice::{Choice, choose, rules};
-pub(super) use decode::event_of;
 pub use decode::{Clock, decode, mask};
+pub(super) use decode::{event_of, make_absolute};
 pub use source::{SyscallSource, SyscallWishes};

@@ -4,6 +4,7 @@
 //! it, the last two by a test (`collectors/tests/syscalls.rs`). Numbers are those of Linux on x86-64 and aarch64.
 
 use super::names::Names;
+use amoskys_ebpf::Directory;
 
 /// One call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +126,18 @@ pub const SYSCALLS: &[Syscall] = &[
 ];
 
 impl Syscall {
+    /// What `path` is from where it is relative. `None`: it is no path of a file, or the call has none.
+    pub fn directory(&self) -> Option<Directory> {
+        let of = |field: &Field| match field {
+            Path(0) => Some(Directory::Working),
+            // Beside it, as in all calls whose names end with `at`.
+            Path(1) => Some(Directory::Of(0)),
+            _ => None,
+        };
+        let is_of_file = !matches!(self.name, "memfd_create" | "mount" | "init_module" | "finit_module");
+        self.fields.iter().find_map(of).filter(|_| is_of_file)
+    }
+
     /// The argument with the protection of memory.
     pub fn protection(&self) -> Option<u8> {
         self.fields.iter().find_map(|field| if let Field::Protection(place) = field { Some(*place) } else { None })
