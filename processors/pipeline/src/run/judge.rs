@@ -47,7 +47,21 @@ pub fn judge(
         let index = judged.records.len() as u32;
         judged.records.push(ReplayPoint { offset: record.offset, watermark: *watermark }.into());
         watermark.begin_record(rules, record.log_time_ns);
-        for row in row..row + record.rows as usize {
+        let of_record = row..row + record.rows as usize;
+        if let Some(times) = times.filter(|times| times.null_count() == 0)
+            && let times = &times.values()[of_record.clone()]
+            && let latest = times.iter().copied().max().unwrap_or(i64::MIN)
+            && !Watermark::quarantines(rules, latest, record.log_time_ns)
+        {
+            judged.add(times, index, |time_ns| {
+                let found_ns = watermark.time_ns;
+                watermark.observe(rules, time_ns);
+                found_ns
+            });
+            row = of_record.end;
+            continue;
+        }
+        for row in of_record {
             match times {
                 Some(times) if times.is_null(row) => {
                     refused.push(row);
@@ -114,6 +128,13 @@ pub fn parts(flow: &StreamFlow, judged: Judged, taken: &[Taken], epoch: &mut i64
 }
 
 impl Judged {
+    /// The rows of a record that all count; `observe` gives the watermark that each finds, and moves it.
+    fn add(&mut self, times_ns: &[i64], record: u32, observe: impl FnMut(i64) -> i64) {
+        self.times_ns.extend_from_slice(times_ns);
+        self.watermarks_ns.extend(times_ns.iter().copied().map(observe));
+        self.record_of_row.resize(self.times_ns.len(), record);
+    }
+
     fn slice(&self, from: usize, to: usize) -> Self {
         Self {
             batch: self.batch.slice(from, to - from),
