@@ -30,6 +30,27 @@ static char fields[8192];
         printf("%s\t%ld\t%s\n", #name, result < 0 ? -errno : result, fields);                                       \
     } while (0)
 
+struct listening {
+    int listener, port;
+};
+
+// A socket to which another one, bound to `peer` if that is given, has connected; and that one's port.
+static struct listening listens(const void *address, socklen_t bytes, const void *peer, socklen_t peer_bytes) {
+    int family = ((const struct sockaddr *)address)->sa_family;
+    int listener = socket(family, SOCK_STREAM, 0), caller = socket(family, SOCK_STREAM, 0);
+    struct sockaddr_storage bound;
+    socklen_t bound_bytes = sizeof bound;
+    if (bind(listener, address, bytes) || listen(listener, 1) || (peer && bind(caller, peer, peer_bytes)) ||
+        getsockname(listener, (void *)&bound, &bound_bytes) || connect(caller, (void *)&bound, bound_bytes)) {
+        perror("a socket that is connected to");
+        exit(1);
+    }
+    bound_bytes = sizeof bound;
+    getsockname(caller, (void *)&bound, &bound_bytes);
+    // At the same place in both families.
+    return (struct listening){listener, ntohs(((struct sockaddr_in *)&bound)->sin_port)};
+}
+
 int main(void) {
     const char *none = "/nonexistent/file", *other = "/nonexistent/other";
     char *arguments[] = {"told", "one", NULL}, *environment[] = {NULL};
@@ -50,6 +71,16 @@ int main(void) {
     int gone = mkdtemp(folder) ? open(folder, O_PATH | O_DIRECTORY) : -1;
     rmdir(folder);
     if (chdir("/usr")) return 1;
+    struct sockaddr_in any4 = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    struct sockaddr_un here = {.sun_family = AF_UNIX}, there = {.sun_family = AF_UNIX};
+    // Names of this process: others like it run beside it.
+    socklen_t here_bytes = 2 + 1 + sprintf(here.sun_path + 1, "amoskys-listens-%d", getpid());
+    socklen_t there_bytes = 2 + 1 + sprintf(there.sun_path + 1, "amoskys-peer-%d", getpid());
+    struct listening listening4 = listens(&any4, sizeof any4, &any4, sizeof any4);
+    struct listening listening6 = listens(&six, sizeof six, &six, sizeof six);
+    struct listening listening_unix = listens(&here, here_bytes, &there, there_bytes);
+    here.sun_path[1] = 'b';
+    struct listening nameless = listens(&here, here_bytes, NULL, 0);
     struct iovec part = {.iov_base = page, .iov_len = 4};
     raise(SIGSTOP);
 
@@ -60,11 +91,16 @@ int main(void) {
     TOLD("path=%s\tflags=O_RDWR|O_CREAT|O_TRUNC\tmode=384", none);
     CALL(openat, AT_FDCWD, none, O_RDWR | O_CREAT | O_TRUNC, 0600);
     struct open_how how = {.flags = O_RDONLY};
-    TOLD("path=/");
+    TOLD("path=/\tflags=O_RDONLY\tmode=0");
     CALL(openat2, AT_FDCWD, "/", &how, sizeof how);
+    struct open_how making = {.flags = O_WRONLY | O_CREAT, .mode = 0640};
+    TOLD("path=%s\tflags=O_WRONLY|O_CREAT\tmode=416", none);
+    CALL(openat2, AT_FDCWD, none, &making, sizeof making);
     // From where the program works and from a descriptor's directory; of one that is gone, as it was given.
     TOLD("path=/etc/shadow\trelative_path=../etc/./shadow\tflags=O_RDONLY\tmode=0");
     CALL(openat, AT_FDCWD, "../etc/./shadow", O_RDONLY, 0);
+    TOLD("path=/etc/shadow\tflags=O_RDONLY\tmode=0");
+    CALL(openat, AT_FDCWD, "/etc//./shadow", O_RDONLY, 0);
     TOLD("path=/etc/ssl/none\trelative_path=ssl/none\tflags=O_RDONLY\tmode=0");
     CALL(openat, etc, "ssl/none", O_RDONLY, 0);
     TOLD("path=none\tflags=O_RDONLY\tmode=0");
@@ -79,6 +115,15 @@ int main(void) {
     CALL(connect, local, &abstract, 2 + 13);
     TOLD("fd=%d", udp);
     CALL(accept, udp, NULL, NULL);
+    // Who is told is not where the program asks for the address, which it need not.
+    TOLD("fd=%d\taddress=127.0.0.1\tport=%d\taddress_family=inet", listening4.listener, listening4.port);
+    CALL(accept, listening4.listener, NULL, NULL);
+    TOLD("fd=%d\tflags=SOCK_CLOEXEC\taddress=::1\tport=%d\taddress_family=inet6", listening6.listener, listening6.port);
+    CALL(accept4, listening6.listener, NULL, NULL, SOCK_CLOEXEC);
+    TOLD("fd=%d\taddress=@amoskys-peer-%d\tport=0\taddress_family=unix", listening_unix.listener, getpid());
+    CALL(accept, listening_unix.listener, NULL, NULL);
+    TOLD("fd=%d\tport=0\taddress_family=unix", nameless.listener);
+    CALL(accept, nameless.listener, NULL, NULL);
     TOLD("fd=%d\tflags=SOCK_NONBLOCK", udp);
     CALL(accept4, udp, NULL, NULL, SOCK_NONBLOCK);
     TOLD("fd=%d\tsize=4\taddress=127.0.0.1\tport=4711\taddress_family=inet", udp);

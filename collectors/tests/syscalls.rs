@@ -96,7 +96,8 @@ fn fields(call: &amoskys_collectors::sources::syscall::table::Syscall) -> String
         Field::Path(_) => "path",
         Field::OtherPath(_) => "other_path",
         Field::Argv => "argv",
-        Field::Address(..) => "address, port, address_family",
+        Field::Address(..) | Field::Peer => "address, port, address_family",
+        Field::Opening(..) => "flags, mode",
         Field::Fd(_) => "fd",
         Field::Flags(..) => "flags",
         Field::Protection(_) => "protection",
@@ -123,7 +124,13 @@ A program may give a path from its working directory (`cd /etc; cat shadow`) or 
 what was given is in `relative_path`, so that a query compares `path` alone. Where that directory has been removed, is not open, or is more than 64 names deep,
 `path` is as it was given, and `relative_path` is absent. The directory is known without links: `..` at the beginning is followed up from it, `..` behind
 a name stays. The root is that of all mounts, also of a process with a root of its own (a container's, chroot's), whose absolute paths are as it gave
-them. `other_path`, and what `mount` is given, are as they were given. A list of beginnings of paths (`paths`) is compared with what was given ([ADR 41](adr/0041-paths-from-the-root.md)).
+them, but for `//`, `/./` and steps above the root, which are taken out. `other_path`, and what `mount` is given, are as they were given. A list of beginnings
+of paths (`paths`) is compared with what was given ([ADR 41](adr/0041-paths-from-the-root.md)).
+
+## Addresses
+
+Of `accept` and `accept4` the address is of who is at the other end of the new socket, as the kernel has it: a program need not ask for it. A Unix
+socket that calls has mostly no name, and its address is empty then.
 
 ## For the detections that ship
 
@@ -174,7 +181,9 @@ What audit has not is absent, so that a query finds no wrong value:
 | `previous_protection`, `previously_written` | absent |
 | `path`, `relative_path` | from where the caller works, as by eBPF; from a descriptor's directory `path` is as it was given, and `relative_path` absent |
 | `path`, `other_path` | of files; not the name given to `memfd_create`, the parameters of a module, nor a source of `mount` that is no file. Where creating or removing failed it may be cut at the folder; where renaming failed before the file was found there are none |
-| `flags` | not of `execveat` and `renameat2` |
+| `flags` | not of `execveat`, `renameat2` and `openat2` |
+| `mode` | not of `openat2` |
+| `address`, `port`, `address_family` | not of `accept` and `accept4` |
 | `fd` | of `mmap` where the kernel adds a record of it |
 
 Of a call that changes what memory is for, `previous_protection` says what it was for before and `previously_written` that it (or memory of the same

@@ -39,6 +39,7 @@ struct path {
 struct file {
     struct path f_path;
     struct inode *f_inode;
+    void *private_data;
 };
 struct fs_struct {
     struct path pwd;

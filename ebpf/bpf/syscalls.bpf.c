@@ -9,11 +9,11 @@
 // which arguments are strings, user space says for each number.
 #include "kernel.h"
 #include "paths.h"
+#include "sockets.h"
 
 #define NUMBERS 512
 #define STRING_BYTES 4096
 #define ARGV_BYTES 4096
-#define ADDRESS_BYTES 128
 
 enum counter { SEEN, FILTERED, COMPAT, SAMPLED_OUT, LIMITED, DROPPED_RING, DROPPED_IN_FLIGHT, UNFINISHED, SUBMITTED, COUNTERS };
 
@@ -26,6 +26,7 @@ struct rule {
     u8 is_wanted;
     u8 first_string, second_string;
     u8 is_exec;
+    // Or PEER, which is no argument.
     u8 address, address_bytes;
     // 0: any; 1: those that succeeded; 2: those that failed.
     u8 result;
@@ -45,6 +46,7 @@ struct rule {
 };
 
 #define WORKING 7
+#define PEER 7
 
 // 0: not looked at; 1: only those that are listed; 2: all but those.
 struct settings {
@@ -350,6 +352,23 @@ INLINE int is_sampled_out(const struct rule *rule, u32 number) {
 
 #define AT_FDCWD (-100)
 
+// What the thread has open under this descriptor; 0 where that is nothing.
+INLINE u64 opened(const struct task_struct *task, u32 descriptor) {
+    u64 table = (u64)READ(task->files, files_struct, fdt), file = 0;
+    if (descriptor >= READ(table, fdtable, max_fds)) return 0;
+    read_kernel(&file, sizeof file, (void *)((u64)READ(table, fdtable, fd) + (u64)descriptor * 8));
+    return file;
+}
+
+// Appends the address of whom this descriptor's socket is connected to. How many bytes that is.
+VERIFIED_ALONE u32 add_peer(u32 at, u32 descriptor) {
+    u32 zero = 0;
+    struct event *event = map_lookup(&scratch, &zero);
+    u64 file = opened(current_task(), descriptor);
+    if (!event || !file || at > 2 * STRING_BYTES) return 0;
+    return peer_of((u64)READ(file, file, private_data), event->data + at);
+}
+
 // Appends the path of the directory of this descriptor of the thread, or of the one that it works in. As `walk_names`.
 VERIFIED_ALONE u32 walk_directory(u32 at, u32 descriptor) {
     const struct task_struct *task = current_task();
@@ -362,9 +381,7 @@ VERIFIED_ALONE u32 walk_directory(u32 at, u32 descriptor) {
         mount = (u64)READ(fs, fs_struct, pwd.mnt);
         dentry = (u64)READ(fs, fs_struct, pwd.dentry);
     } else {
-        u64 table = (u64)READ(task->files, files_struct, fdt), file = 0;
-        if (descriptor >= READ(table, fdtable, max_fds)) return at | CUT;
-        read_kernel(&file, sizeof file, (void *)((u64)READ(table, fdtable, fd) + (u64)descriptor * 8));
+        u64 file = opened(task, descriptor);
         mount = (u64)READ(file, file, f_path.mnt);
         dentry = (u64)READ(file, file, f_path.dentry);
     }
@@ -464,6 +481,11 @@ static __attribute__((noinline)) int returned(const struct pt_regs *regs, s64 re
                 event->unreadable |= 4;
             }
         }
+    } else if (rule->address == PEER) {
+        u32 length = result >= 0 ? add_peer(at, result) : 0;
+        if (length > ADDRESS_BYTES) length = ADDRESS_BYTES;
+        event->third_bytes = length;
+        at += length;
     } else if (rule->address) {
         u64 length = argument(call, rule->address_bytes);
         if (length > ADDRESS_BYTES) length = ADDRESS_BYTES;

@@ -17,8 +17,10 @@ pub struct Rule {
     pub directory: Option<Directory>,
     /// Replaces the program: its path and its arguments are read of the new one.
     pub is_exec: bool,
-    /// Arguments that are an address and its length.
+    /// Arguments that are an address and its length, or another thing of few bytes.
     pub address: Option<(u8, u8)>,
+    /// The address is of whom the socket is connected to that the call returns.
+    pub is_of_peer: bool,
     /// Arguments that are where memory begins and how many bytes it is: what it was before the call is told.
     pub memory: Option<(u8, u8)>,
     pub results: Results,
@@ -41,6 +43,7 @@ pub enum Directory {
 
 /// In the place of an argument.
 const WORKING: u8 = 7;
+const PEER: u8 = 7;
 
 /// Calls by what they returned.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -66,7 +69,7 @@ impl Rule {
             place(self.first_string),
             place(self.second_string),
             u8::from(self.is_exec),
-            place(self.address.map(|(address, _)| address)),
+            if self.is_of_peer { PEER } else { place(self.address.map(|(address, _)| address)) },
             place(self.address.map(|(_, bytes)| bytes)),
             results,
             place(self.mask.map(|(argument, _)| argument)),

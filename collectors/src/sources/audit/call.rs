@@ -140,6 +140,8 @@ fn forget_unknown(told: &mut SyscallEvent, event: &Event, call: &Call, known: &S
                 told.fd = None;
                 forget("fd");
             }
+            Field::Opening(..) => ["flags", "mode"].into_iter().for_each(&mut forget),
+            Field::Peer if call.result.is_some_and(|result| result >= 0) => forget("address"),
             _ => {}
         }
     }

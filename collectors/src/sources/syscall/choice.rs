@@ -118,7 +118,10 @@ pub fn rules<'a>(choices: impl IntoIterator<Item = &'a Choice>) -> Vec<Rule> {
                 Field::Path(argument) => rule.first_string = Some(argument),
                 Field::OtherPath(argument) => rule.second_string = Some(argument),
                 Field::Argv => rule.is_exec = true,
-                Field::Address(address, bytes) => rule.address = Some((address, bytes)),
+                Field::Address(argument, bytes) | Field::Opening(argument, bytes) => {
+                    rule.address = Some((argument, bytes));
+                }
+                Field::Peer => rule.is_of_peer = true,
                 Field::MemoryBefore(start, bytes) => rule.memory = Some((start, bytes)),
                 _ => {}
             }

@@ -67,11 +67,18 @@ pub fn event_of(call: &RawCall<'_>, number: i32, known: &Syscall) -> SyscallEven
                 event.path = text(call.first.unwrap_or_default());
                 if let Some(directory) = call.directory {
                     make_absolute(&mut event, &directory.text());
+                } else if known.directory().is_some() && is_roundabout(&event.path) {
+                    event.path = absolute("/", &event.path);
                 }
             }
             Field::OtherPath(_) => event.other_path = text(call.second.unwrap_or_default()),
             Field::Argv => event.argv = argv(call.argv.unwrap_or_default()),
-            Field::Address(..) => {
+            Field::Opening(..) => {
+                let word = |at: usize| call.address?.get(at..at + 8)?.try_into().ok().map(u64::from_ne_bytes);
+                event.flags = word(0).map_or_else(String::new, |flags| Names::Open.of(flags));
+                event.mode = word(8).map(|mode| mode as u32 & 0o7777);
+            }
+            Field::Address(..) | Field::Peer => {
                 let address = call.address.and_then(address::parse).unwrap_or_default();
                 (event.address, event.port) = (address.address, address.port);
                 event.address_family = address.family;
@@ -94,7 +101,12 @@ pub fn event_of(call: &RawCall<'_>, number: i32, known: &Syscall) -> SyscallEven
             }
         }
     }
-    let third = if known.fields.contains(&Field::Argv) { "argv" } else { "address" };
+    let is_opening = known.fields.iter().any(|field| matches!(field, Field::Opening(..)));
+    let third = match known.fields.contains(&Field::Argv) {
+        true => "argv",
+        false if is_opening => "flags",
+        false => "address",
+    };
     let parts = ["path", "other_path", third].into_iter();
     event.unreadable = parts.zip(call.unreadable).filter(|(_, is)| *is).map(|(name, _)| name.to_owned()).collect();
     let is_cut = [
@@ -110,6 +122,12 @@ pub fn event_of(call: &RawCall<'_>, number: i32, known: &Syscall) -> SyscallEven
 pub fn make_absolute(event: &mut SyscallEvent, directory: &str) {
     let absolute = absolute(directory, &event.path);
     event.relative_path = std::mem::replace(&mut event.path, absolute);
+}
+
+/// Of a path from the root, whether it has names that lead nowhere, or steps above the root.
+fn is_roundabout(path: &str) -> bool {
+    path.starts_with('/')
+        && (path.contains("//") || path.contains("/./") || path.starts_with("/../") || path.ends_with("/."))
 }
 
 /// `directory` is as the kernel has it, without links in it, so steps up are followed in it; those behind a name are not, since that
@@ -163,6 +181,25 @@ mod tests {
             ("/srv", "link/../shadow", "/srv/link/../shadow"),
         ] {
             assert_eq!(absolute(directory, path), expected, "{directory} {path}");
+        }
+    }
+
+    #[test]
+    fn roundabout_paths_are_told_straight() {
+        for (path, expected) in [
+            ("/etc//shadow", Some("/etc/shadow")),
+            ("//etc/./shadow", Some("/etc/shadow")),
+            ("/../../etc/shadow", Some("/etc/shadow")),
+            ("/etc/.", Some("/etc")),
+            ("/etc/x//../shadow", Some("/etc/x/../shadow")),
+            ("/etc/shadow", None),
+            ("/etc/x/../shadow", None),
+            ("/etc/.hidden/", None),
+            ("etc//shadow", None),
+            ("", None),
+        ] {
+            let straight = is_roundabout(path).then(|| absolute("/", path));
+            assert_eq!(straight.as_deref(), expected, "{path}");
         }
     }
 }

@@ -30,6 +30,10 @@ pub enum Field {
     Argv,
     /// A socket's address and how long it is.
     Address(u8, u8),
+    /// The address of whom the socket is connected to that the call returns.
+    Peer,
+    /// A `struct open_how` and how long it is: flags and mode.
+    Opening(u8, u8),
     Fd(u8),
     Flags(u8, Names),
     Protection(u8),
@@ -51,8 +55,8 @@ pub const PROT_WRITE: u32 = 2;
 pub const MAP_ANONYMOUS: u32 = 0x20;
 
 use Field::{
-    Address, Argv, Command, Fd, Flags, MemoryBefore, Mode, NewId, OtherPath, Path, Protection, Signal, Size,
-    StartAddress, TargetPid,
+    Address, Argv, Command, Fd, Flags, MemoryBefore, Mode, NewId, Opening, OtherPath, Path, Peer, Protection, Signal,
+    Size, StartAddress, TargetPid,
 };
 
 const fn call(
@@ -76,12 +80,12 @@ pub const SYSCALLS: &[Syscall] = &[
     call("execveat", 322, Some(281), &[Fd(0), Path(1), Argv, Flags(4, Names::At)], &["T1059", "T1620"]),
     frequent(call("open", 2, None, &[Path(0), Flags(1, Names::Open), Mode(2)], &["T1005", "T1003.008"])),
     frequent(call("openat", 257, Some(56), &[Path(1), Flags(2, Names::Open), Mode(3)], &["T1005", "T1003.008"])),
-    frequent(call("openat2", 437, Some(437), &[Path(1)], &["T1005", "T1003.008"])),
+    frequent(call("openat2", 437, Some(437), &[Path(1), Opening(2, 3)], &["T1005", "T1003.008"])),
     frequent(call("creat", 85, None, &[Path(0), Mode(1)], &["T1105"])),
     call("connect", 42, Some(203), &[Fd(0), Address(1, 2)], &["T1071", "T1059.004"]),
     call("bind", 49, Some(200), &[Fd(0), Address(1, 2)], &["T1571"]),
-    frequent(call("accept", 43, Some(202), &[Fd(0)], &["T1571"])),
-    frequent(call("accept4", 288, Some(242), &[Fd(0), Flags(3, Names::Socket)], &["T1571"])),
+    frequent(call("accept", 43, Some(202), &[Fd(0), Peer], &["T1571"])),
+    frequent(call("accept4", 288, Some(242), &[Fd(0), Flags(3, Names::Socket), Peer], &["T1571"])),
     frequent(call("sendto", 44, Some(206), &[Fd(0), Size(2), Address(4, 5)], &["T1071.004", "T1048"])),
     call("ptrace", 101, Some(117), &[Command(0, Names::Ptrace), TargetPid(1), StartAddress(2)], &["T1055.008"]),
     call("process_vm_writev", 311, Some(271), &[TargetPid(0)], &["T1055.009"]),
